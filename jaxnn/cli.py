@@ -1,0 +1,156 @@
+"""The command line: a config by name, flags on top of it, every mistake answered in one line.
+
+Imports no jax: `--help` and a misspelt flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import re
+import runpy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from jaxnn.config import Config, from_dict
+from jaxnn.errors import InputError, choices
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a command line asks for."""
+
+    run: Annotated[Config, tyro.conf.arg(name="")]
+    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """replay: the config.json of an earlier run; flags go on top"""
+    print_config: tyro.conf.FlagCreatePairsOff[bool] = False
+    """print the resolved config as JSON and stop"""
+    dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
+    """check everything, print shapes, parameters and memory, and stop before the first step"""
+    traceback: tyro.conf.FlagCreatePairsOff[bool] = False
+    """show where an error was raised"""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A parsed command line: the flags, and what the config file brought besides values."""
+
+    flags: Flags
+    source: str | None = None  # the config file's name, or its path
+    model: Callable[[int], Any] | None = None  # the config file's own model, given the number of outputs
+    digest: str | None = None  # of the data of the run that is replayed
+
+
+def parse(argv: Sequence[str], configs: Path) -> Request:
+    """Read `[CONFIG] [flags]`; CONFIG is a name in the folder `configs` or the path of a .py file.
+
+    Raises:
+      InputError: a name, flag or value that cannot be used; `SystemExit(0)` after `--help`.
+    """
+    argv = list(argv)
+    named = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    _refuse_repeated(argv)
+    replayed = _read_run(_value_of(argv, "config"))
+    source = named or (replayed or {}).get("source")
+    path = _find(source, configs, by_path=named is not None)
+    brought = runpy.run_path(str(path)) if path else {}
+    if path and not isinstance(brought.get("config"), Config):
+        raise InputError(f"config={source}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
+    default = from_dict(replayed["config"]) if replayed else brought.get("config", Config())
+    description = (__doc__ or "").splitlines()[0] + "\n\nconfigs:\n" + _promises(configs)
+    flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
+    digest = replayed["data"]["digest"] if replayed and flags.run.data == default.data else None
+    return Request(flags, source, brought.get("model"), digest)
+
+
+def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
+    """tyro's parser, its boxed errors turned into one line."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(Flags, args=argv, default=default, prog="train.py [CONFIG]", description=description)
+    except SystemExit as end:
+        if end.code == 0:
+            raise
+    text = " ".join(line.strip("│╭╮╰╯─ ") for line in printed.getvalue().splitlines() if "───" not in line)
+    raise InputError(_one_line(text))
+
+
+def _one_line(text: str) -> str:
+    """Cause, then cure, from tyro's words."""
+    missing = re.search(r"Missing value for argument '(--[\w.-]+)'", text)
+    near = re.search(r"Perhaps you meant: (--[\w.-]+)", text)
+    unknown = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
+    own = re.search(r"Error parsing [\w.]+: (--\S+=.*?)(?: For full helptext|$)", text)  # raised by jaxnn.config
+    value = re.search(r"Error parsing (--[\w.-]+): (.*?) Argument helptext: --[\w.-]+ (\S+)", text)
+    if unknown:
+        cure = f"did you mean {near[1]}?" if near else "see --help for those there are"
+        return f"{unknown[1]}: unknown flag; {cure}"
+    if missing:
+        return f"{missing[1]}: needs a value; see --help"
+    if own:
+        return own[1].strip()
+    if value:
+        given = re.search(r"(?:from \[|base 10: |float: |choices )?'([^']*)'", value[2])
+        return f"{value[1]}={given[1] if given else ''}: must be {value[3]}; see --help"
+    return re.sub(r"\s*For full helptext.*", "; see --help", text).strip()
+
+
+def _refuse_repeated(argv: list[str]) -> None:
+    seen = set()
+    for word in argv:
+        flag = word.partition("=")[0].replace("_", "-")
+        if word.startswith("--") and flag in seen:
+            raise InputError(f"{flag}: given twice; keep one")
+        seen.add(flag)
+
+
+def _value_of(argv: list[str], flag: str) -> str | None:
+    for word, following in zip(argv, argv[1:] + [""], strict=False):
+        if word == f"--{flag}":
+            return following
+        if word.startswith(f"--{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
+    """The file of a config; a run's config.json may name one in `configs`, only a person may name a path."""
+    if source is None:
+        return None
+    names = {path.stem: path for path in configs.glob("*.py")}
+    if by_path and source.endswith(".py"):
+        if not Path(source).is_file():
+            raise InputError(f"config={source}: no such file; name one, or one of {', '.join(sorted(names))}")
+        return Path(source)
+    name = source.replace("-", "_")
+    if name not in names:
+        raise choices("config", source, names)
+    return names[name]
+
+
+def _read_run(path: str | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    try:
+        run = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as reason:
+        raise InputError(f"--config={path}: cannot be read ({reason}); name the config.json of a run") from None
+    if not isinstance(run, dict) or not isinstance(run.get("config"), dict) or "data" not in run:
+        raise InputError(f"--config={path}: is no run's config; name the config.json that a run has written")
+    return run
+
+
+def _promises(configs: Path) -> str:
+    """A line for each config: its name and the first line of its docstring, read without running it."""
+    lines = []
+    for path in sorted(configs.glob("*.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {path.stem:24} {doc.partition(chr(10))[0]}")
+    return "\n".join(lines)

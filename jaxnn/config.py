@@ -1,0 +1,327 @@
+"""The settings of a run: frozen values, checked as they are made. The docstrings are `train.py --help`.
+
+Nothing here imports jax, so that `--help` and a misspelt flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jaxnn.errors import InputError, choices
+
+ACTIVATIONS = (
+    "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logit", "maxout", "relu", "selu", "sigmoid", "silu",
+    "softmax", "softplus", "tanh",
+)  # fmt: skip
+INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
+MODELS = ("cnn", "linear", "mlp")
+TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
+LOSSES = ("auto", "absolute", "cross_entropy", "huber", "poisson", "squared")
+SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
+# optimizer -> its default learning rate; each is one call of the optax function of that name
+OPTIMIZERS = {
+    "adabelief": 1e-3, "adadelta": 1.0, "adagrad": 1e-1, "adam": 1e-3, "adamax": 2e-3, "adamaxw": 2e-3, "adamw": 1e-3,
+    "adan": 1e-3, "amsgrad": 1e-3, "dadapt_adamw": 1.0, "lars": 1.0, "lbfgs": 1.0, "lion": 1e-3, "muon": 1e-2,
+    "nadam": 1e-3, "nadamw": 1e-3, "novograd": 1e-2, "prodigy": 1.0, "rmsprop": 1e-3, "sgd": 1e-1,
+    "sign_sgd": 1e-3, "sm3": 1e-1, "yogi": 1e-2,
+}  # fmt: skip
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?|%)?")
+
+
+def check(flag: str, value: float | None, rule: str, ok: bool) -> None:
+    """Raise `InputError` in the one form of all refusals, unless `ok`."""
+    if not ok:
+        raise InputError(f"{flag}={value}: must be {rule}")
+
+
+def finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def positive(flag: str, value: float | None) -> None:
+    check(flag, value, "finite and > 0", value is None or (finite(value) and value > 0))
+
+
+def non_negative(flag: str, value: float) -> None:
+    check(flag, value, "finite and >= 0", finite(value) and value >= 0)
+
+
+def fraction(flag: str, value: float) -> None:
+    check(flag, value, "in [0, 1)", finite(value) and 0 <= value < 1)
+
+
+def steps(flag: str, duration: str, *, steps_per_epoch: int, total: int) -> int:
+    """A duration as a whole number of steps: `"500"` or `"500steps"`, `"2epochs"`, `"10%"` of the run.
+
+    >>> [steps("--warmup", d, steps_per_epoch=45, total=900) for d in ("500", "2epochs", "10%")]
+    [500, 90, 90]
+    """
+    match = _DURATION.fullmatch(duration.strip())
+    if not match:
+        raise InputError(f"{flag}={duration}: must be a number of steps, epochs or percent; write 500, 2epochs or 10%")
+    number, unit = float(match[1]), match[2] or "steps"
+    scale = {"s": 1.0, "e": float(steps_per_epoch), "%": total / 100}[unit[0]]
+    if unit[0] == "s" and not number.is_integer():
+        raise InputError(f"{flag}={duration}: steps must be whole; write {math.ceil(number)} or use epochs or %")
+    return round(number * scale)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learned from, and how it is split."""
+
+    name: str = "digits"
+    """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared);
+    or a path: a folder of IDX files, a folder of images, a .npz or a .csv file"""
+    dir: str | None = None
+    """folder of the data files, for mnist and tfds:NAME"""
+    target: str | None = None
+    """csv: the column to predict (default: the last)"""
+    weight: str | None = None
+    """csv or npz: the column or array with a weight for each example"""
+    positive: str | None = None
+    """this label against all the others (makes a binary task)"""
+    class_weight: tuple[float, ...] | Literal["balanced"] | None = None
+    """weights of the classes in the training loss, or "balanced" for n / (K count)"""
+    validation: str | None = None
+    """a file or folder of the same kind to validate on, instead of a part of the training examples"""
+    validation_fraction: float = 0.1
+    """part of the training examples kept for validation, stratified; 0 for none"""
+    test_fraction: float = 0.2
+    """part kept for testing, where the data come in one piece, stratified"""
+    split_seed: int = 0
+    """seed of these splits (not of the training)"""
+    standardize: bool = False
+    """subtract the mean and divide by the deviation of each feature over the training examples"""
+
+    def __post_init__(self) -> None:
+        fraction("--data.validation_fraction", self.validation_fraction)
+        fraction("--data.test_fraction", self.test_fraction)
+        check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
+        if isinstance(self.class_weight, tuple):
+            for weight in self.class_weight:
+                non_negative("--data.class_weight", weight)
+        elif self.class_weight not in (None, "balanced"):
+            raise choices("--data.class_weight", self.class_weight, ["balanced"])
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network. Shapes in and out follow from the data."""
+
+    kind: str = "mlp"
+    """linear, mlp or cnn"""
+    hidden: tuple[int, ...] = (50, 50)
+    """widths of the hidden dense layers"""
+    activation: tuple[str, ...] = ("relu",)
+    """one for all hidden layers, or one for each"""
+    pieces: int = 2
+    """linear pieces of a maxout unit"""
+    channels: tuple[int, ...] = (32, 64)
+    """cnn: channels of each block of convolution, activation and 2x2 max-pooling"""
+    kernel: int = 3
+    """cnn: height and width of the convolution"""
+    dropout: float = 0.0
+    """probability that a hidden unit is dropped in training"""
+    input_dropout: float = 0.0
+    """probability that an input is dropped in training"""
+    init: str = "auto"
+    """how weights begin: glorot, he, lecun, orthogonal; auto follows the activation"""
+
+    def __post_init__(self) -> None:
+        if self.kind not in MODELS:
+            raise choices("--model.kind", self.kind, MODELS)
+        if self.init not in INITIALISERS:
+            raise choices("--model.init", self.init, INITIALISERS)
+        for name in self.activation:
+            if name not in ACTIVATIONS:
+                raise choices("--model.activation", name, ACTIVATIONS)
+        layers = len(self.hidden) + (len(self.channels) if self.kind == "cnn" else 0)
+        if self.kind != "linear" and len(self.activation) not in (1, layers):
+            given = " ".join(self.activation)
+            raise InputError(
+                f"--model.activation={given}: must be one name, or one for each of the {layers} hidden layers"
+            )
+        for flag, sizes in (("--model.hidden", self.hidden), ("--model.channels", self.channels)):
+            for size in sizes:
+                check(flag, size, ">= 1", size >= 1)
+        check("--model.pieces", self.pieces, ">= 2", self.pieces >= 2)
+        check("--model.kernel", self.kernel, ">= 1", self.kernel >= 1)
+        fraction("--model.dropout", self.dropout)
+        fraction("--model.input_dropout", self.input_dropout)
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What the outputs mean."""
+
+    name: str = "auto"
+    """binary, multiclass, multilabel or regression; auto reads it off the labels"""
+    loss: str = "auto"
+    """cross_entropy for classes; squared, absolute, huber or poisson for regression"""
+    label_smoothing: float = 0.0
+    """share of the probability spread evenly over the classes"""
+
+    def __post_init__(self) -> None:
+        if self.name not in TASKS:
+            raise choices("--task.name", self.name, TASKS)
+        if self.loss not in LOSSES:
+            raise choices("--task.loss", self.loss, LOSSES)
+        fraction("--task.label_smoothing", self.label_smoothing)
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the loss is minimised."""
+
+    name: str = "sgd"
+    """an optax optimizer"""
+    lr: float | None = None
+    """learning rate (default: the optimizer's own)"""
+    momentum: float | None = None
+    """sgd and its kin: decay of the velocity (default: the optimizer's own; sgd: 0)"""
+    nesterov: bool = False
+    """look ahead: sgd with momentum, or the adam family"""
+    b1: float | None = None
+    """adam family: decay of the first moment (default: the optimizer's own; adam: 0.9)"""
+    b2: float | None = None
+    """adam family: decay of the second moment (default: the optimizer's own; adam: 0.999)"""
+    eps: float | None = None
+    """adam family: added to the root of the second moment (default: the optimizer's own; adam: 1e-8)"""
+    weight_decay: float | None = None
+    """decoupled decay of the weights, not the biases: w - lr decay w (default: the optimizer's own; adamw: 1e-4)"""
+    alpha: float = 0.0
+    """L2 penalty alpha/2 |W|^2 added to the loss, weights only"""
+    schedule: str = "constant"
+    """constant, inverse_scaling, step, cosine, one_cycle or plateau"""
+    warmup: str = "0"
+    """linear rise of the learning rate from 0: 500 (steps), 2epochs or 10%"""
+    decay_every: str = "30%"
+    """step: how often the learning rate is multiplied by decay; plateau: how long it waits for a better loss"""
+    decay: float = 0.1
+    """step and plateau: the factor"""
+    power: float = 0.5
+    """inverse_scaling: lr / (step + 1)^power"""
+    clip_value: float | None = None
+    """largest magnitude of one entry of the gradient"""
+    clip_norm: float | None = None
+    """largest norm of the whole gradient"""
+    max_norm: float | None = None
+    """largest norm of a unit's incoming weights"""
+    accumulate: int = 1
+    """parts into which a batch is cut to save memory; the step is the same"""
+    ema: float | None = None
+    """decay of the running average of the weights that is evaluated and saved"""
+
+    def __post_init__(self) -> None:
+        if self.name not in OPTIMIZERS:
+            raise choices("--optim.name", self.name, OPTIMIZERS)
+        if self.schedule not in SCHEDULES:
+            raise choices("--optim.schedule", self.schedule, SCHEDULES)
+        positive("--optim.lr", self.lr)
+        for flag in ("momentum", "b1", "b2"):
+            if getattr(self, flag) is not None:
+                fraction(f"--optim.{flag}", getattr(self, flag))
+        if self.nesterov and self.name in ("rmsprop", "sgd") and not self.momentum:
+            raise InputError("--optim.nesterov=True: needs --optim.momentum > 0; try --optim.momentum 0.9")
+        positive("--optim.eps", self.eps)
+        if self.weight_decay is not None:
+            non_negative("--optim.weight_decay", self.weight_decay)
+        non_negative("--optim.alpha", self.alpha)
+        check("--optim.decay", self.decay, "in (0, 1)", finite(self.decay) and 0 < self.decay < 1)
+        positive("--optim.power", self.power)
+        positive("--optim.clip_value", self.clip_value)
+        positive("--optim.clip_norm", self.clip_norm)
+        positive("--optim.max_norm", self.max_norm)
+        check("--optim.accumulate", self.accumulate, ">= 1", self.accumulate >= 1)
+        if self.ema is not None:
+            check("--optim.ema", self.ema, "in (0, 1)", finite(self.ema) and 0 < self.ema < 1)
+        if self.name in ("dadapt_adamw", "prodigy") and self.weight_decay:
+            raise InputError(
+                f"--optim.weight_decay={self.weight_decay}: {self.name} finds its own step size, and a decay would "
+                "not follow it; use --optim.alpha"
+            )
+        if self.name == "lbfgs":  # anything that bends the gradient or the step would mislead its line search
+            for flag in ("lr", "weight_decay", "schedule", "warmup", "clip_value", "clip_norm", "max_norm"):
+                if getattr(self, flag) != getattr(OptimConfig, flag):
+                    raise InputError(
+                        f"--optim.{flag}={getattr(self, flag)}: lbfgs finds its step by a line search; leave it out"
+                    )
+        for flag in ("warmup", "decay_every"):
+            steps(f"--optim.{flag}", getattr(self, flag), steps_per_epoch=1, total=100)
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run: the same config, seed and data give the same bits."""
+
+    name: str = "digits_mlp"
+    """what the run is called"""
+    seed: int = 0
+    """seed of the initial weights, the order of the examples and dropout"""
+    epochs: int = 60
+    """passes over the training examples"""
+    batch_size: int | Literal["full"] = 32
+    """examples a step; full takes all of them (gradient descent)"""
+    eval_every: str = "1epoch"
+    """how often the history gets a row: 500 (steps), 2epochs or 10%"""
+    devices: int | None = None
+    """how many devices the batch is split over (default: all there are)"""
+    workdir: str | None = None
+    """folder of the results (default: runs/NAME-TIME)"""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        check("--seed", self.seed, "in [0, 2^32)", 0 <= self.seed < 2**32)
+        check("--epochs", self.epochs, ">= 1", self.epochs >= 1)
+        if self.batch_size != "full":
+            check("--batch_size", self.batch_size, ">= 1, or full", self.batch_size >= 1)
+        if self.devices is not None:
+            check("--devices", self.devices, ">= 1", self.devices >= 1)
+        if steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100) < 1:
+            raise InputError(f"--eval_every={self.eval_every}: must be at least one step; write 1epoch")
+        if self.optim.name == "lbfgs" and self.batch_size != "full":
+            raise InputError(f"--batch_size={self.batch_size}: lbfgs needs the whole batch; add --batch-size full")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """All values of a config, as JSON keeps them."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(values: dict[str, Any], kind: Any = Config, path: str = "") -> Any:
+    """The config that `to_dict` came from; an unknown key or a value of the wrong type is refused by name."""
+    kinds = typing.get_type_hints(kind)
+    made = {}
+    for key, value in values.items():
+        if key not in kinds:
+            raise choices("config", f"{path}{key}", [path + name for name in kinds])
+        if dataclasses.is_dataclass(kinds[key]) and isinstance(value, dict):
+            made[key] = from_dict(value, kinds[key], f"{path}{key}.")
+            continue
+        value = tuple(value) if isinstance(value, list) else value
+        if not _is(value, kinds[key]):
+            raise InputError(f"config: {path}{key}={value!r}: must be {kinds[key]}")
+        made[key] = value
+    return kind(**made)
+
+
+def _is(value: Any, kind: Any) -> bool:
+    """Whether a JSON value is of the type of a field (an int is a float, a bool is no int)."""
+    inner = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is(v, inner[0]) for v in value)
+    if typing.get_origin(kind) is Literal:
+        return value in inner
+    if inner:
+        return any(_is(value, k) for k in inner)
+    return type(value) in ((int, float) if kind is float else (kind,))

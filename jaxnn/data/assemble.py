@@ -1,0 +1,228 @@
+"""From a name or a path to a `Dataset`: read, check, encode, split, weigh."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxnn.config import TASKS, Config, DataConfig
+from jaxnn.data import bundled, check, folder, idx, npz, table, targets, tfds
+from jaxnn.data.dataset import Dataset, Label, Split
+from jaxnn.data.source import Source
+from jaxnn.data.split import stratified
+from jaxnn.errors import InputError, choices
+
+# Which kinds of source an option is for; elsewhere it would be ignored, so it is refused.
+OPTIONS = {
+    "dir": ("mnist", "tfds"),
+    "target": ("csv",),
+    "weight": ("csv", "npz"),
+    "validation": ("csv", "npz", "idx", "mnist", "folder"),
+}
+
+
+def load(
+    name_or_path: str | os.PathLike[str],
+    *,
+    dir: str | os.PathLike[str] | None = None,
+    target: str | None = None,
+    weight: str | None = None,
+    positive: Label | None = None,
+    class_weight: Sequence[float] | Literal["balanced"] | None = None,
+    validation: str | os.PathLike[str] | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+    standardize: bool = False,
+    task: str = "auto",
+) -> Dataset:
+    """Data that are ready to be learned from; the arguments are those of `jaxnn.config.DataConfig`.
+
+    Args:
+      name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; or the path of a .csv
+        file, a .npz file, a folder of IDX files, or a folder of images.
+      task: binary, multiclass, multilabel, regression, or auto to read it off the labels (`jaxnn.data.targets.encode`).
+
+    Returns:
+      A `Dataset` of NumPy arrays; `validation` or `test` is None where its fraction is 0.
+
+    Raises:
+      InputError: for anything that could not be learned from as it stands.
+      DataError: for an image that cannot be decoded.
+
+    >>> import jaxnn.data
+    >>> data = jaxnn.data.load("iris")
+    >>> data.task, data.classes
+    ('multiclass', ('setosa', 'versicolor', 'virginica'))
+    >>> data.shapes
+    {'train': (108, 4), 'validation': (12, 4), 'test': (30, 4)}
+    """
+    config = DataConfig(
+        name=os.fspath(name_or_path),
+        dir=None if dir is None else os.fspath(dir),
+        target=target,
+        weight=weight,
+        positive=None if positive is None else str(positive),
+        class_weight=class_weight if class_weight is None or isinstance(class_weight, str) else tuple(class_weight),
+        validation=None if validation is None else os.fspath(validation),
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        split_seed=split_seed,
+        standardize=standardize,
+    )
+    if task not in TASKS:
+        raise choices("--task.name", task, TASKS)
+    source = _read(config)
+    parts, found = _encode(source, task, config.positive)
+    parts = _split(parts, found, config)
+    train = parts["train"]
+    scale = (source.scale or 255.0) if train.x.dtype == np.uint8 else None
+    mean, std = moments(train.x) if standardize else (None, None)
+    if config.class_weight is not None:
+        train = train._replace(weight=train.weight * _class_weights(config, found, train.y)[train.y])
+    return Dataset(
+        config.name, found.task, train, parts.get("validation"), parts.get("test"), found.classes, source.features,
+        scale, mean, std,
+    )  # fmt: skip
+
+
+def arguments(config: Config) -> dict[str, Any]:
+    """What `load` is to be called with for a run.
+
+    >>> import jaxnn.data
+    >>> from jaxnn.config import Config, DataConfig
+    >>> jaxnn.data.load(**jaxnn.data.arguments(Config(data=DataConfig("wine")))).task
+    'multiclass'
+    """
+    values = {field.name: getattr(config.data, field.name) for field in dataclasses.fields(config.data)}
+    return {"name_or_path": values.pop("name"), **values, "task": config.task.name}
+
+
+def _kind(config: DataConfig) -> str:
+    """Which reader a name or path is for."""
+    name, path = config.name, Path(config.name).expanduser()
+    if name in bundled.NAMES:
+        return "bundled"
+    if name == "mnist":
+        return "mnist"
+    if name.startswith("tfds:"):
+        return "tfds"
+    if path.is_dir():
+        return "idx" if idx.image_files(path) else "folder"
+    if not path.exists():
+        if not path.suffix and len(path.parts) == 1:
+            raise choices("--data.name", name, (*bundled.NAMES, "mnist", "tfds:NAME", "path/to/data"))
+        raise InputError(f"--data.name={name}: no such file or folder; check the path")
+    if path.suffix.lower() in (".csv", ".npz"):
+        return path.suffix.lower()[1:]
+    raise InputError(f"--data.name={name}: must be a .csv or .npz file, or a folder of images or IDX files; convert it")
+
+
+def _read(config: DataConfig) -> Source:
+    try:
+        kind = _kind(config)
+        for option, kinds in OPTIONS.items():
+            value = getattr(config, option)
+            if value is not None and kind not in kinds:
+                raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
+        path = Path(config.name).expanduser()
+        validation = None if config.validation is None else Path(config.validation).expanduser()
+        if kind == "bundled":
+            return bundled.read(config.name)
+        if kind == "tfds":
+            return tfds.read(config.name.removeprefix("tfds:"), config.dir)
+        if kind == "csv":
+            return table.read(path, config.target, config.weight, validation)
+        if kind == "mnist":
+            if config.dir is None:
+                raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
+            path = Path(config.dir).expanduser()
+        read = {"npz": lambda p: npz.read(p, config.weight), "folder": folder.read}.get(kind, idx.read)
+        source = read(path)
+        if validation is None:
+            return source
+        other = read(validation)
+        if other.test is not None:
+            raise InputError(f"--data.validation={validation}: has a test part of its own; give a set in one piece")
+        return source._replace(validation=other.train)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{error.filename or config.name}: {error.strerror or error}; check the path") from error
+
+
+def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, Split], targets.Targets]:
+    """Checked arrays of each part that the source came in."""
+    tables = {"train": source.train, "validation": source.validation, "test": source.test}
+    given = {part: t for part, t in tables.items() if t is not None}
+    xs, prefix = {}, {part: "" if part == "train" else f"{part} " for part in given}
+    for part, t in given.items():
+        if np.ndim(t.y) == 0 or np.ndim(t.x) == 0 or len(t.x) != len(t.y):
+            raise InputError(f"{prefix[part]}x={t.x.shape}, y={t.y.shape}: must have the same length; check the file")
+        xs[part] = check.features(t.x, f"{prefix[part]}x", source.features)
+        train = xs["train"]
+        if (xs[part].shape[1:], xs[part].dtype) != (train.shape[1:], train.dtype):
+            raise InputError(
+                f"{part} x={xs[part].dtype}{xs[part].shape}: examples must be as the training examples, "
+                f"{train.dtype}{train.shape}; convert them"
+            )
+    found = targets.encode(source, {part: t.y for part, t in given.items()}, task, positive)
+    return {
+        part: Split(xs[part], found.y[part], check.weights(t.weight, f"{prefix[part]}weight", len(t.y)))
+        for part, t in given.items()
+    }, found
+
+
+def _split(parts: dict[str, Split], found: targets.Targets, config: DataConfig) -> dict[str, Split]:
+    """The test examples first, then validation from what is left, so that the test does not depend on it."""
+    parts = dict(parts)
+    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in parts}
+    by_class = found.task in ("binary", "multiclass")
+    if wanted and by_class and found.classes is not None:
+        (alone,) = np.nonzero(np.bincount(parts["train"].y) == 1)
+        if len(alone):
+            label = found.classes[alone[0]]
+            raise InputError(f"class {label}=1 example: a stratified split needs 2 or more; add some, or leave it out")
+    rng = np.random.default_rng(config.split_seed)
+    for part, fraction in wanted.items():
+        y = parts["train"].y
+        rest, cut = stratified(rng, y if by_class else np.zeros(len(y), np.int32), fraction)
+        if len(cut) == 0 or len(rest) == 0:
+            raise InputError(
+                f"--data.{part}_fraction={fraction}: leaves {len(cut)} of {len(y)} examples for {part} "
+                f"and {len(rest)} for training; neither may be 0, so change it, or use 0 for no {part} split"
+            )
+        whole = parts["train"]
+        parts["train"], parts[part] = (Split(*(array[rows] for array in whole)) for rows in (rest, cut))
+    for part, split in parts.items():
+        if not split.weight.any():
+            raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
+    return parts
+
+
+def _class_weights(config: DataConfig, found: targets.Targets, y: np.ndarray) -> np.ndarray:
+    """f32[K]: the given ones, or n / (K count) so that every class weighs the same in all."""
+    if found.task not in ("binary", "multiclass") or found.classes is None:
+        raise InputError(f"--data.class_weight={config.class_weight}: {found.task} has no classes; leave it out")
+    k = len(found.classes)
+    if config.class_weight == "balanced":
+        return (len(y) / (k * np.maximum(np.bincount(y, minlength=k), 1))).astype(np.float32)
+    weights = np.array(config.class_weight, np.float32)
+    if weights.shape != (k,) or not weights[np.unique(y)].any():
+        raise InputError(f"--data.class_weight={config.class_weight}: must be {k} numbers, one a class, not all 0")
+    return weights
+
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature over the examples, f32, in the units of `x`; a deviation of 0 becomes 1."""
+    mean = x.mean(0, dtype=np.float64)
+    blocks = range(0, len(x), 4096)  # float64 copies of a few examples at a time, not of all
+    variance = sum(np.square(x[i : i + 4096] - mean).sum(0) for i in blocks) / len(x)
+    std = np.sqrt(variance).astype(np.float32)
+    return mean.astype(np.float32), np.where(std < np.finfo(np.float32).tiny, np.float32(1), std)

@@ -1,0 +1,91 @@
+"""What `load` returns: three splits of NumPy arrays and what is known of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Label = str | int | float | bool
+
+
+class Split(NamedTuple):
+    """Examples: `x` u8[n, H, W, C] (images) or f32[n, ...]; `y` i32[n] (classes) or f32[n, K]; `weight` f32[n]."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Checked and split data. The arrays are as they were read: scaling and standardising belong to the model."""
+
+    name: str
+    task: str
+    """binary, multiclass, multilabel or regression"""
+    train: Split
+    validation: Split | None
+    test: Split | None
+    classes: tuple[Label, ...] | None = None
+    """the user's own labels: `classes[y]`; None for regression"""
+    features: tuple[str, ...] | None = None
+    """names of the columns of a table"""
+    scale: float | None = None
+    """the value of `x` that means 1.0 in an image: 255, or 16 for the bundled digits; None for a table"""
+    mean: np.ndarray | None = None
+    """f32, the shape of one example: over the training examples, in the units of `x`; with `std` if standardize"""
+    std: np.ndarray | None = None
+
+    @property
+    def splits(self) -> tuple[Split, Split | None, Split | None]:
+        """train, validation, test"""
+        return self.train, self.validation, self.test
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.train.x.shape[1:]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of `x` in each split that is there."""
+        named = zip(("train", "validation", "test"), self.splits, strict=True)
+        return {name: split.x.shape for name, split in named if split is not None}
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model must give: 1 for binary, K for K classes, labels or targets."""
+        if self.task == "multiclass" and self.classes is not None:
+            return len(self.classes)
+        return 1 if self.task == "binary" else self.train.y.shape[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all arrays (bytes, dtype, shape), the classes and the features: one flipped byte changes it."""
+        sha = hashlib.sha256(json.dumps([self.classes, self.features]).encode())
+        for split in self.splits:
+            for array in split or ():
+                sha.update(f"{array.dtype.str} {array.shape}\n".encode())
+                sha.update(np.ascontiguousarray(array).data)
+            sha.update(b"end of split\n")
+        return sha.hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What is known of the data, as JSON keeps it."""
+        return {
+            "name": self.name,
+            "task": self.task,
+            "classes": None if self.classes is None else list(self.classes),
+            "features": None if self.features is None else list(self.features),
+            "outputs": self.outputs,
+            "examples": {name: shape[0] for name, shape in self.shapes.items()},
+            "shape": list(self.shape),
+            "dtype": str(self.train.x.dtype),
+            "scale": self.scale,
+            "digest": self.digest,
+        }

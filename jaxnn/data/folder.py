@@ -1,0 +1,96 @@
+"""A folder of images with one sub-folder a class: ROOT/CLASS/* or ROOT/{train,test}/CLASS/*.
+
+Channels are kept as they are stored: grey 1, grey with alpha 2, RGB 3, RGBA 4. Palettes are looked up (RGB, or
+RGBA if one colour is transparent), black-and-white becomes 0 and 255. All images must have one size and one number
+of channels: nothing is resized, dropped or painted on a background by guess.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from jaxnn.data.check import unpacked_size
+from jaxnn.data.source import Source, Table
+from jaxnn.errors import DataError, InputError
+
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no format that runs a program to be read
+SUFFIXES = frozenset((".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
+
+
+def read(root: Path) -> Source:
+    """Images u8[n, H, W, C] and their folders' names as labels."""
+    folders = {path.name: path for path in _visible(root) if path.is_dir()}
+    if set(folders) in ({"train"}, {"train", "test"}):
+        test = _table(folders["test"]) if "test" in folders else None
+        return Source(_table(folders["train"]), test=test, scale=255.0)
+    return Source(_table(root), scale=255.0)
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != "Thumbs.db"]
+
+
+def _table(root: Path) -> Table:
+    files, labels = [], []
+    for folder in _visible(root):
+        if not folder.is_dir():
+            if folder.suffix.lower() in SUFFIXES:
+                raise InputError(f"{folder}: stands beside the classes; move it into the folder of its class")
+            continue  # a README or a licence
+        inside = _visible(folder)
+        if not inside:
+            raise InputError(f"{folder}=0 images: must hold at least one; remove the empty folder")
+        for path in inside:
+            if path.is_dir() or path.suffix.lower() not in SUFFIXES:
+                raise InputError(f"{path}: not an image file ({', '.join(sorted(SUFFIXES))}); move it out of {folder}")
+        files += inside
+        labels += [folder.name] * len(inside)
+    if not files:
+        raise InputError(f"{root}=0 images: must hold one folder of images for each class; check the path")
+    first = _image(files[0])
+    unpacked_size(root, len(files) * first.size)
+    x = np.empty((len(files), *first.shape), np.uint8)
+    for i, path in enumerate(files):
+        image = _image(path)
+        if image.shape != first.shape:
+            raise InputError(
+                f"{path}={image.shape}: all images must have one size and number of channels, "
+                f"[H, W, C]={first.shape} as {files[0]}; convert it"
+            )
+        x[i] = image
+    return Table(x, np.array(labels))
+
+
+def _image(path: Path) -> np.ndarray:
+    """u8[H, W, C]"""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.
+                if image.mode.startswith("I") or any(";16" in str(tile) for tile in image.tile):
+                    raise InputError(f"{path}=16-bit: images must have 8 bits a channel; convert it")
+                if (frames := getattr(image, "n_frames", 1)) > 1:
+                    raise InputError(f"{path}={frames} frames: must be one image; save one frame")
+                if image.mode == "P":
+                    image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+                elif image.mode == "1":
+                    image = image.convert("L")
+                if image.mode not in ("L", "LA", "RGB", "RGBA"):
+                    raise InputError(f"{path}={image.mode}: must be grey, RGB or RGBA; convert it")
+                pixels = np.asarray(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(f"{path}: too many pixels, at most {Image.MAX_IMAGE_PIXELS}; make it smaller") from error
+    except InputError:
+        raise
+    except Exception as error:  # what Pillow raises for damaged bytes is not documented
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # not the image but the disk: permissions, a broken link
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
+    return pixels if pixels.ndim == 3 else pixels[..., None]

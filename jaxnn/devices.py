@@ -1,0 +1,62 @@
+"""Where arrays live: one mesh axis, `data`. Batch rows are split over it and the state is on every device.
+
+This is the only file that names a device. The engine calls `shard` and `count`, which do nothing outside of
+`use`, so the same functions run on one device, on eight, and under `vmap`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from jaxnn.errors import InputError
+
+AXIS = "data"
+
+
+@contextlib.contextmanager
+def use(number: int | None = None) -> Iterator[str]:
+    """Split batches over the first `number` devices (default: all) inside this context.
+
+    Yields:
+      A line that says what was chosen: platform, devices, precision.
+
+    Raises:
+      InputError: there are not so many devices.
+
+    >>> import jaxnn
+    >>> with jaxnn.devices.use(1) as chosen:
+    ...     print(chosen)
+    cpu, 1 device (cpu), float32
+    """
+    devices = jax.devices()
+    number = number or len(devices)
+    if number > len(devices):
+        raise InputError(f"--devices={number}: only {len(devices)} {devices[0].platform} devices here; use fewer")
+    # Auto, not the default Explicit: vmap over a sharded batch must work.
+    mesh = jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:number])
+    precision = "float64" if jax.config.jax_enable_x64 else "float32"
+    plural = "s" * (number > 1)
+    with jax.set_mesh(mesh):
+        yield f"{devices[0].platform}, {number} device{plural} ({devices[0].device_kind}), {precision}"
+
+
+def count() -> int:
+    """How many devices a batch is split over."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return 1 if mesh.empty else mesh.shape[AXIS]
+
+
+def shard(tree: Any) -> Any:
+    """Inside a compiled function: split the leading axis of each array over the devices."""
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec(AXIS)) if count() > 1 else tree
+
+
+def replicate(tree: Any) -> Any:
+    """Put arrays on every device in use."""
+    mesh = jax.sharding.get_mesh() if count() > 1 else None
+    return jax.device_put(tree, mesh and NamedSharding(mesh, PartitionSpec()))

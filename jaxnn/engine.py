@@ -1,0 +1,273 @@
+"""Training as one compiled scan: a chunk of steps between two host events never returns to the host.
+
+    objective   the sums of a batch: loss, weight and metrics             (model + task)
+    gradient    one batch -> mean gradient                                (jax.grad)
+    train_step  (state, batch, key) -> (state, info)                      (optax)
+    run_steps   n of them                                                 (lax.scan, jit, donated state)
+    fit         a whole run, itself pure: usable under jit, vmap and grad
+
+A run draws on its key for three things, none of which is carried: the initial weights, the order of the rows, and
+the noise of step t. So `State` is all that a run is, and step t is the same however the run is cut.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxnn import devices, optim
+from jaxnn.data import order
+from jaxnn.types import Batch, Metrics, Model, Params, State, Task
+
+
+class Objective(NamedTuple):
+    """What is minimised: `sums(params, batch, key)["loss"] / sums[...]["weight"] + penalty(params)`."""
+
+    sums: Callable[[Params, Batch, jax.Array | None], Metrics]
+    penalty: Callable[[Params], jax.Array] | None
+
+
+def make_objective(model: Model, task: Task, *, alpha: float = 0.0) -> Objective:
+    """The weighted mean loss of `task` on the outputs of `model`, plus `alpha / 2 * sum of W^2` (not biases)."""
+
+    def sums(params: Params, batch: Batch, key: jax.Array | None) -> Metrics:
+        return task.metrics(model.apply(params, batch.x, key=key), batch.y, batch.weight)
+
+    return Objective(sums, functools.partial(optim.penalty, alpha=alpha) if alpha else None)
+
+
+def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[..., tuple[jax.Array, Params, Metrics]]:
+    """`gradient(params, batch, key) -> (loss, grads, sums)` of the weighted mean over the batch.
+
+    With `accumulate=k` the batch is cut into k parts whose gradients are added up, each divided by the weight of
+    the whole batch: the same step in 1/k of the memory.
+    """
+
+    def gradient(params: Params, batch: Batch, key: jax.Array | None) -> tuple[jax.Array, Params, Metrics]:
+        total = batch.weight.sum()
+        total = jnp.where(total > 0, total, 1)
+
+        def mean_loss(params: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, Metrics]:
+            sums = objective.sums(params, part, key)
+            return sums["loss"] / total, sums
+
+        value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
+        if accumulate == 1:
+            (loss, sums), grads = value_and_grad(params, batch, key)
+        else:
+            parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
+            run = lambda i, part: value_and_grad(params, part, None if key is None else jax.random.fold_in(key, i))
+            zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(run, 0, jax.tree.map(lambda a: a[0], parts)))
+            add = lambda acc, part: (jax.tree.map(jnp.add, acc, run(*part)), None)
+            ((loss, sums), grads), _ = lax.scan(add, zero, (lax.iota(jnp.int32, accumulate), parts))
+        if objective.penalty is not None:
+            extra, pull = jax.value_and_grad(objective.penalty)(params)
+            loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)
+        return loss, grads, sums
+
+    return gradient
+
+
+def make_train_step(
+    objective: Objective, tx: optax.GradientTransformation, *, accumulate: int = 1
+) -> Callable[[State, Batch, jax.Array], tuple[State, Metrics]]:
+    """One step of descent: `(state, batch, key) -> (state, info)`.
+
+    θ ← θ − ρ∇ℓ, with the update rule of `tx`. `key` is the run's; step t draws its noise from `fold_in(key, t)`.
+    `info` has the sums of the batch, measured before the update, `lr` (the rate that was applied) and `grad_norm`,
+    which is a pass over all gradients (a quarter of the step of a small network) and so only taken if `measure`.
+    """
+    tx = optax.with_extra_args_support(tx)
+    gradient = make_gradient(objective, accumulate=accumulate)
+
+    def train_step(
+        state: State, batch: Batch, key: jax.Array, measure: bool | jax.Array = True
+    ) -> tuple[State, Metrics]:
+        key = jax.random.fold_in(key, state.step)
+        loss, grads, sums = gradient(state.params, batch, key)
+        value_fn = lambda params: gradient(params, batch, key)[0]  # for line searches
+        updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss, grad=grads, value_fn=value_fn)
+        params = optax.apply_updates(state.params, updates)
+        norm = lax.cond(measure, optax.tree.norm, lambda g: jnp.zeros_like(loss), grads)
+        info = sums | {"lr": optim.learning_rate(opt_state), "grad_norm": norm}
+        return State(state.step + 1, params, opt_state), info
+
+    return train_step
+
+
+def make_init(model: Model, tx: optax.GradientTransformation) -> Callable[[jax.Array, Any], State]:
+    """`init(key, x) -> State` at step 0, compiled; `x` is one example or its `jax.ShapeDtypeStruct`."""
+
+    def init(key: jax.Array, x: Any) -> State:
+        params = model.init(_key(key, "weights"), x)
+        return State(jnp.zeros((), jnp.int32), params, tx.init(params))
+
+    # The example is closed over, so that a ShapeDtypeStruct serves as well as an array.
+    return lambda key, x: jax.jit(functools.partial(init, x=x))(key)
+
+
+def make_run_steps(
+    train_step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]], batch_size: int, *, multiple: int = 1
+) -> Callable[..., tuple[State, Metrics]]:
+    """`run_steps(state, data, n, key=key) -> (state, info)`: the next n steps as one compiled scan.
+
+    `data` is a `Batch` of all rows, resident on the devices; the state's buffers are donated. `info` holds an
+    array of n values for each of the step's sums and `lr`, the `grad_norm` of the last step, and `finite`: whether
+    every loss, and every parameter at the end, is. (Where not, `find_fault` replays the chunk: a pure function needs
+    no checks on the way.)
+
+    Args:
+      train_step: from `make_train_step`.
+      batch_size: rows a step; the last step of an epoch has what is left, padded with weight 0.
+      multiple: the padded batch is a multiple of this (`accumulate`) and of the number of devices.
+    """
+
+    @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
+    def run_steps(state: State, data: Batch, n: int, *, key: jax.Array) -> tuple[State, Metrics]:
+        noise, slot = _key(key, "noise"), lax.iota(jnp.int32, n)
+        rows = jax.vmap(lambda t: batch_rows(key, t, data, batch_size, multiple))(state.step + slot)
+        # Small batches are gathered together, once (1.2x on CPU), large ones each in its step (1.5x).
+        together = batch_size < 64 and n * batch_size <= 2 * len(data.weight)
+        batches = take(data, *rows) if together else rows
+
+        def body(state: State, xs: tuple[jax.Array, Any]) -> tuple[State, Metrics]:
+            i, batch = xs
+            batch = devices.shard(batch if together else take(data, *batch))
+            return train_step(state, batch, noise, i == n - 1)
+
+        state, info = lax.scan(body, state, (slot, batches))
+        finite = [jnp.isfinite(leaf).all() for leaf in (info["loss"], *jax.tree.leaves(state.params))]
+        return state, info | {"grad_norm": info["grad_norm"][-1], "finite": jnp.stack(finite).all()}
+
+    return run_steps
+
+
+def batch_rows(key: jax.Array, step: jax.Array, data: Batch, batch_size: int, multiple: int = 1) -> tuple[jax.Array, jax.Array]:
+    """The rows of a step and whether each is real, padded to a multiple of `multiple` and of the devices."""
+    multiple *= devices.count()
+    width = -(-batch_size // multiple) * multiple
+    return order.rows(_key(key, "order"), step, len(data.weight), batch_size, width)
+
+
+def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
+    """Rows of the data; those that are not real weigh nothing."""
+    return Batch(data.x[index], data.y[index], jnp.where(real, data.weight[index], 0))
+
+
+def make_evaluate(objective: Objective, batch_size: int) -> Callable[[Params, Batch], Metrics]:
+    """`evaluate(params, data) -> sums` over all rows, compiled; padding weighs nothing, so it is exact for any size."""
+
+    @jax.jit
+    def evaluate(params: Params, data: Batch) -> Metrics:
+        n = len(data.weight)
+        width = -(-min(batch_size, n) // devices.count()) * devices.count()
+
+        def body(sums: Metrics, start: jax.Array) -> tuple[Metrics, None]:
+            index = start + lax.iota(jnp.int32, width)
+            batch = devices.shard(take(data, jnp.minimum(index, n - 1), index < n))
+            return jax.tree.map(jnp.add, sums, objective.sums(params, batch, None)), None
+
+        starts = jnp.arange(0, n, width, dtype=jnp.int32)
+        shapes = jax.eval_shape(lambda: objective.sums(params, take(data, jnp.zeros(width, int), True), None))
+        zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+        return lax.scan(body, zero, starts)[0]
+
+    return evaluate
+
+
+def find_fault(
+    run_steps: Callable[..., Any], gradient: Callable[..., Any], state: State, data: Batch, n: int,
+    batch_size: int, multiple: int = 1, *, key: jax.Array,
+) -> tuple[State, str]:
+    """Replay a chunk that failed, step by step: the last good state, and which gradient of its step is not finite."""
+    gradient = jax.jit(gradient)
+    for _ in range(n):
+        noise = jax.random.fold_in(_key(key, "noise"), state.step)
+        loss, grads, _ = gradient(
+            state.params, take(data, *batch_rows(key, state.step, data, batch_size, multiple)), noise
+        )
+        for path, leaf in [*jax.tree_util.tree_leaves_with_path(grads), ((), loss)]:
+            if not bool(jnp.isfinite(leaf).all()):
+                return state, jax.tree_util.keystr(path, simple=True, separator="/") or "loss"
+        good = jax.tree.map(jnp.copy, state)  # the state itself is donated
+        state, info = run_steps(state, data, 1, key=key)
+        if not bool(info["finite"]):
+            return good, "the update"
+    return state, "nothing on replay"
+
+
+def fit(
+    key: jax.Array,
+    model: Model,
+    task: Task,
+    tx: optax.GradientTransformation,
+    train: Batch,
+    *,
+    epochs: int,
+    batch_size: int,
+    validation: Batch | None = None,
+    alpha: float = 0.0,
+    accumulate: int = 1,
+) -> tuple[State, dict[str, jax.Array]]:
+    """A whole training run, as one pure function of (seed, data, settings).
+
+    No printing, no files, no clock: usable under `jit`, `vmap` (over keys, learning rates, data) and `grad`.
+
+    Args:
+      key: the run's PRNG key.
+      model, task, tx: the network, what its outputs mean, and the optimizer (optax, or `jaxnn.optimizer`).
+      train: all training rows.
+      epochs: passes over them.
+      batch_size: rows a step.
+      validation: rows that are evaluated after each epoch.
+      alpha: L2 penalty.
+      accumulate: parts into which a batch is cut to save memory.
+
+    Returns:
+      `(state, history)`; the history has an array of `epochs` values for each of `train/loss`, `lr`, `val/loss`, ...
+
+    >>> import jax, jax.numpy as jnp, jaxnn, optax
+    >>> x = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])
+    >>> xor = jaxnn.Batch(x, jnp.array([0, 1, 1, 0]), jnp.ones(4))
+    >>> model = jaxnn.mlp((8, 8), 1, activation="tanh")
+    >>> state, history = fit(jax.random.key(0), model, jaxnn.binary(), optax.adam(0.05), xor, epochs=200, batch_size=4)
+    >>> float(history["train/accuracy"][-1])
+    1.0
+    """
+    objective = make_objective(model, task, alpha=alpha)
+    run_steps = make_run_steps(make_train_step(objective, tx, accumulate=accumulate), batch_size, multiple=accumulate)
+    evaluate = make_evaluate(objective, batch_size)
+    steps_per_epoch = -(-len(train.weight) // batch_size)
+
+    def epoch(state: State, _: None) -> tuple[State, dict[str, jax.Array]]:
+        state, info = run_steps(state, train, steps_per_epoch, key=key)
+        row = summary(task, info)
+        if validation is not None:
+            sums = evaluate(optim.averaged(state.params, state.opt_state), validation)
+            row |= prefixed("val", task.summary(sums))
+        return state, row
+
+    example = jax.ShapeDtypeStruct(train.x.shape[1:], train.x.dtype)
+    return lax.scan(epoch, make_init(model, tx)(key, example), length=epochs)
+
+
+def summary(task: Task, info: Metrics) -> dict[str, Any]:
+    """A history row from the info of a chunk: the task's metrics over its examples, the last rate and gradient norm."""
+    sums = {name: value.sum(0) for name, value in info.items() if name not in ("lr", "grad_norm", "finite")}
+    last = {"lr": info["lr"][-1], "grad_norm": info["grad_norm"]}
+    return prefixed("train", task.summary(sums)) | last
+
+
+def prefixed(part: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {f"{part}/{name}": value for name, value in values.items()}
+
+
+def _key(key: jax.Array, purpose: str) -> jax.Array:
+    """The key of one purpose; two purposes never share one."""
+    return jax.random.fold_in(key, ("weights", "order", "noise").index(purpose))

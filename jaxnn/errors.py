@@ -1,0 +1,51 @@
+"""What jaxnn refuses, and the exit code that `train.py` ends with.
+
+Every message has one line in one form: `<flag or array>=<value>: <rule>; <remedy>`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class Error(Exception):
+    """Base of all errors that jaxnn raises on purpose; `exit_code` is what `train.py` ends with."""
+
+    exit_code = 1
+
+
+class InputError(Error, ValueError):
+    """A flag, an argument or an array that cannot be used, found before the first step (exit 2)."""
+
+    exit_code = 2
+
+
+class DataError(Error, ValueError):
+    """Data that turned out to be damaged while it was being decoded (exit 3)."""
+
+    exit_code = 3
+
+
+class NumericsError(Error, ArithmeticError):
+    """A loss or gradient that is not finite (exit 4)."""
+
+    exit_code = 4
+
+
+class StorageError(Error, OSError):
+    """A result that could not be written once the run had begun (exit 5)."""
+
+    exit_code = 5
+
+
+def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:
+    """The error for an unknown name: the value, the nearest spelling and the list.
+
+    >>> print(choices("--optim.name", "adm", ["adam", "sgd"]))
+    --optim.name=adm: unknown; did you mean adam? Choose from adam, sgd
+    """
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(str(value), allowed, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return InputError(f"{name}={value}: unknown; {hint}Choose from {', '.join(allowed)}"[:2000])

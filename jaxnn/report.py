@@ -1,0 +1,57 @@
+"""What a run shows while it goes: a bar on a terminal, a line a row elsewhere, a small table at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import rich.progress
+from rich.console import Console
+from rich.table import Table
+
+Show = Callable[[dict[str, Any]], None]
+
+
+@contextlib.contextmanager
+def progress(console: Console, total: int) -> Iterator[Show]:
+    """Yields `show(row)`: a row of the history, to be called as each is made.
+
+    Args:
+      console: where to print.
+      total: steps of the whole run.
+    """
+    if not console.is_terminal:
+        yield lambda row: console.print(line(row), highlight=False, soft_wrap=True)
+        return
+    columns = (
+        rich.progress.TextColumn("epoch {task.fields[epoch]:g}"),
+        rich.progress.BarColumn(),
+        rich.progress.TextColumn("{task.fields[text]}"),
+        rich.progress.TimeRemainingColumn(),
+    )
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task("train", total=total, epoch=0, text="compiling")
+        yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], text=line(row, short=True))
+
+
+def line(row: dict[str, Any], *, short: bool = False) -> str:
+    """One row in one line: position, then losses and the first metric, then the rate and the speed."""
+    names = [n for n in row if n.endswith(("/loss", "/accuracy", "/r2"))]
+    parts = [f"{name} {row[name]:.4f}" for name in names]
+    if "examples_per_s" in row:
+        parts.append(f"{row['examples_per_s']:,.0f} examples/s")
+    if short:
+        return "  ".join(parts)
+    return f"epoch {row['epoch']:<6g} step {row['step']:<8} " + "  ".join(parts)
+
+
+def table(console: Console, row: dict[str, Any], title: str) -> None:
+    """The last row: a line for each metric, a column for each part of the data."""
+    parts = [part for part in ("train", "val", "test") if any(name.startswith(f"{part}/") for name in row)]
+    metrics = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
+    result = Table("", *parts, title=title, title_justify="left")
+    for metric in metrics:
+        values = (row.get(f"{part}/{metric}") for part in parts)
+        result.add_row(metric, *("" if value is None else f"{value:.4f}" for value in values))
+    console.print(result)

@@ -1,0 +1,74 @@
+"""The command line: one list of options, each mistake answered in one line, without importing jax."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxnn import cli
+from jaxnn.config import Config
+from jaxnn.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+
+
+def parsed(*argv: str) -> Config:
+    return cli.parse(argv, CONFIGS).flags.run
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--optm.lr", "0.1"], "--optm.lr: unknown flag; did you mean --optim.lr?"),
+        (["--epoch", "3"], "--epoch: unknown flag; did you mean --epochs?"),
+        (["--epochs", "2", "stray"], "stray: unknown flag; see --help for those there are"),
+        (["--epochs", "1.5"], "--epochs=1.5: must be INT; see --help"),
+        (["--optim.lr", "abc"], "--optim.lr=abc: must be {None}|FLOAT; see --help"),
+        (["--epochs"], "--epochs: needs a value; see --help"),
+        (["--optim.lr", "nan"], "--optim.lr=nan: must be finite and > 0"),
+        (["--epochs", "2", "--epochs=3"], "--epochs: given twice; keep one"),
+        (["--batch-size", "2", "--batch_size", "3"], "--batch-size: given twice; keep one"),
+        (["--model.hidden", "5", "0"], "--model.hidden=0: must be >= 1"),
+        (["no_such_config.py"], "config=no_such_config.py: no such file"),
+        (["digits_mpl"], "config=digits_mpl: unknown; did you mean digits_mlp?"),
+        (["--config", "missing.json"], "--config=missing.json: cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_cure(argv, expected):
+    with pytest.raises(InputError) as refusal:
+        parsed(*argv)
+    assert str(refusal.value).startswith(expected)
+    assert "\n" not in str(refusal.value)
+
+
+def test_flags_go_on_top_of_a_config_and_dashes_are_underscores():
+    assert parsed() == parsed("digits_mlp") == parsed("digits-mlp")
+    config = parsed("digits_softmax", "--batch-size", "full", "--model.hidden", "7", "--optim.lr=0.25")
+    assert (config.name, config.batch_size, config.model.hidden, config.optim.lr) == ("digits_softmax", "full", (7,), 0.25)
+    assert config == parsed("digits-softmax", "--batch_size", "full", "--model.hidden", "7", "--optim.lr", "0.25")
+
+
+def test_a_config_can_be_a_file_of_ones_own(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("from jaxnn.config import Config\nconfig = Config(name='own', epochs=3)\n")
+    assert parsed(str(own)).name == "own"
+    own.write_text("x = 1\n")
+    with pytest.raises(InputError, match="must define `config = Config"):
+        parsed(str(own))
+
+
+def test_help_lists_the_configs_with_their_promises_and_imports_no_jax():
+    code = (
+        "import sys, runpy; sys.argv = ['train.py', '--help']\n"
+        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'jax', 'numpy', 'sklearn', 'flax'} & set(sys.modules), set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for path in CONFIGS.glob("*.py"):
+        assert path.stem in done.stdout
+    for flag in ("--epochs", "--batch-size", "--seed", "--workdir", "--optim.lr", "--data.dir", "--dry-run"):
+        assert flag in done.stdout

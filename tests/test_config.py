@@ -1,0 +1,117 @@
+"""Settings: every bound is checked as a value is made, in one line that names the flag."""
+
+import dataclasses
+import json
+
+import optax
+import pytest
+
+from jaxnn import activations, config
+from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig, from_dict, steps, to_dict
+from jaxnn.errors import InputError
+
+REFUSED = [
+    (OptimConfig, "lr", [float("nan"), float("inf"), 0.0, -0.1]),
+    (OptimConfig, "momentum", [1.0, -0.1, float("nan")]),
+    (OptimConfig, "b1", [1.0, -1.0]),
+    (OptimConfig, "b2", [1.0]),
+    (OptimConfig, "eps", [0.0]),
+    (OptimConfig, "alpha", [-1.0, float("inf")]),
+    (OptimConfig, "clip_norm", [-1.0, 0.0]),
+    (OptimConfig, "clip_value", [0.0]),
+    (OptimConfig, "max_norm", [-1.0]),
+    (OptimConfig, "decay", [0.0, 1.0]),
+    (OptimConfig, "power", [0.0]),
+    (OptimConfig, "accumulate", [0]),
+    (OptimConfig, "ema", [1.0, 0.0]),
+    (OptimConfig, "name", ["adm"]),
+    (OptimConfig, "schedule", ["cos"]),
+    (OptimConfig, "warmup", ["-1", "x", "1.5", ""]),
+    (OptimConfig, "nesterov", [True]),
+    (ModelConfig, "dropout", [1.0, 1.5, -0.1, float("nan")]),
+    (ModelConfig, "input_dropout", [1.0]),
+    (ModelConfig, "hidden", [(0,), (50, -1)]),
+    (ModelConfig, "channels", [(0,)]),
+    (ModelConfig, "pieces", [1]),
+    (ModelConfig, "kernel", [0]),
+    (ModelConfig, "kind", ["mpl"]),
+    (ModelConfig, "init", ["zeros"]),
+    (ModelConfig, "activation", [("rellu",), ("relu", "relu", "relu")]),
+    (TaskConfig, "name", ["classification"]),
+    (TaskConfig, "loss", ["mse"]),
+    (TaskConfig, "label_smoothing", [1.0]),
+    (DataConfig, "validation_fraction", [1.0, -0.1]),
+    (DataConfig, "test_fraction", [1.0]),
+    (DataConfig, "split_seed", [-1]),
+    (DataConfig, "class_weight", ["equal", (1.0, -1.0)]),
+    (Config, "seed", [-1, 2**32]),
+    (Config, "epochs", [0]),
+    (Config, "batch_size", [0, -3]),
+    (Config, "devices", [0]),
+    (Config, "eval_every", ["0", "never"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"), [(kind, name, value) for kind, name, values in REFUSED for value in values]
+)
+def test_a_value_out_of_bounds_is_refused_by_name(kind, name, value):
+    with pytest.raises(InputError) as refusal:
+        kind(**{name: value})
+    text = str(refusal.value)
+    assert name in text and "\n" not in text
+
+
+def test_every_number_that_has_a_bound_is_tested():
+    numbers = {
+        (kind, f.name)
+        for kind in (OptimConfig, ModelConfig, TaskConfig, DataConfig, Config)
+        for f in dataclasses.fields(kind)
+        if any(word in str(f.type) for word in ("int", "float"))
+    }
+    assert numbers <= {(kind, name) for kind, name, _ in REFUSED}
+
+
+def test_an_unknown_name_gets_the_nearest_spelling():
+    with pytest.raises(InputError, match="did you mean adam"):
+        OptimConfig(name="adm")
+
+
+def test_lbfgs_needs_the_full_batch():
+    with pytest.raises(InputError, match="--batch-size full"):
+        Config(optim=OptimConfig(name="lbfgs"))
+    assert Config(optim=OptimConfig(name="lbfgs"), batch_size="full").batch_size == "full"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("7", 7), ("7steps", 7), ("1step", 1), ("1.5epochs", 15), ("2 epochs", 20), ("25%", 50)]
+)
+def test_durations_are_steps_epochs_or_percent(text, expected):
+    assert steps("--x", text, steps_per_epoch=10, total=200) == expected
+
+
+def test_a_config_survives_json_and_keeps_its_types():
+    config = Config(data=DataConfig(class_weight=(1.0, 2.0)), optim=OptimConfig(lr=0.1), batch_size="full")
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("values", "word"),
+    [
+        ({"epochs": "3"}, "epochs"),
+        ({"epochs": True}, "epochs"),
+        ({"epoch": 3}, "epochs"),
+        ({"optim": 3}, "optim"),
+        ({"optim": {"lr": "0.1"}}, "optim.lr"),
+        ({"optim": {"rate": 0.1}}, "optim.rate"),
+        ({"model": {"hidden": [1.5]}}, "model.hidden"),
+    ],
+)
+def test_json_with_a_wrong_key_or_type_is_refused_by_name(values, word):
+    with pytest.raises(InputError, match=word):
+        from_dict(values)
+
+
+def test_the_lists_of_names_are_those_of_the_code():
+    assert set(config.ACTIVATIONS) - {"maxout"} == set(activations.TABLE)
+    assert all(hasattr(optax, name) for name in config.OPTIMIZERS)

@@ -1,0 +1,71 @@
+"""Who may import whom: arrows point down only, and nothing is imported before it is needed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxnn
+
+PACKAGE = Path(jaxnn.__file__).parent
+LAYERS = [  # a module may import from the rows above its own, and within its row
+    {"errors"},
+    {"types", "config"},
+    {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image", "devices"},
+    {"layers", "tasks", "gradients", "optim", "flax_models", "data"},
+    {"models", "engine", "report"},
+    {"run", "cli"},
+]
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "jaxnn":
+            rest = node.module.split(".")[1:]
+            names |= {rest[0]} if rest else {alias.name for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows_point_down(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for name in imported(path) - {own}:
+        assert RANK[name] <= RANK[own], f"{own} imports {name}"
+
+
+def test_types_imports_jax_only_and_flax_stays_in_one_file():
+    for path in PACKAGE.rglob("*.py"):
+        words = {line.split()[1].split(".")[0] for line in path.read_text().splitlines() if line.strip().startswith(("import ", "from "))}
+        if path.stem == "types":
+            assert words <= {"__future__", "collections", "typing", "jax"}
+        if path.stem != "flax_models":
+            assert "flax" not in words, path
+        assert "pickle" not in words
+
+
+def loaded_by(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_import_jaxnn_loads_nothing_heavy():
+    heavy = {"jax", "numpy", "sklearn", "flax", "optax", "tensorflow_datasets", "PIL", "rich"}
+    assert not heavy & loaded_by("import jaxnn")
+
+
+def test_no_device_is_touched_by_importing_the_face():
+    code = "import jaxnn\nfor name in jaxnn.__all__: getattr(jaxnn, name)\nimport jax; assert not jax._src.xla_bridge._backends"
+    assert not {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax"} & loaded_by(code)
+
+
+def test_every_public_name_has_a_docstring_with_an_example_or_is_a_module():
+    for name in jaxnn.__all__:
+        assert getattr(jaxnn, name).__doc__, name

@@ -1,0 +1,251 @@
+"""Layers: one law for all of them, and each against NumPy, a conserved quantity or its definition."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from jaxnn import activations, layers
+from jaxnn.errors import InputError
+from jaxnn.types import Model
+
+KEY = jax.random.key(0)
+FEATURES, IMAGE = (6,), (6, 5, 4)
+LAYERS = {
+    "dense": (layers.dense(3), FEATURES, (3,)),
+    "dense without bias": (layers.dense(3, bias=False), FEATURES, (3,)),
+    "dense on channels": (layers.dense(3), IMAGE, (6, 5, 3)),
+    "maxout": (layers.maxout(3, pieces=3), FEATURES, (3,)),
+    "conv": (layers.conv(2), IMAGE, (4, 3, 2)),
+    "conv same": (layers.conv(2, padding="SAME", stride=2), IMAGE, (3, 3, 2)),
+    "conv without bias": (layers.conv(2, 2, bias=False), IMAGE, (5, 4, 2)),
+    "max_pool": (layers.max_pool(), IMAGE, (3, 2, 4)),
+    "avg_pool": (layers.avg_pool(3, 2), IMAGE, (2, 2, 4)),
+    "flatten": (layers.flatten(), IMAGE, (120,)),
+    "flatten 2": (layers.flatten(2), IMAGE, (6, 20)),
+    "dropout": (layers.dropout(0.5), FEATURES, FEATURES),
+    "layer_norm": (layers.layer_norm(), FEATURES, FEATURES),
+    "group_norm": (layers.group_norm(2), IMAGE, IMAGE),
+    "scale": (layers.scale(mean=np.arange(6), std=2), FEATURES, FEATURES),
+    "residual": (layers.residual(layers.dense(6)), FEATURES, FEATURES),
+    "chain": (layers.chain(layers.conv(3), jnp.tanh, layers.flatten(), layers.dense(2)), IMAGE, (2,)),
+}
+
+
+def normal(seed, *shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_leading_axes_are_free_and_the_promised_shape_is_returned(case):
+    layer, shape, out = LAYERS[case]
+    promised = jax.ShapeDtypeStruct(shape, jnp.float32)
+    xs = normal(0, 2, 3, *shape)
+    params = jax.tree.map(lambda p: normal(1, *p.shape), layer.init(KEY, promised))  # no 0 biases
+    ys = jax.jit(layer.apply)(params, xs)
+    one_by_one = jax.jit(jax.vmap(jax.vmap(layer.apply, (None, 0)), (None, 0)))(params, xs)
+    assert ys.shape == (2, 3, *out) and ys.dtype == jnp.float32
+    np.testing.assert_allclose(ys, one_by_one, rtol=1e-5, atol=1e-5)
+    assert jax.eval_shape(layer.apply, params, promised).shape == out
+    of_shape, of_array = layer.init(KEY, promised), layer.init(KEY, xs[0, 0])
+    jax.tree.map(np.testing.assert_array_equal, of_shape, of_array)
+
+
+def test_gradients_of_all_layers_agree_with_central_differences():
+    together = layers.chain(
+        layers.scale(0.5, 2), layers.conv(4, 2), layers.group_norm(2), layers.max_pool(2), layers.residual(
+            layers.chain(layers.dense(4), layers.layer_norm(), jnp.tanh)), layers.avg_pool(2), layers.flatten(),
+        layers.maxout(3), layers.dense(2),
+    )  # fmt: skip
+    with jax.enable_x64(True):
+        x = normal(0, 6, 6, 2).astype(jnp.float64)
+        params = together.init(KEY, x)
+        assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float64")}
+        check_grads(jax.jit(together.apply), (params, x), order=1, modes=("fwd", "rev"), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("given", "made"), [("float32", "float32"), ("uint8", "float32"), ("float16", "float16")])
+def test_parameters_follow_the_floating_dtype_of_x(given, made):
+    params = layers.conv(2).init(KEY, jax.ShapeDtypeStruct((5, 5, 1), given))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(made)}
+
+
+def test_numpy_float64_makes_float32_parameters_unless_jax_is_told_otherwise():
+    assert layers.dense(2).init(KEY, np.zeros(3))["w"].dtype == jnp.float32
+
+
+def test_dense_is_one_matrix_product_and_a_bias():
+    layer, xs = layers.dense(3), normal(0, 4, 2, 6)
+    params = {"w": normal(1, 6, 3), "b": normal(2, 3)}
+    compiled = jax.jit(layer.apply).lower(params, xs).compile().as_text()
+    assert compiled.count(" dot(") == 1 and compiled.count("f32[8,3]") > 0
+    expected = np.float64(xs) @ np.float64(params["w"]) + np.float64(params["b"])
+    np.testing.assert_allclose(layer.apply(params, xs), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dense_takes_any_initialiser():
+    layer = layers.dense(4, init=lambda key, shape, dtype: jnp.full(shape, 7, dtype))
+    params = layer.init(KEY, jnp.zeros(2))
+    assert params["w"].tolist() == [[7.0] * 4] * 2 and params["b"].tolist() == [0.0] * 4
+
+
+def test_maxout_is_the_largest_of_its_linear_pieces():
+    layer, x = layers.maxout(4, pieces=3), normal(0, 5, 6)
+    params = {"w": normal(1, 6, 12), "b": normal(2, 12)}
+    w, b = np.asarray(params["w"]).reshape(6, 3, 4), np.asarray(params["b"]).reshape(3, 4)
+    expected = (np.einsum("nf,fpw->npw", x, w) + b).max(1)
+    np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_maxout_with_a_piece_of_zero_is_relu():
+    x, w, b = normal(0, 5, 6), normal(1, 6, 4), normal(2, 4)
+    layer = layers.maxout(4)
+    params = {"w": jnp.concatenate([w, jnp.zeros((6, 4))], 1), "b": jnp.concatenate([b, jnp.zeros(4)])}
+    expected = activations.relu(layers.dense(4).apply({"w": w, "b": b}, x))
+    np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_dropout_without_a_key_is_the_identity():
+    x = normal(0, 100)
+    assert layers.dropout(0.5).apply({}, x) is x
+    assert layers.dropout(0.0).apply({}, x, KEY) is x
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.7])
+def test_dropout_drops_that_share_and_keeps_the_mean(rate):
+    y = layers.dropout(rate).apply({}, jnp.ones((100, 100)), KEY)
+    assert float((y == 0).mean()) == pytest.approx(rate, abs=0.02)
+    np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - rate)], rtol=1e-6)
+    again, other = (layers.dropout(rate).apply({}, jnp.ones((100, 100)), key) for key in (KEY, jax.random.key(1)))
+    assert bool((y == again).all()) and bool((y != other).any())
+
+
+def test_the_layers_of_a_chain_get_different_noise():
+    x = jnp.ones(1000)
+    y = layers.chain(layers.dropout(0.5), layers.dropout(0.5)).apply({}, x, KEY)
+    assert float((y == 0).mean()) == pytest.approx(0.75, abs=0.05)  # the same noise twice would drop a half
+
+
+@pytest.mark.parametrize("x", [normal(0, 4, 6) * 100 + 7, jnp.full((4, 6), 3.0)])
+def test_layer_norm_is_the_equation_and_finite_for_constant_examples(x):
+    layer = layers.layer_norm(eps=1e-3)
+    params = {"scale": normal(1, 6), "b": normal(2, 6)}
+    v = np.float64(x)
+    expected = (v - v.mean(-1, keepdims=True)) / np.sqrt(v.var(-1, keepdims=True) + 1e-3)
+    expected = expected * np.float64(params["scale"]) + np.float64(params["b"])
+    np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-4, atol=1e-5)
+    assert np.isfinite(jax.grad(lambda x: layer.apply(params, x).sum())(x)).all()
+
+
+def test_group_norm_gives_each_group_mean_0_and_variance_1():
+    x = normal(0, 3, 5, 5, 6) * jnp.arange(1, 7).astype(jnp.float32).reshape(1, 1, 1, 6) + 3
+    layer = layers.group_norm(3)
+    y = np.reshape(layer.apply(layer.init(KEY, x[0]), x), (3, 25, 3, 2))
+    np.testing.assert_allclose(y.mean((1, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.var((1, 3)), 1, atol=1e-3)
+
+
+def test_every_uint8_is_scaled_to_within_1e_6_of_the_exact_value():
+    pixels = np.arange(256, dtype=np.uint8)
+    y = layers.scale(std=255).apply({}, jnp.asarray(pixels))
+    assert y.dtype == jnp.float32 and y[0] == 0 and y[255] == 1
+    np.testing.assert_allclose(y, pixels.astype(np.float64) / 255, atol=1e-7)
+
+
+def test_scale_standardises_and_only_centres_what_is_constant():
+    x = np.random.default_rng(0).integers(0, 200, (50, 3)).astype(np.uint8)
+    x[:, 1] = 9
+    y = np.asarray(layers.scale(x.mean(0), x.std(0)).apply({}, jnp.asarray(x)))
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(y.std(0), [1, 0, 1], atol=1e-5)
+
+
+def test_residual_adds_its_input():
+    f = layers.dense(6)
+    x, params = normal(0, 2, 6), {"w": normal(1, 6, 6), "b": normal(2, 6)}
+    np.testing.assert_array_equal(layers.residual(f).apply(params, x), x + f.apply(params, x))
+
+
+def test_a_chain_counts_the_layers_of_each_kind_that_have_parameters():
+    inner = layers.chain(layers.dense(4), name="tower")
+    model = layers.chain(
+        layers.scale(std=255), layers.conv(2), jnp.tanh, layers.conv(2), layers.flatten(), layers.dense(4),
+        layers.dropout(0.5), inner, layers.residual(inner), layers.layer_norm(), layers.dense(3),
+    )  # fmt: skip
+    params = model.init(KEY, jax.ShapeDtypeStruct((6, 6, 1), "uint8"))
+    assert set(params) == {"conv_0", "conv_1", "dense_0", "tower_0", "residual_0", "layer_norm_0", "dense_1"}
+    assert params["tower_0"]["dense_0"]["w"].shape == (4, 4)
+    assert all(isinstance(layer, Model) and layer.name for layer, _, _ in LAYERS.values())
+
+
+def test_a_chain_is_the_composition_of_its_layers():
+    model = layers.chain(layers.dense(4), jnp.tanh, lambda x: 2 * x, layers.dense(2))
+    x, params = normal(0, 5, 6), layers.chain(layers.dense(4), jnp.tanh, layers.dense(2)).init(KEY, jnp.zeros(6))
+    first, second = (jax.tree.map(np.float64, params[f"dense_{i}"]) for i in (0, 1))
+    expected = 2 * np.tanh(np.float64(x) @ first["w"] + first["b"]) @ second["w"] + second["b"]
+    np.testing.assert_allclose(model.apply(params, x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_of_the_same_kind_begin_with_different_weights():
+    params = layers.chain(layers.dense(6), layers.dense(6)).init(KEY, jnp.zeros(6))
+    assert bool((params["dense_0"]["w"] != params["dense_1"]["w"]).all())
+
+
+def branches_on_values(x):
+    return x if x.sum() > 0 else -x
+
+
+def calls_numpy(x):
+    return jnp.asarray(np.sin(x))
+
+
+def counts_with_values(x):
+    return x * len(range(x.astype(jnp.int32)[0]))
+
+
+@pytest.mark.parametrize("function", [branches_on_values, calls_numpy, counts_with_values])
+def test_a_function_that_jax_cannot_trace_is_refused_by_name_when_the_chain_begins(function):
+    with pytest.raises(InputError, match=f"activation={function.__name__}: can't be traced"):
+        layers.chain(layers.dense(2), function).init(KEY, jnp.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("make", "x", "message"),
+    [
+        (lambda: layers.dense(0), FEATURES, "dense size=0: must be >= 1"),
+        (lambda: layers.conv(2, 0), IMAGE, "conv size=0: must be >= 1"),
+        (lambda: layers.maxout(2, 1), FEATURES, "maxout pieces=1: must be >= 2"),
+        (lambda: layers.dense(2, init="hee"), FEATURES, "init=hee: unknown; did you mean he"),
+        (lambda: layers.dropout(1.0), FEATURES, r"dropout rate=1.0: must be in \[0, 1\)"),
+        (lambda: layers.dropout(float("nan")), FEATURES, r"dropout rate=nan"),
+        (lambda: layers.dense(2), (), "at least one axis"),
+        (lambda: layers.conv(2), FEATURES, r"x=float32\[6\]: must be images \[..., H, W, C\]"),
+        (lambda: layers.flatten(0), FEATURES, "flatten axes=0"),
+        (lambda: layers.flatten(3), FEATURES, r"x=float32\[6\]: must have at least 3 axes"),
+        (lambda: layers.group_norm(3), IMAGE, r"x=float32\[6,5,4\].*multiple of groups=3"),
+        (lambda: layers.group_norm(0), IMAGE, "groups=0"),
+        (lambda: layers.residual(layers.dense(5)), FEATURES, r"f\(x\)=float32\[5\].*shape of x, float32\[6\]"),
+        (lambda: layers.scale(std=[1, -1]), FEATURES, "std >= 0"),
+        (lambda: layers.scale(mean=float("nan")), FEATURES, "must be finite"),
+        (lambda: layers.scale(mean=np.zeros(5)), FEATURES, r"\(5,\): must fit the last axes of x, float32\[6\]"),
+    ],
+)
+def test_what_cannot_work_is_refused_when_it_is_made_or_begins(make, x, message):
+    with pytest.raises(InputError, match=message):
+        layers.chain(make()).init(KEY, jax.ShapeDtypeStruct(x, jnp.float32))
+
+
+@pytest.mark.parametrize("layer", [layers.dense(2), layers.maxout(2), layers.conv(2), layers.max_pool()])
+def test_integers_are_refused_with_the_layer_that_helps(layer):
+    with pytest.raises(InputError, match=r"must be floating; put scale\(\)"):
+        layers.chain(layer).init(KEY, jax.ShapeDtypeStruct((4, 4, 1), jnp.uint8))
+
+
+@pytest.mark.parametrize(("shape", "message"), [((2, 5), r"float32\[2,5\]: must be \[..., 6\]"), ((), r"float32\[\]")])
+def test_other_features_than_the_weights_are_refused(shape, message):
+    params = layers.dense(2).init(KEY, jnp.zeros(6))
+    with pytest.raises(InputError, match=message):
+        layers.dense(2).apply(params, jnp.ones(shape))

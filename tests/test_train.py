@@ -1,0 +1,229 @@
+"""train.py, as a person runs it: real processes, real files."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import jaxnn
+from jaxnn import data
+from jaxnn.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+QUICK = ["digits_softmax", "--epochs", "2", "--batch-size", "128"]
+
+
+def train(*argv: str, cwd: Path | str = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", str(ROOT / "train.py"), *map(str, argv)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env})
+
+
+def history(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "first"
+    done = train(*QUICK, "--workdir", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_run_writes_its_config_history_and_weights(finished):
+    saved = json.loads((finished / "config.json").read_text())
+    assert saved["config"]["epochs"] == 2 and len(saved["data"]["digest"]) == 64
+    assert {"python", "jax", "optax", "jaxnn"} <= set(saved["versions"])
+    *rows, last = history(finished)
+    assert [row["step"] for row in rows] == [11, 22] and [row["epoch"] for row in rows] == [1, 2]
+    needed = {"train/loss", "val/loss", "val/accuracy", "lr", "grad_norm", "examples_per_s"}
+    assert all(needed <= row.keys() for row in rows)
+    assert {"step", "epoch", "test/loss", "test/accuracy"} == last.keys()
+    weights = safetensors.numpy.load_file(finished / "weights.safetensors")
+    assert {name: w.shape for name, w in weights.items()} == {"dense_0/w": (64, 10), "dense_0/b": (10,)}
+
+
+def test_a_run_is_replayed_bit_for_bit(finished, tmp_path):
+    done = train("--config", finished / "config.json", "--workdir", tmp_path / "again", "--eval-every", "5")
+    assert done.returncode == 0, done.stderr
+    first, again = ((folder / "weights.safetensors").read_bytes() for folder in (finished, tmp_path / "again"))
+    assert first == again
+    done = train("--config", finished / "config.json", "--workdir", tmp_path / "other", "--seed", "1")
+    assert done.returncode == 0 and (tmp_path / "other" / "weights.safetensors").read_bytes() != first
+
+
+def test_load_run_predicts_in_a_new_process_what_the_run_reported(finished):
+    code = f"""
+import jaxnn, numpy as np
+run = jaxnn.load_run({str(finished)!r})
+test = jaxnn.data.load("digits").test
+labels, p = run.predict(test.x), run.predict_proba(test.x)
+print(np.mean(labels == test.y), p.shape, abs(p.sum(-1) - 1).max() < 1e-5, run.predict(test.x[:3]).tolist())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    accuracy, *rest = done.stdout.split(maxsplit=1)
+    assert float(accuracy) == pytest.approx(history(finished)[-1]["test/accuracy"], abs=1e-6), done.stderr
+    assert rest[0].startswith("(359, 10) True")
+
+
+def test_load_run_and_predict_refuse_what_does_not_fit(finished, tmp_path):
+    run = jaxnn.load_run(finished)
+    with pytest.raises(InputError, match=r"x.shape=\(64,\): must be \(n, 8, 8, 1\)"):
+        run.predict(np.zeros(64, np.uint8))
+    with pytest.raises(InputError, match="does not fit the uint8"):
+        run.predict(np.full((1, 8, 8, 1), 0.5))
+    with pytest.raises(InputError, match="no finished run"):
+        jaxnn.load_run(tmp_path)
+
+
+def test_a_config_with_its_own_model_trains_and_loads(tmp_path):
+    done = train("digits_flax", "--epochs", "1", "--batch-size", "128", "--workdir", tmp_path / "flax")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(InputError, match="brought its own model"):
+        jaxnn.load_run(tmp_path / "flax")
+    import runpy
+
+    own = runpy.run_path(str(ROOT / "configs" / "digits_flax.py"))["model"]
+    run = jaxnn.load_run(tmp_path / "flax", model=own)
+    test = data.load("digits").test
+    assert test is not None
+    assert np.mean(run.predict(test.x) == test.y) == pytest.approx(
+        history(tmp_path / "flax")[-1]["test/accuracy"], abs=1e-6
+    )
+
+
+TABLE = "size,colour,label\n" + "\n".join(
+    f"{i},{'red' if i % 3 else 'blue'},{'yes' if i > 20 else 'no'}" for i in range(40)
+)
+
+
+def test_labels_come_back_as_the_users_own(tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE)
+    argv = ["--data.name", tmp_path / "t.csv", "--data.standardize", "--batch-size", "8", "--epochs", "60"]
+    done = train(*argv, "--workdir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    run = jaxnn.load_run(tmp_path / "run")
+    assert run.task.name == "binary" and run.data["classes"] == ["no", "yes"]
+    assert run.predict(np.array([[0.0, 0, 1], [39.0, 0, 1]])).tolist() == ["no", "yes"]
+
+
+def test_dry_run_and_print_config_take_no_step(tmp_path):
+    done = train("digits_mlp", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0 and "parameters" in done.stdout and "6,310" in done.stdout, done.stderr
+    done = train("digits_mlp", "--print_config", "--epochs", "7", cwd=tmp_path)
+    assert json.loads(done.stdout)["epochs"] == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def bad_files(folder: Path) -> None:
+    (folder / "nan.csv").write_text("a,b,y\n1,2,0\n3,nan,1\n4,5,0\n6,7,1\n")
+    (folder / "missing.csv").write_text("a,b,y\n1,2,0\n3,,1\n")
+    (folder / "ragged.csv").write_text("a,b,y\n1,2,0\n3,1\n")
+    (folder / "one_class.csv").write_text("a,y\n" + "1,x\n" * 20)
+    np.savez(folder / "lengths.npz", x=np.zeros((5, 2), np.float32), y=np.arange(4) % 2)
+    np.savez(folder / "inf.npz", x=np.array([[0, 1], [np.inf, 2]] * 10, np.float32), y=np.arange(20) % 2)
+    np.savez(folder / "labels.npz", x=np.zeros((20, 2), np.float32), y=np.array([0.5, np.nan] * 10))
+    np.savez(folder / "empty.npz", x=np.zeros((0, 2), np.float32), y=np.zeros(0, np.int32))
+    idx = folder / "idx"
+    idx.mkdir()
+    (idx / "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3]) + bytes(20))
+
+
+REFUSED = [
+    (["--optm.lr", "0.1"], "did you mean --optim.lr"),
+    (["--optim.lr", "nan"], "--optim.lr=nan"),
+    (["--batch-size", "2000"], "--batch_size=2000: there are 1294 training examples"),
+    (["--optim.warmup", "99epochs"], "--optim.warmup=99epochs"),
+    (["--devices", "99"], "--devices=99"),
+    (["--workdir", "/proc/no"], "--workdir=/proc/no"),
+    (["mnist_mlp"], "--data.dir"),
+    (["mnist_mlp", "--data.dir", "no_folder"], "no_folder"),
+    (["mnist_mlp", "--data.dir", "{}/idx"], "train-images-idx3-ubyte"),
+    (["--data.name", "diggits"], "digits"),
+    (["--data.name", "{}/no.csv"], "no.csv"),
+    (["--data.name", "{}/nan.csv"], "nan"),
+    (["--data.name", "{}/missing.csv"], "missing.csv"),
+    (["--data.name", "{}/ragged.csv"], "ragged.csv"),
+    (["--data.name", "{}/one_class.csv"], "class"),
+    (["--data.name", "{}/lengths.npz"], "5"),
+    (["--data.name", "{}/inf.npz"], "inf"),
+    (["--data.name", "{}/labels.npz"], "labels"),
+    (["--data.name", "{}/empty.npz"], "0"),
+    (["--task.name", "regression"], "task"),
+    (["--task.loss", "poisson"], "--task.loss=poisson"),
+    (["iris_mlp", "--model.kind", "cnn"], "cnn needs images"),
+    (["--optim.b1", "0.5"], "--optim.b1=0.5"),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), REFUSED, ids=[" ".join(argv) for argv, _ in REFUSED])
+def test_bad_input_is_one_line_exit_2_and_writes_nothing(argv, words, tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    bad_files(files)
+    done = train(*(word.format(files) for word in argv), cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
+    assert words in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]
+
+
+def test_divergence_stops_with_exit_4_and_keeps_what_was_good(tmp_path):
+    folder = tmp_path / "run"
+    done = train("diabetes_regression", "--optim.name", "sgd", "--optim.lr", "1e18", "--task.loss", "squared", "--workdir", folder)
+    assert done.returncode == 4
+    assert re.match(r"error: step=\d+: \S+ is not finite at lr=", done.stderr), done.stderr
+    weights = safetensors.numpy.load_file(folder / "weights.safetensors")
+    assert all(np.isfinite(w).all() for w in weights.values())
+
+
+def test_a_folder_that_holds_a_run_is_left_alone(finished):
+    before = {path.name: path.read_bytes() for path in finished.iterdir()}
+    done = train(*QUICK, "--workdir", finished)
+    assert done.returncode == 2 and "holds a run already" in done.stderr
+    assert before == {path.name: path.read_bytes() for path in finished.iterdir()}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_at_the_next_edge_with_everything_written(number, code, tmp_path):
+    command = [sys.executable, str(ROOT / "train.py"), "--epochs", "100000", "--workdir", str(tmp_path / "run")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        rows = tmp_path / "run" / "history.jsonl"
+        while process.poll() is None and not (rows.exists() and rows.stat().st_size):
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    last = history(tmp_path / "run")[-1]
+    assert "test/accuracy" in last and (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
+    import io
+
+    from rich.console import Console
+
+    from jaxnn import report
+
+    row = {"step": 5, "epoch": 1.0, "train/loss": 0.5, "val/accuracy": 0.75, "examples_per_s": 1234.5}
+    pipe, terminal = io.StringIO(), io.StringIO()
+    with report.progress(Console(file=pipe, width=200), 5) as show:
+        show(row)
+    assert pipe.getvalue() == "epoch 1      step 5        train/loss 0.5000  val/accuracy 0.7500  1,234 examples/s\n"
+    with report.progress(Console(file=terminal, force_terminal=True, width=200), 5) as show:
+        show(row)
+    assert "━" in terminal.getvalue() and "0:00:00" in terminal.getvalue()
+
+
+def test_the_default_is_the_config_digits_mlp():
+    import runpy
+
+    assert runpy.run_path(str(ROOT / "configs" / "digits_mlp.py"))["config"] == jaxnn.Config()

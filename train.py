@@ -1,0 +1,131 @@
+"""Train a neural network: `python train.py [CONFIG] [flags]`; `python train.py --help` shows both.
+
+Read it from top to bottom: it is the whole run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from jaxnn import cli
+from jaxnn.config import steps, to_dict
+from jaxnn.errors import Error, InputError, NumericsError
+
+HERE = Path(__file__).parent
+
+
+def main(argv: list[str]) -> int:
+    # ---- config -----------------------------------------------------------------------------------------------------
+    request = cli.parse(argv, HERE / "configs")
+    flags, config = request.flags, request.flags.run
+    if flags.print_config:
+        print(json.dumps(to_dict(config), indent=2))
+        return 0
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the GPU's memory to others until needed
+
+    import jax  # not before the flags are known to be good
+    import jax.numpy as jnp
+    from rich.console import Console
+
+    import jaxnn
+    from jaxnn import devices, engine, optim, report, run
+
+    console = Console(highlight=False)
+    started = time.perf_counter()
+
+    # ---- data -------------------------------------------------------------------------------------------------------
+    data = jaxnn.data.load(**jaxnn.data.arguments(config))
+    if request.digest not in (None, data.digest):
+        raise InputError(f"data.digest={data.digest[:12]}: the run had {request.digest[:12]}; the data have changed")
+    n = len(data.train.weight)
+    batch_size = n if config.batch_size == "full" else config.batch_size
+    if batch_size > n:
+        raise InputError(f"--batch_size={batch_size}: there are {n} training examples; use {n} or fewer, or full")
+    per_epoch = -(-n // batch_size)
+    total = per_epoch * config.epochs
+    seen = lambda step: step // per_epoch * n + min(step % per_epoch * batch_size, n)  # examples before a step
+    every = steps("--eval_every", config.eval_every, steps_per_epoch=per_epoch, total=total)
+
+    # ---- model and optimizer ----------------------------------------------------------------------------------------
+    about = data.describe()
+    stats = {"mean": data.mean, "std": data.std} if data.mean is not None else {}
+    model, task, example = run.assemble(config, about, request.model, **stats)
+    tx = optim.build(config.optim, steps_per_epoch=per_epoch, total_steps=total)
+
+    with devices.use(config.devices) as chosen:
+        # ---- step ---------------------------------------------------------------------------------------------------
+        objective = engine.make_objective(model, task, alpha=config.optim.alpha)
+        accumulate = config.optim.accumulate
+        train_step = engine.make_train_step(objective, tx, accumulate=accumulate)
+        run_steps = engine.make_run_steps(train_step, batch_size, multiple=accumulate)
+        evaluate = engine.make_evaluate(objective, batch_size=1024)
+        if flags.dry_run:
+            print(jaxnn.summary(model, example))
+            print(f"{config.name}: {about['name']}, {n:,} training examples, {total:,} steps of {batch_size}; {chosen}")
+            return 0
+
+        # ---- start --------------------------------------------------------------------------------------------------
+        folder = Path(config.workdir or "runs/" + time.strftime(f"{config.name}-%Y%m%d-%H%M%S"))
+        run.create(folder)
+        run.save_config(folder, config, about, request.source, request.model is not None)
+        print(f"{config.name}: {about['name']}, {n:,} training examples; {chosen}; {folder}", flush=True)
+        stop: list[int] = []  # the signal that ended the run early
+
+        def on_signal(number: int, _: object) -> None:
+            stop.append(number)
+            signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, on_signal)
+        key = jax.random.key(config.seed)
+        train, validation, test = (devices.replicate(split and jaxnn.Batch(*split)) for split in data.splits)
+        state = devices.replicate(engine.make_init(model, tx)(key, example))
+
+        # ---- loop ---------------------------------------------------------------------------------------------------
+        step, row = 0, {}
+        with report.progress(console, total) as show:
+            while step < total and not stop:
+                clock, good, n_steps = time.perf_counter(), jax.tree.map(jnp.copy, state), min(every, total - step)
+                state, info = run_steps(state, train, n_steps, key=key)
+                info = jax.device_get(info)
+                if not info["finite"]:  # replayed from the last good state, to keep what is good of it
+                    gradient, rows = engine.make_gradient(objective, accumulate=accumulate), (batch_size, accumulate)
+                    state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, *rows, key=key)
+                    run.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
+                    lr = info["lr"][int(state.step) - step]
+                    raise NumericsError(f"step={state.step}: {leaf} is not finite at lr={lr:g}; lower --optim.lr or clip")
+                step += n_steps
+                row = {"step": step, "epoch": step / per_epoch, **engine.summary(task, info)}
+                row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (time.perf_counter() - clock)
+                if validation is not None:
+                    sums = evaluate(optim.averaged(state.params, state.opt_state), validation)
+                    row |= engine.prefixed("val", task.summary(jax.device_get(sums)))
+                row = {name: float(value) for name, value in row.items()} | {"step": step}
+                run.append_history(folder, row)
+                show(row)
+
+        # ---- report -------------------------------------------------------------------------------------------------
+        params = optim.averaged(state.params, state.opt_state)
+        run.save_weights(folder, params, stats)
+        if test is not None:
+            sums = jax.device_get(evaluate(params, test))
+            last = {name: float(value) for name, value in engine.prefixed("test", task.summary(sums)).items()}
+            run.append_history(folder, {"step": step, "epoch": step / per_epoch, **last})
+            row |= last
+        report.table(console, row, f"{config.name} after {step:,} steps, {time.perf_counter() - started:.1f} s")
+        return 128 + stop[0] if stop else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except Error as error:
+        if "--traceback" in sys.argv:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
