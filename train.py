@@ -6,6 +6,7 @@ Read it from top to bottom: it is the whole run.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -55,7 +56,10 @@ def main(argv: list[str]) -> int:
     about = data.describe()
     stats = {"mean": data.mean, "std": data.std} if data.mean is not None else {}
     model, task, example = run.assemble(config, about, request.model, **stats)
-    tx = optim.build(config.optim, steps_per_epoch=per_epoch, total_steps=total)
+    if task.name == "regression":
+        for split in filter(None, data.splits):
+            jaxnn.check_targets(split.y, config.task.loss)
+    tx = optim.optimizer(config.optim, steps_per_epoch=per_epoch, total_steps=total)
 
     with devices.use(config.devices) as chosen:
         # ---- step ---------------------------------------------------------------------------------------------------
@@ -87,9 +91,9 @@ def main(argv: list[str]) -> int:
         state = devices.replicate(engine.make_init(model, tx)(key, example))
 
         # ---- loop ---------------------------------------------------------------------------------------------------
-        step, row = 0, {}
+        step, row, best, waited = 0, {}, math.inf, 0
         with report.progress(console, total) as show:
-            while step < total and not stop:
+            while step < total and not stop and waited < config.patience:
                 clock, good, n_steps = time.perf_counter(), jax.tree.map(jnp.copy, state), min(every, total - step)
                 state, info = run_steps(state, train, n_steps, key=key)
                 info = jax.device_get(info)
@@ -98,7 +102,8 @@ def main(argv: list[str]) -> int:
                     state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, *rows, key=key)
                     run.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
                     lr = info["lr"][int(state.step) - step]
-                    raise NumericsError(f"step={state.step}: {leaf} is not finite at lr={lr:g}; lower --optim.lr or clip")
+                    cause = f"step={state.step}: {leaf} is not finite at lr={lr:g}"
+                    raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
                 step += n_steps
                 row = {"step": step, "epoch": step / per_epoch, **engine.summary(task, info)}
                 row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (time.perf_counter() - clock)
@@ -108,6 +113,8 @@ def main(argv: list[str]) -> int:
                 row = {name: float(value) for name, value in row.items()} | {"step": step}
                 run.append_history(folder, row)
                 show(row)
+                waited = waited + 1 if config.tol is not None and row["train/loss"] > best - config.tol else 0
+                best = min(best, row["train/loss"])
 
         # ---- report -------------------------------------------------------------------------------------------------
         params = optim.averaged(state.params, state.opt_state)

@@ -29,7 +29,11 @@ def images() -> tuple[str, jaxnn.Batch, jaxnn.Batch]:
         assert data.test is not None
         return "MNIST", jaxnn.Batch(*data.train), jaxnn.Batch(*data.test)
     rng = np.random.default_rng(0)
-    noise = lambda n: (rng.integers(0, 256, (n, 28, 28, 1), np.uint8), rng.integers(0, 10, n, np.int32), np.ones(n, "f"))
+    noise = lambda n: (
+        rng.integers(0, 256, (n, 28, 28, 1), np.uint8),
+        rng.integers(0, 10, n, np.int32),
+        np.ones(n, "f"),
+    )
     return "noise (set MNIST_DIR for MNIST)", jaxnn.Batch(*noise(60_000)), jaxnn.Batch(*noise(10_000))
 
 

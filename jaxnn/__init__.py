@@ -2,7 +2,7 @@
 
 import lazy_loader
 
-# The list of what is public is in __init__.pyi; each name is imported when it is first used, so that `--help` needs no jax.
+# What is public is listed in __init__.pyi; each name is imported when it is first used, so that `--help` needs no jax.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 __version__ = "0.1.0"

@@ -3,6 +3,7 @@ from . import data as data
 from . import devices as devices
 from . import image as image
 from . import losses as losses
+from . import metrics as metrics
 from .activations import activation as activation
 from .activations import elu as elu
 from .activations import gelu as gelu
@@ -23,6 +24,8 @@ from .config import ModelConfig as ModelConfig
 from .config import OptimConfig as OptimConfig
 from .config import TaskConfig as TaskConfig
 from .convolution import conv2d as conv2d
+from .diagnose import dead_units as dead_units
+from .diagnose import gradient_norms as gradient_norms
 from .engine import fit as fit
 from .engine import make_evaluate as make_evaluate
 from .engine import make_init as make_init
@@ -42,6 +45,8 @@ from .gradients import fd_curve as fd_curve
 from .gradients import finite_differences as finite_differences
 from .gradients import logistic_gradient as logistic_gradient
 from .labels import Labels as Labels
+from .labels import check_labels as check_labels
+from .labels import check_targets as check_targets
 from .labels import one_hot as one_hot
 from .layers import avg_pool as avg_pool
 from .layers import chain as chain
@@ -69,8 +74,8 @@ from .models import linear as linear
 from .models import mlp as mlp
 from .models import parameter_count as parameter_count
 from .models import summary as summary
-from .optim import build as optimizer
 from .optim import learning_rate as learning_rate
+from .optim import optimizer as optimizer
 from .run import Run as Run
 from .run import load_run as load_run
 from .tasks import binary as binary
@@ -82,3 +87,6 @@ from .types import Metrics as Metrics
 from .types import Model as Model
 from .types import State as State
 from .types import Task as Task
+
+__all__: list[str]
+__version__: str

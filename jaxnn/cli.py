@@ -21,6 +21,8 @@ import tyro
 from jaxnn.config import Config, from_dict
 from jaxnn.errors import InputError, choices
 
+DEFAULT = "digits_mlp"
+
 
 @dataclass(frozen=True)
 class Flags:
@@ -57,12 +59,15 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     named = argv.pop(0) if argv and not argv[0].startswith("-") else None
     _refuse_repeated(argv)
     replayed = _read_run(_value_of(argv, "config"))
-    source = named or (replayed or {}).get("source")
+    source = named or (replayed["source"] if replayed else DEFAULT)
     path = _find(source, configs, by_path=named is not None)
     brought = runpy.run_path(str(path)) if path else {}
     if path and not isinstance(brought.get("config"), Config):
         raise InputError(f"config={source}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
     default = from_dict(replayed["config"]) if replayed else brought.get("config", Config())
+    if _value_of(argv, "optim.name") not in (None, default.optim.name):
+        own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
+        default = replace(default, optim=replace(default.optim, nesterov=False, **own))
     description = (__doc__ or "").splitlines()[0] + "\n\nconfigs:\n" + _promises(configs)
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
     digest = replayed["data"]["digest"] if replayed and flags.run.data == default.data else None
@@ -122,7 +127,7 @@ def _value_of(argv: list[str], flag: str) -> str | None:
 
 def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
     """The file of a config; a run's config.json may name one in `configs`, only a person may name a path."""
-    if source is None:
+    if source is None:  # replayed from a file of someone's own, which brought values only
         return None
     names = {path.stem: path for path in configs.glob("*.py")}
     if by_path and source.endswith(".py"):

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from jaxnn.errors import InputError, choices
 
 ACTIVATIONS = (
-    "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logit", "maxout", "relu", "selu", "sigmoid", "silu",
-    "softmax", "softplus", "tanh",
+    "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logistic", "logit", "maxout", "relu", "selu", "sigmoid",
+    "silu", "softmax", "softplus", "tanh",
 )  # fmt: skip
 INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
 MODELS = ("cnn", "linear", "mlp")
@@ -181,7 +181,7 @@ class OptimConfig:
     """How the loss is minimised."""
 
     name: str = "sgd"
-    """an optax optimizer"""
+    """an optax optimizer; another than the config's does not inherit its lr, momentum, b1, b2, eps and weight_decay"""
     lr: float | None = None
     """learning rate (default: the optimizer's own)"""
     momentum: float | None = None
@@ -261,16 +261,20 @@ class OptimConfig:
 class Config:
     """A run: the same config, seed and data give the same bits."""
 
-    name: str = "digits_mlp"
+    name: str = "run"
     """what the run is called"""
     seed: int = 0
     """seed of the initial weights, the order of the examples and dropout"""
-    epochs: int = 60
+    epochs: int = 20
     """passes over the training examples"""
     batch_size: int | Literal["full"] = 32
     """examples a step; full takes all of them (gradient descent)"""
     eval_every: str = "1epoch"
     """how often the history gets a row: 500 (steps), 2epochs or 10%"""
+    tol: float | None = None
+    """stop early: when the training loss has not fallen by this much for `patience` rows of the history"""
+    patience: int = 10
+    """how many rows that is"""
     devices: int | None = None
     """how many devices the batch is split over (default: all there are)"""
     workdir: str | None = None
@@ -285,6 +289,9 @@ class Config:
         check("--epochs", self.epochs, ">= 1", self.epochs >= 1)
         if self.batch_size != "full":
             check("--batch_size", self.batch_size, ">= 1, or full", self.batch_size >= 1)
+        if self.tol is not None:
+            non_negative("--tol", self.tol)
+        check("--patience", self.patience, ">= 1", self.patience >= 1)
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
         if steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100) < 1:

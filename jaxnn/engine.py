@@ -63,7 +63,7 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
         else:
             parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
             run = lambda i, part: value_and_grad(params, part, None if key is None else jax.random.fold_in(key, i))
-            zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(run, 0, jax.tree.map(lambda a: a[0], parts)))
+            zero = zeros(jax.eval_shape(run, 0, jax.tree.map(lambda a: a[0], parts)))
             add = lambda acc, part: (jax.tree.map(jnp.add, acc, run(*part)), None)
             ((loss, sums), grads), _ = lax.scan(add, zero, (lax.iota(jnp.int32, accumulate), parts))
         if objective.penalty is not None:
@@ -148,7 +148,9 @@ def make_run_steps(
     return run_steps
 
 
-def batch_rows(key: jax.Array, step: jax.Array, data: Batch, batch_size: int, multiple: int = 1) -> tuple[jax.Array, jax.Array]:
+def batch_rows(
+    key: jax.Array, step: jax.Array, data: Batch, batch_size: int, multiple: int = 1
+) -> tuple[jax.Array, jax.Array]:
     """The rows of a step and whether each is real, padded to a multiple of `multiple` and of the devices."""
     multiple *= devices.count()
     width = -(-batch_size // multiple) * multiple
@@ -174,16 +176,22 @@ def make_evaluate(objective: Objective, batch_size: int) -> Callable[[Params, Ba
             return jax.tree.map(jnp.add, sums, objective.sums(params, batch, None)), None
 
         starts = jnp.arange(0, n, width, dtype=jnp.int32)
-        shapes = jax.eval_shape(lambda: objective.sums(params, take(data, jnp.zeros(width, int), True), None))
-        zero = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
-        return lax.scan(body, zero, starts)[0]
+        shapes = jax.eval_shape(lambda: objective.sums(params, take(data, starts[:1], jnp.array([True])), None))
+        return lax.scan(body, zeros(shapes), starts)[0]
 
     return evaluate
 
 
 def find_fault(
-    run_steps: Callable[..., Any], gradient: Callable[..., Any], state: State, data: Batch, n: int,
-    batch_size: int, multiple: int = 1, *, key: jax.Array,
+    run_steps: Callable[..., Any],
+    gradient: Callable[..., Any],
+    state: State,
+    data: Batch,
+    n: int,
+    batch_size: int,
+    multiple: int = 1,
+    *,
+    key: jax.Array,
 ) -> tuple[State, str]:
     """Replay a chunk that failed, step by step: the last good state, and which gradient of its step is not finite."""
     gradient = jax.jit(gradient)
@@ -266,6 +274,10 @@ def summary(task: Task, info: Metrics) -> dict[str, Any]:
 
 def prefixed(part: str, values: dict[str, Any]) -> dict[str, Any]:
     return {f"{part}/{name}": value for name, value in values.items()}
+
+
+def zeros(shapes: Any) -> Any:
+    return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def _key(key: jax.Array, purpose: str) -> jax.Array:

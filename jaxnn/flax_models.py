@@ -34,7 +34,8 @@ def from_linen(module: flax.linen.Module, *, core_axes: int | None = None) -> Mo
     `core_axes` (3 for an image `[H, W, C]`) to a module that needs exactly one batch axis, as one with
     `x.reshape((x.shape[0], -1))` does: then the leading axes are free again.
 
-    `init` raises `InputError` for batch statistics or other state, and for dropout that nothing switches.
+    Raises `InputError` if it is no linen module; `init` raises it for batch statistics or other state, and for dropout
+    that nothing switches.
 
     >>> import flax.linen as nn, jax, jax.numpy as jnp
     >>> import jaxnn
@@ -48,6 +49,8 @@ def from_linen(module: flax.linen.Module, *, core_axes: int | None = None) -> Mo
     import flax.linen as nn
 
     name = type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise InputError(f"module={name}: must be a flax.linen.Module; for flax.nnx use from_nnx")
     switch = _switch(module.__call__)
 
     def refuse(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:

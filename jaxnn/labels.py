@@ -101,7 +101,7 @@ class Labels:
         kinds = {type(category) for category in self.classes}
         if len(kinds) == 1 and kinds <= set(_KEPT):
             table = np.array(self.classes)
-            if table.tolist() == list(self.classes):  # not so for integers beyond 64 bits
+            if table.tolist() == list(self.classes):  # NumPy drops trailing zero bytes of text
                 return table
         table = np.empty(len(self.classes), object)
         table[:] = self.classes
@@ -195,9 +195,14 @@ def check_targets(y: Any, loss: str = "squared") -> np.ndarray:
 
 def _whole(values: Any, classes: int, name: str) -> np.ndarray:
     values = _numbers(values, name)
-    _refuse(values, np.isnan(values), name, f"must be a whole number in [0, {classes}); drop the row or label it")
     _refuse(values, (values < 0) | (values >= classes), name, f"must be in [0, {classes})")
-    _refuse(values, values % 1 != 0, name, f"must be a whole number in [0, {classes}); round it or predict numbers")
+    # NaN too leaves a remainder that is not 0
+    _refuse(
+        values,
+        values % 1 != 0,
+        name,
+        f"must be a whole number in [0, {classes}); mend it or use --task.name regression",
+    )
     return values.astype(np.int32)
 
 

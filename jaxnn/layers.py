@@ -37,11 +37,6 @@ def stateless(function: Callable[..., jax.Array], name: str) -> Model:
     return Model(lambda key, x: {}, lambda params, x, key=None: function(x), name)
 
 
-def add_bias(x: jax.Array, b: jax.Array) -> jax.Array:
-    """x + b with b `[F]` for x `[..., F]`, the broadcasting spelled out."""
-    return x + jnp.broadcast_to(b, x.shape)
-
-
 def affine(
     name: str,
     product: Callable[[jax.Array, jax.Array], jax.Array],
@@ -78,6 +73,11 @@ def _param_dtype(x: Any) -> Any:
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.float32
 
 
+def _refuse_integers(x: jax.Array) -> None:
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise InputError(f"x={jax.typeof(x)}: must be floating; put scale() before this layer")
+
+
 def _last(x: Any) -> int:
     """How many features or channels an example has."""
     if not x.shape:
@@ -99,8 +99,7 @@ def dense(width: int, *, init: str | Initialiser = "glorot", bias: bool = True) 
     """
 
     def product(x: jax.Array, w: jax.Array) -> jax.Array:
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise InputError(f"x={jax.typeof(x)}: must be floating; put scale() before dense")
+        _refuse_integers(x)
         if x.shape[-1:] != w.shape[:1]:
             cure = "flatten images first, or give as many features as the model was made for"
             raise InputError(f"x={jax.typeof(x)}: must be [..., {w.shape[0]}], as w is {jax.typeof(w)}; {cure}")
@@ -250,6 +249,7 @@ def _init_norm(key: jax.Array, x: Any) -> Params:
 
 
 def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
+    _refuse_integers(x)
     centred = x - x.mean(axes, keepdims=True)
     return centred * jax.lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
 

@@ -62,7 +62,7 @@ def penalty(params: Params, alpha: float | jax.Array) -> jax.Array:
         return jnp.asarray(alpha / 2.0 * jax.tree.reduce(jnp.add, squares, 0.0))
 
 
-def optimizer(config: OptimConfig) -> Callable[..., optax.GradientTransformation]:
+def update_rule(config: OptimConfig) -> Callable[..., optax.GradientTransformation]:
     """The optax optimizer `config` names, as a function of its learning rate alone: `learning_rate -> transformation`.
 
     Weight decay is decoupled and the same for all: w <- w - rho (step(g) + decay w), and biases are left alone.
@@ -136,7 +136,7 @@ def average(decay: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def build(
+def optimizer(
     config: OptimConfig, *, steps_per_epoch: int, total_steps: int, lr: float | jax.Array | None = None
 ) -> optax.GradientTransformationExtraArgs:
     """The whole optimizer as one optax transformation.
@@ -154,7 +154,7 @@ def build(
     >>> import jax.numpy as jnp
     >>> from jaxnn import optim
     >>> from jaxnn.config import OptimConfig
-    >>> tx = optim.build(OptimConfig(lr=0.5), steps_per_epoch=10, total_steps=100)
+    >>> tx = optim.optimizer(OptimConfig(lr=0.5), steps_per_epoch=10, total_steps=100)
     >>> theta = jnp.array([1.0, 2.0])
     >>> updates, state = tx.update(2 * theta, tx.init(theta), theta)
     >>> updates, optim.learning_rate(state)
@@ -167,7 +167,7 @@ def build(
     elif isinstance(lr, int | float):
         positive("lr", lr)
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-    step = optimizer(config)
+    step = update_rule(config)
     rate = schedule(config, **length, lr=lr)
     links: list[tuple[str, optax.GradientTransformation]] = []
     if config.clip_value is not None:
@@ -203,8 +203,11 @@ def build(
 def learning_rate(opt_state: Any) -> jax.Array:
     """The rate that the last update was made with: schedule times plateau, or the step of the line search. `float[]`
 
-    Before the first update, the rate that it is going to have.
+    Before the first update, the rate that it is going to have. An optax optimizer of one's own, not made by
+    `optimizer`, keeps its rate to itself: nan.
     """
+    if not _ours(opt_state):
+        return jnp.array(jnp.nan, jnp.float32)
     rate = optax.tree.get(opt_state["optimizer"].inner_state, "learning_rate")  # lbfgs: found by its line search
     if rate is None:
         rate = opt_state["optimizer"].hyperparams["learning_rate"]
@@ -213,4 +216,9 @@ def learning_rate(opt_state: Any) -> jax.Array:
 
 def averaged(params: Params, opt_state: Any) -> Params:
     """The running average of the parameters where one is kept (`config.ema`), else `params`."""
-    return opt_state["average"].average if "average" in opt_state else params
+    return opt_state["average"].average if _ours(opt_state) and "average" in opt_state else params
+
+
+def _ours(opt_state: Any) -> bool:
+    """Whether it is the state of an `optimizer`: the dict of its links."""
+    return isinstance(opt_state, dict) and "optimizer" in opt_state

@@ -1,5 +1,7 @@
 """A run's folder: what was asked for, what happened, and what was learned.
 
+It holds three files:
+
     config.json           all values of the config, versions, what is known of the data   (replays the run)
     history.jsonl         a row an epoch or interval; the last one has the test metrics
     weights.safetensors   the weights by path (`dense_0/w`), readable without JAX
@@ -23,6 +25,7 @@ import jaxnn
 from jaxnn import flax_models, models, tasks
 from jaxnn.config import Config, from_dict, to_dict
 from jaxnn.errors import InputError, StorageError
+from jaxnn.labels import Labels
 from jaxnn.types import Model, Params, Task
 
 PREDICT_ROWS = 1024  # rows of one compiled call, so that memory does not grow with the input
@@ -38,7 +41,7 @@ class Run(NamedTuple):
     data: dict[str, Any]
 
     def predict_proba(self, x: Any) -> np.ndarray:
-        """Probabilities f32[n, K] of `data["classes"]` (binary: K = 2; multilabel: each on its own); regression has none."""
+        """f32[n, K], the probabilities of `data["classes"]` (binary: K = 2; multilabel: each on its own)."""
         if self.task.name == "regression":
             raise InputError("predict_proba: a regression has no probabilities; use predict")
         p = self._outputs(x)
@@ -52,7 +55,7 @@ class Run(NamedTuple):
         if self.task.name == "multilabel":
             return (p > 0.5).astype(np.int32)
         index = p.argmax(-1) if self.task.name == "multiclass" else (p > 0.5).astype(int)
-        return np.asarray(self.data["classes"])[index]
+        return Labels(tuple(self.data["classes"])).decode(index)
 
     def _outputs(self, x: Any) -> np.ndarray:
         x = self._checked(np.asarray(x))
@@ -80,11 +83,11 @@ def assemble(
 ) -> tuple[Model, Task, jax.ShapeDtypeStruct]:
     """The model, the task and the shape of an example: what a config becomes, given what is known of the data."""
     example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
-    task = tasks.build(config.task, data["task"], data["outputs"])
+    task = tasks.build(config.task, data["task"], data["outputs"], center=np.asarray(data["center"], np.float32))
     raw = {"scale": data["scale"], "mean": mean, "std": std}
     if own_model is None:
-        return models.build(config.model, example, data["outputs"], **raw), task, example
-    network = own_model(data["outputs"])
+        return models.build(config.model, example, task.outputs, **raw), task, example
+    network = own_model(task.outputs)
     if not isinstance(network, Model):  # flax is imported only by those who use it
         network = flax_models.from_linen(network, core_axes=len(example.shape))
     return models.adopt(network, example, **raw), task, example
@@ -141,7 +144,7 @@ def append_history(folder: Path, row: dict[str, Any]) -> None:
         with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(values, allow_nan=False) + "\n")
     except OSError as reason:
-        raise StorageError(f"{folder / 'history.jsonl'}: cannot be written ({reason.strerror}); free some space") from None
+        raise _unwritable(folder / "history.jsonl", reason) from None
 
 
 def save_weights(folder: Path, params: Params, stats: dict[str, np.ndarray]) -> None:
@@ -156,7 +159,11 @@ def write(path: Path, content: bytes) -> None:
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as reason:
-        raise StorageError(f"{path}: cannot be written ({reason.strerror}); free some space") from None
+        raise _unwritable(path, reason) from None
+
+
+def _unwritable(path: Path, reason: OSError) -> StorageError:
+    return StorageError(f"{path}: cannot be written ({reason.strerror}); free some space, or mend the folder")
 
 
 def _flatten(params: Params) -> dict[str, np.ndarray]:

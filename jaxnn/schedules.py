@@ -36,7 +36,7 @@ def schedule(
         step               lr decay^floor(s / decay_every)
         cosine             lr (1 + cos(pi s / S)) / 2
         one_cycle          lr/25 up to lr over 30 % of S, down to lr/250,000, both as half cosines
-        plateau            lr, which `optim.build` scales down when the loss no longer falls
+        plateau            lr, which `optim.optimizer` scales down when the loss no longer falls
 
     `lr` may be traced. Raises `InputError` for a warm-up longer than the run and a decay every 0 steps.
     Sources: Loshchilov and Hutter 2017 (cosine), Smith and Topin 2018 (one-cycle).

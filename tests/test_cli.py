@@ -46,8 +46,16 @@ def test_a_mistake_is_one_line_with_its_cure(argv, expected):
 def test_flags_go_on_top_of_a_config_and_dashes_are_underscores():
     assert parsed() == parsed("digits_mlp") == parsed("digits-mlp")
     config = parsed("digits_softmax", "--batch-size", "full", "--model.hidden", "7", "--optim.lr=0.25")
-    assert (config.name, config.batch_size, config.model.hidden, config.optim.lr) == ("digits_softmax", "full", (7,), 0.25)
+    assert (config.name, config.batch_size) == ("digits_softmax", "full")
+    assert (config.model.hidden, config.optim.lr) == ((7,), 0.25)
     assert config == parsed("digits-softmax", "--batch_size", "full", "--model.hidden", "7", "--optim.lr", "0.25")
+
+
+def test_another_optimizer_does_not_inherit_the_learning_rate_of_the_configs_own():
+    assert parsed().optim.lr == parsed("--optim.name", "sgd").optim.lr == 0.3
+    assert parsed("--optim.name", "adam").optim.lr is None
+    assert parsed("--optim.name", "adam").optim.alpha == parsed().optim.alpha
+    assert parsed("--optim.name=adam", "--optim.lr=0.01").optim.lr == 0.01
 
 
 def test_a_config_can_be_a_file_of_ones_own(tmp_path):

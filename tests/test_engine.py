@@ -33,7 +33,7 @@ def parts(data: Batch, batch_size: int, *, options=None, alpha=0.0, accumulate=1
     """(state, run_steps, objective) of a run on `data`."""
     model, task = network(data, **(options or {})), tasks.multiclass(3)
     objective = engine.make_objective(model, task, alpha=alpha)
-    tx = optim.build(OptimConfig(**config), steps_per_epoch=-(-len(data.y) // batch_size), total_steps=40)
+    tx = optim.optimizer(OptimConfig(**config), steps_per_epoch=-(-len(data.y) // batch_size), total_steps=40)
     step = engine.make_train_step(objective, tx, accumulate=accumulate)
     state = engine.make_init(model, tx)(KEY, jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype))
     return state, engine.make_run_steps(step, batch_size, multiple=accumulate), objective
@@ -115,7 +115,8 @@ def test_accumulated_gradients_equal_the_big_batch(accumulate):
 def test_a_weight_of_two_is_the_example_twice():
     once, twice = digits(6), digits(6)
     weight = np.array([2, 1, 1, 1, 1, 1], np.float32)
-    doubled = Batch(*(np.concatenate([a, a[:1]]) for a in once[:2]), np.ones(7, np.float32))
+    again = lambda a: np.concatenate([a, a[:1]])
+    doubled = Batch(again(once.x), again(once.y), np.ones(7, np.float32))
     state, run_steps, _ = parts(once, 6, lr=0.5)
     weighted, _ = run_steps(state, twice._replace(weight=weight), 1, key=KEY)
     state, run_steps, _ = parts(doubled, 7, lr=0.5)
@@ -143,7 +144,8 @@ def test_eight_devices_agree_with_one(image):
             assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
             sums = engine.make_evaluate(objective, 16)(state.params, data)
             results.append(jax.device_get((state.params, info["loss"], sums)))
-    close(*results, 1e-5)
+    one, eight = results
+    close(one, eight, 1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 16, 23, 24])
@@ -193,7 +195,7 @@ def xor() -> Batch:
 
 def xor_fit(key, lr=0.05, epochs=150, hidden=(8, 8)):
     model = models.mlp(hidden, 1, activation="tanh") if hidden else models.linear(1)
-    tx = optim.build(OptimConfig(name="adam"), steps_per_epoch=1, total_steps=epochs, lr=lr)
+    tx = optim.optimizer(OptimConfig(name="adam"), steps_per_epoch=1, total_steps=epochs, lr=lr)
     return engine.fit(key, model, tasks.binary(), tx, xor(), epochs=epochs, batch_size=4, validation=xor())
 
 
@@ -224,7 +226,7 @@ def test_fit_equals_the_steps_it_is_made_of():
     state, run_steps, _ = parts(data, 7, lr=0.1)
     for _ in range(3):
         state, info = run_steps(state, data, 5, key=KEY)
-    tx = optim.build(OptimConfig(lr=0.1), steps_per_epoch=5, total_steps=40)
+    tx = optim.optimizer(OptimConfig(lr=0.1), steps_per_epoch=5, total_steps=40)
     fitted, history = engine.fit(KEY, network(data), tasks.multiclass(3), tx, data, epochs=3, batch_size=7)
     close(fitted, state, 1e-6)
     loss = float(info["loss"].sum() / info["weight"].sum())

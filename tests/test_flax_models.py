@@ -246,6 +246,11 @@ def test_nnx_modules_with_state_are_refused(make, words):
     assert words in str(error.value) and "; " in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_module_of_the_other_half_of_flax_is_refused():
+    with pytest.raises(InputError, match="module=Linear: must be a flax.linen.Module; for flax.nnx use from_nnx"):
+        from_linen(nnx.Linear(2, 2, rngs=nnx.Rngs(0)))  # pyright: ignore[reportArgumentType]
+
+
 def test_dropout_of_rate_zero_needs_nothing():
     linen = from_linen(nn.Sequential([nn.Dense(3), nn.Dropout(0.0, deterministic=True)]))
     assert linen.apply(linen.init(KEY, jnp.zeros(4)), jnp.zeros(4), key=KEY).shape == (3,)

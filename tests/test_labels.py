@@ -55,7 +55,16 @@ def test_any_labels_come_back_exactly_also_through_json(values):
 
 
 @pytest.mark.parametrize(
-    "values", [[(1, 2), (3,), (1, 2)], [None, "a"], ["a", 1, 2.5], [2**80, -1], [frozenset("a"), frozenset()]]
+    "values",
+    [
+        [(1, 2), (3,), (1, 2)],
+        [None, "a"],
+        ["a", 1, 2.5],
+        [2**80, -1],
+        [2**63, -1],
+        ["a\0", "a"],
+        [frozenset("a"), frozenset()],
+    ],
 )
 def test_any_hashable_is_a_category(values):
     rows, labels = one_hot(values)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from scipy.special import expit, log_softmax, logsumexp, xlog1py, xlogy
+from scipy.special import expit, log_softmax, xlog1py, xlogy
 from scipy.special import huber as scipy_huber
 from sklearn.metrics import log_loss
 
@@ -98,9 +98,9 @@ def test_large_logits_agree_with_float64(size):
     y = np.array([1, 0, 2])
     exact = float64(z)
     loss, pull = jax.vjp(lambda z: losses.cross_entropy(z, y), jnp.asarray(z))
-    np.testing.assert_allclose(loss, logsumexp(exact, axis=1) - exact[range(3), y], rtol=1e-6)
-    p = np.exp(log_softmax(exact, axis=1))
-    np.testing.assert_allclose(pull(jnp.ones(3))[0], p - np.eye(3)[y], rtol=1e-6, atol=1e-7)
+    log_p = np.asarray(log_softmax(exact, axis=1))
+    np.testing.assert_allclose(loss, -log_p[range(3), y], rtol=1e-6)
+    np.testing.assert_allclose(pull(jnp.ones(3))[0], np.exp(log_p) - np.eye(3)[y], rtol=1e-6, atol=1e-7)
 
     hit = np.array([[1, 0, 1], [0, 1, 1], [1, 0, 0]])
     loss, pull = jax.vjp(lambda z: losses.binary_cross_entropy(z, hit), jnp.asarray(z))

@@ -203,6 +203,8 @@ def test_a_function_that_jax_cannot_trace_is_refused_by_name():
 def test_weights_follow_the_activation_unless_told_otherwise(init_name, gain):
     params = models.mlp((400,), 10, init=init_name).init(KEY, jnp.zeros(300))
     assert float(params["dense_0"]["w"].var() * 300) == pytest.approx(gain, rel=0.05)
+    params = models.cnn((128,), 2, init=init_name).init(KEY, jnp.zeros((4, 4, 32)))
+    assert float(params["conv_0"]["w"].var() * 3 * 3 * 32) == pytest.approx(gain, rel=0.05)
 
 
 def test_dropout_is_noise_only_with_a_key_and_after_the_layers_it_is_asked_for():
@@ -251,6 +253,8 @@ def test_build_passes_every_setting_on():
     shapes = jax.tree.map(jnp.shape, jax.eval_shape(models.build(config, x, 3).init, KEY, x))
     assert shapes["conv_0"]["w"] == (5, 5, 2, 3) and shapes["maxout_0"]["w"] == (4 * 4 * 3, 4 * 7)
     assert shapes["dense_0"]["w"] == (7, 3)
+    config = ModelConfig(kind="cnn", hidden=(), channels=(3,), activation=("maxout",), pieces=4)
+    assert jax.eval_shape(models.build(config, x, 3).init, KEY, x)["conv_0"]["w"].shape == (3, 3, 2, 4 * 3)
     orthogonal = ModelConfig(hidden=(4,), init="orthogonal", activation=("maxout",), pieces=2)
     w = models.build(orthogonal, jnp.zeros(9), 2).init(KEY, jnp.zeros(9))["maxout_0"]["w"]
     np.testing.assert_allclose(w.T @ w, np.eye(8), atol=1e-5)

@@ -20,7 +20,9 @@ def epoch(key, n, batch_size, number=0, width=None):
     return jax.vmap(lambda t: order.rows(key, t, n, batch_size, width or batch_size))(steps)
 
 
-@pytest.mark.parametrize(("n", "batch_size", "number", "spare"), [(1, 1, 0, 0), (7, 3, 1, 2), (64, 64, 2, 0), (300, 32, 3, 9)])
+@pytest.mark.parametrize(
+    ("n", "batch_size", "number", "spare"), [(1, 1, 0, 0), (7, 3, 1, 2), (64, 64, 2, 0), (300, 32, 3, 9)]
+)
 def test_an_epoch_visits_each_row_once(n, batch_size, number, spare):
     index, real = epoch(KEY, n, batch_size, number, batch_size + spare)
     assert sorted(np.asarray(index)[np.asarray(real)]) == list(range(n))

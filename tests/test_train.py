@@ -132,6 +132,7 @@ def bad_files(folder: Path) -> None:
     np.savez(folder / "inf.npz", x=np.array([[0, 1], [np.inf, 2]] * 10, np.float32), y=np.arange(20) % 2)
     np.savez(folder / "labels.npz", x=np.zeros((20, 2), np.float32), y=np.array([0.5, np.nan] * 10))
     np.savez(folder / "empty.npz", x=np.zeros((0, 2), np.float32), y=np.zeros(0, np.int32))
+    (folder / "negative.csv").write_text("a,y\n" + "1,0.5\n2,-0.5\n" * 40)
     idx = folder / "idx"
     idx.mkdir()
     (idx / "train-images-idx3-ubyte").write_bytes(bytes([0, 0, 8, 3]) + bytes(20))
@@ -161,6 +162,7 @@ REFUSED = [
     (["--task.loss", "poisson"], "--task.loss=poisson"),
     (["iris_mlp", "--model.kind", "cnn"], "cnn needs images"),
     (["--optim.b1", "0.5"], "--optim.b1=0.5"),
+    (["--data.name", "{}/negative.csv", "--task.loss", "poisson"], "--task.loss poisson"),
 ]
 
 
@@ -178,11 +180,20 @@ def test_bad_input_is_one_line_exit_2_and_writes_nothing(argv, words, tmp_path):
 
 def test_divergence_stops_with_exit_4_and_keeps_what_was_good(tmp_path):
     folder = tmp_path / "run"
-    done = train("diabetes_regression", "--optim.name", "sgd", "--optim.lr", "1e18", "--task.loss", "squared", "--workdir", folder)
+    diverge = ["--optim.name", "sgd", "--optim.lr", "1e18", "--task.loss", "squared"]
+    done = train("diabetes_regression", *diverge, "--workdir", folder)
     assert done.returncode == 4
     assert re.match(r"error: step=\d+: \S+ is not finite at lr=", done.stderr), done.stderr
     weights = safetensors.numpy.load_file(folder / "weights.safetensors")
     assert all(np.isfinite(w).all() for w in weights.values())
+
+
+def test_a_run_stops_where_the_loss_no_longer_falls(tmp_path):
+    argv = [*QUICK[:1], "--epochs", "50", "--batch-size", "128", "--tol", "1e9", "--patience", "3"]
+    done = train(*argv, "--workdir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    epochs = [row["epoch"] for row in history(tmp_path / "run")]
+    assert epochs == [1, 2, 3, 4, 4]  # the first, three that are no better, and the test
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(finished):
@@ -221,9 +232,3 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
     with report.progress(Console(file=terminal, force_terminal=True, width=200), 5) as show:
         show(row)
     assert "━" in terminal.getvalue() and "0:00:00" in terminal.getvalue()
-
-
-def test_the_default_is_the_config_digits_mlp():
-    import runpy
-
-    assert runpy.run_path(str(ROOT / "configs" / "digits_mlp.py"))["config"] == jaxnn.Config()

@@ -87,5 +87,6 @@ class Dataset:
             "shape": list(self.shape),
             "dtype": str(self.train.x.dtype),
             "scale": self.scale,
+            "center": self.train.y.mean(0).tolist() if self.task == "regression" else 0.0,
             "digest": self.digest,
         }
