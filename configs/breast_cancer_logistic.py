@@ -1,6 +1,6 @@
 """Logistic regression on the breast cancer table, by full-batch L-BFGS.
 
-    python train.py breast_cancer_logistic
+python train.py breast_cancer_logistic
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig

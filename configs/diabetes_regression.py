@@ -1,6 +1,6 @@
 """Regression: the progress of diabetes from ten measurements, Huber loss.
 
-    python train.py diabetes_regression
+python train.py diabetes_regression
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig

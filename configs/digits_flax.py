@@ -1,6 +1,6 @@
 """A model of one's own, here a Flax module, trained by the same engine.
 
-    python train.py digits_flax
+python train.py digits_flax
 """
 
 from jaxnn.config import Config, OptimConfig

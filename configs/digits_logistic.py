@@ -1,6 +1,6 @@
-"""Logistic regression, the digit 8 against the rest, by full-batch L-BFGS.
+"""Logistic regression, the digit 0 against the rest, by full-batch L-BFGS.
 
-    python train.py digits_logistic
+python train.py digits_logistic
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
@@ -10,7 +10,7 @@ config = Config(
     epochs=100,
     batch_size="full",
     eval_every="10epochs",
-    data=DataConfig(positive="8"),
+    data=DataConfig(positive="0"),
     model=ModelConfig(kind="linear"),
     optim=OptimConfig(name="lbfgs", alpha=1e-3),
 )

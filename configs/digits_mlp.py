@@ -1,6 +1,6 @@
 """The default: two hidden layers of 50 learn handwritten digits.
 
-    python train.py
+python train.py
 """
 
 from jaxnn.config import Config, OptimConfig

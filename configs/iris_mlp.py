@@ -1,6 +1,6 @@
 """A network of 16 units tells three species of iris apart.
 
-    python train.py iris_mlp
+python train.py iris_mlp
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
@@ -12,5 +12,5 @@ config = Config(
     eval_every="10epochs",
     data=DataConfig(name="iris", standardize=True),
     model=ModelConfig(hidden=(16,), activation=("tanh",)),
-    optim=OptimConfig(name="adam", lr=0.01),
+    optim=OptimConfig(name="adam", lr=0.01, alpha=0.01),
 )

@@ -13,6 +13,6 @@ config = Config(
     epochs=40,
     batch_size=128,
     data=DataConfig(name="mnist", validation_fraction=1 / 12),
-    model=ModelConfig(hidden=(240, 240), activation=("maxout",), pieces=5, dropout=0.5, input_dropout=0.2),
-    optim=OptimConfig(name="adam", lr=1e-3, schedule="cosine", max_norm=2.0),
+    model=ModelConfig(hidden=(240, 240), activation=("maxout",), pieces=5, dropout=0.3, input_dropout=0.2),
+    optim=OptimConfig(name="adam", lr=1e-3, schedule="cosine", max_norm=3.0),
 )

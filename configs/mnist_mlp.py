@@ -1,6 +1,6 @@
 """The lecture's network, 784-50-50-10, on MNIST.
 
-    python train.py mnist_mlp --data.dir DIR
+python train.py mnist_mlp --data.dir DIR
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig

@@ -1,6 +1,6 @@
 """A wide network, 784-1024-1024-10 with dropout, on MNIST.
 
-    python train.py mnist_wide --data.dir DIR
+python train.py mnist_wide --data.dir DIR
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig

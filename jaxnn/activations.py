@@ -198,7 +198,19 @@ def softplus(x: jax.Array) -> jax.Array:
 TABLE: dict[str, Activation] = {
     f.__name__: f
     for f in (
-        elu, gelu, identity, leaky_relu, log_softmax, logit, relu, selu, sigmoid, silu, softmax, softplus, tanh,
+        elu,
+        gelu,
+        identity,
+        leaky_relu,
+        log_softmax,
+        logit,
+        relu,
+        selu,
+        sigmoid,
+        silu,
+        softmax,
+        softplus,
+        tanh,
     )  # fmt: skip
 }
 MONOTONE = frozenset({elu, identity, leaky_relu, logit, relu, selu, sigmoid, softplus, tanh})  # max(f(x)) = f(max(x))

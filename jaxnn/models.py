@@ -101,9 +101,6 @@ def _one_each(given: Activations, count: int) -> list[str | Activation]:
     each = [given] if isinstance(given, str) or callable(given) else list(given)
     if len(each) not in (1, count):
         raise InputError(f"activation={each}: must be one, or one for each of the {count} hidden layers")
-    for name in each:
-        if name != "maxout":
-            activation(name)
     return each * count if len(each) == 1 else each
 
 

@@ -21,7 +21,7 @@ def normal(seed, *shape):
 
 def loop_conv(x, w, stride, pads):
     """The sum in the docstring, for one image in float64."""
-    x, w = np.pad(np.float64(x), [*pads, (0, 0)]), np.float64(w)
+    x, w = np.pad(np.asarray(x, np.float64), [*pads, (0, 0)]), np.asarray(w, np.float64)
     kh, kw, _, outputs = w.shape
     rows, columns = range(0, x.shape[0] - kh + 1, stride), range(0, x.shape[1] - kw + 1, stride)
     y = [[np.tensordot(x[i : i + kh, j : j + kw], w, 3) for j in columns] for i in rows]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -29,14 +28,6 @@ LABELS = np.arange(20, dtype=np.uint8) % 4
 
 def encode(array: np.ndarray) -> bytes:
     return struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape) + array.tobytes()
-
-
-@pytest.fixture
-def mnist_dir() -> Path:
-    folder = os.environ.get("MNIST_DIR")
-    if not folder:
-        pytest.skip("MNIST_DIR is not set: the folder with train-images-idx3-ubyte.gz and its three companions")
-    return Path(folder)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_auto_follows_the_activation_by_name_and_as_a_function(name):
     expected = init.he if name in kin else init.lecun if name == "selu" else init.glorot
     assert init.initialiser("auto", name) is expected
     if name != "maxout":
-        assert init.initialiser("auto", activations.TABLE[name]) is expected
+        assert init.initialiser("auto", activations.activation(name)) is expected
 
 
 def test_jax_own_relu_counts_as_relu_and_an_unknown_function_as_linear():

@@ -57,9 +57,7 @@ def test_a_config_becomes_a_model_with_the_promised_shape(kind, outputs, dtype):
     assert model.name == kind and "dense_0" in jax.eval_shape(model.init, KEY, x)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "count"), [((784, 50, 50, 10), 42_310), ((784, 100, 10), 79_510), ((4, 3), 15)]
-)
+@pytest.mark.parametrize(("sizes", "count"), [((784, 50, 50, 10), 42_310), ((784, 100, 10), 79_510), ((4, 3), 15)])
 def test_the_number_of_parameters_is_that_of_the_lecture(sizes, count):
     features, *hidden, outputs = sizes
     x = jax.ShapeDtypeStruct((features,), "float32")
@@ -131,13 +129,13 @@ def test_xor_is_too_much_for_a_linear_model_and_easy_for_a_small_mlp():
 
 def test_depth_without_activations_is_one_affine_map():
     model = models.mlp((7, 6, 5), 3, activation="identity")
-    params, xs = begin(model, jnp.zeros(4)), np.asarray(normal(0, 20, 4))
+    params, xs = begin(model, jnp.zeros(4)), normal(0, 20, 4)
     w, b = np.eye(4), np.zeros(4)
     for i in range(4):
         layer = jax.tree.map(np.float64, params[f"dense_{i}"])
         w, b = w @ layer["w"], b @ layer["w"] + layer["b"]
     y = np.asarray(model.apply(params, xs))
-    np.testing.assert_allclose(y, xs @ w + b, atol=1e-5 * np.abs(y).max())
+    np.testing.assert_allclose(y, np.asarray(xs) @ w + b, atol=1e-5 * np.abs(y).max())
 
 
 def first_to_last_gradient(activation):
@@ -180,9 +178,9 @@ def test_a_block_of_a_cnn_is_convolution_bias_activation_pooling_in_this_order(a
 
 def test_each_hidden_layer_can_have_its_own_activation_by_name_or_as_any_function():
     model = models.mlp((4, 5, 3), 2, activation=("tanh", "maxout", jnp.sin))
-    params, xs = begin(model, jnp.zeros(6)), np.asarray(normal(0, 7, 6))
+    params, xs = begin(model, jnp.zeros(6)), normal(0, 7, 6)
     p = jax.tree.map(np.float64, params)
-    h = np.tanh(xs @ p["dense_0"]["w"] + p["dense_0"]["b"])
+    h = np.tanh(np.asarray(xs) @ p["dense_0"]["w"] + p["dense_0"]["b"])
     h = (h @ p["maxout_0"]["w"] + p["maxout_0"]["b"]).reshape(7, 2, 5).max(1)
     h = np.sin(h @ p["dense_1"]["w"] + p["dense_1"]["b"])
     expected = h @ p["dense_2"]["w"] + p["dense_2"]["b"]
@@ -209,13 +207,13 @@ def test_weights_follow_the_activation_unless_told_otherwise(init_name, gain):
 
 def test_dropout_is_noise_only_with_a_key_and_after_the_layers_it_is_asked_for():
     xs = jnp.ones((4, 6))
-    for options in ({"dropout": 0.5}, {"input_dropout": 0.5}):
-        model = models.mlp((20,), 2, **options)
+    for model in (models.mlp((20,), 2, dropout=0.5), models.mlp((20,), 2, input_dropout=0.5)):
         params = begin(model, xs[0])
         still, again = model.apply(params, xs), models.mlp((20,), 2).apply(params, xs)
         np.testing.assert_array_equal(still, again)
         assert bool((model.apply(params, xs, jax.random.key(1)) != still).any())
-        np.testing.assert_array_equal(*(model.apply(params, xs, jax.random.key(1)) for _ in range(2)))
+        first, second = (model.apply(params, xs, jax.random.key(1)) for _ in range(2))
+        np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp", "cnn"])
@@ -268,7 +266,7 @@ def test_a_model_of_ones_own_is_adopted_with_its_own_parameters():
     pixels = jnp.full((10, 10, 1), 8, jnp.uint8)
     np.testing.assert_allclose(model.apply(params, pixels), own.apply(params, jnp.full((10, 10, 1), 0.5)), rtol=1e-6)
     with pytest.raises(InputError, match="model=int: must be a Model; wrap a Flax module in from_linen or from_nnx"):
-        models.adopt(3, PIXELS)
+        models.adopt(3, PIXELS)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,18 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
     with report.progress(Console(file=terminal, force_terminal=True, width=200), 5) as show:
         show(row)
     assert "━" in terminal.getvalue() and "0:00:00" in terminal.getvalue()
+
+
+def test_the_default_reads_digits(tmp_path):
+    done = train("--workdir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert history(tmp_path / "run")[-1]["test/accuracy"] > 0.96
+
+
+@pytest.mark.mnist
+def test_the_lectures_network_reads_mnist(mnist_dir, tmp_path):
+    done = train("mnist_mlp", "--data.dir", mnist_dir, "--workdir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert history(tmp_path / "run")[-1]["test/accuracy"] >= 0.97
+    about = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
+    assert about["examples"] == {"train": 55000, "validation": 5000, "test": 10000}
