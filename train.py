@@ -65,12 +65,16 @@ def main(argv: list[str]) -> int:
         # ---- step ---------------------------------------------------------------------------------------------------
         objective = engine.make_objective(model, task, alpha=config.optim.alpha)
         accumulate = config.optim.accumulate
-        train_step = engine.make_train_step(objective, tx, accumulate=accumulate)
+        watch = optim.bounded(config.optim)
+        train_step = engine.make_train_step(objective, tx, accumulate=accumulate, watch=watch)
         run_steps = engine.make_run_steps(train_step, batch_size, multiple=accumulate)
         evaluate = engine.make_evaluate(objective, batch_size=1024)
         if flags.dry_run:
+            state = jax.eval_shape(lambda key: engine.make_init(model, tx)(key, example), jax.random.key(0))
+            size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree)) / 2**20
             print(jaxnn.summary(model, example))
             print(f"{config.name}: {about['name']}, {n:,} training examples, {total:,} steps of {batch_size}; {chosen}")
+            print(f"memory: {size(state):.2f} MiB of state, {size(data.splits):.2f} MiB of data")
             return 0
 
         # ---- start --------------------------------------------------------------------------------------------------
@@ -101,7 +105,7 @@ def main(argv: list[str]) -> int:
                     gradient, rows = engine.make_gradient(objective, accumulate=accumulate), (batch_size, accumulate)
                     state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, *rows, key=key)
                     run.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
-                    lr = info["lr"][int(state.step) - step]
+                    lr = info["lr"][min(int(state.step) - step, n_steps - 1)]
                     cause = f"step={state.step}: {leaf} is not finite at lr={lr:g}"
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
                 step += n_steps

@@ -39,7 +39,7 @@ def use(number: int | None = None) -> Iterator[str]:
         raise InputError(f"--devices={number}: only {len(devices)} {devices[0].platform} devices here; use fewer")
     # Auto, not the default Explicit: vmap over a sharded batch must work.
     mesh = jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:number])
-    precision = "float64" if jax.config.jax_enable_x64 else "float32"
+    precision = jax.dtypes.canonicalize_dtype("float64").name  # float32, unless JAX is told otherwise
     plural = "s" * (number > 1)
     with jax.set_mesh(mesh):
         yield f"{devices[0].platform}, {number} device{plural} ({devices[0].device_kind}), {precision}"

@@ -23,6 +23,7 @@ from jax import lax
 
 from jaxnn import devices, optim
 from jaxnn.data import order
+from jaxnn.errors import InputError
 from jaxnn.types import Batch, Metrics, Model, Params, State, Task
 
 
@@ -34,7 +35,16 @@ class Objective(NamedTuple):
 
 
 def make_objective(model: Model, task: Task, *, alpha: float = 0.0) -> Objective:
-    """The weighted mean loss of `task` on the outputs of `model`, plus `alpha / 2 * sum of W^2` (not biases)."""
+    """The weighted mean loss of `task` on the outputs of `model`, plus `alpha / 2 * sum of W^2` (not biases).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> objective = jaxnn.make_objective(jaxnn.linear(1), jaxnn.regression(), alpha=0.5)
+    >>> params = {"dense_0": {"w": jnp.full((1, 1), 2.0), "b": jnp.zeros(1)}}
+    >>> batch = jaxnn.Batch(x=jnp.ones((3, 1)), y=jnp.ones((3, 1)), weight=jnp.ones(3))
+    >>> float(objective.sums(params, batch, None)["loss"]), float(objective.penalty(params))
+    (3.0, 1.0)
+    """
 
     def sums(params: Params, batch: Batch, key: jax.Array | None) -> Metrics:
         return task.metrics(model.apply(params, batch.x, key=key), batch.y, batch.weight)
@@ -61,7 +71,8 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
         if accumulate == 1:
             (loss, sums), grads = value_and_grad(params, batch, key)
         else:
-            parts = jax.tree.map(lambda a: a.reshape(accumulate, -1, *a.shape[1:]), batch)
+            # Row i goes to part i mod k: padding at the end, or a split over devices, moves no row to another part.
+            parts = jax.tree.map(lambda a: a.reshape(-1, accumulate, *a.shape[1:]).swapaxes(0, 1), batch)
             run = lambda i, part: value_and_grad(params, part, None if key is None else jax.random.fold_in(key, i))
             zero = zeros(jax.eval_shape(run, 0, jax.tree.map(lambda a: a[0], parts)))
             add = lambda acc, part: (jax.tree.map(jnp.add, acc, run(*part)), None)
@@ -75,13 +86,23 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
 
 
 def make_train_step(
-    objective: Objective, tx: optax.GradientTransformation, *, accumulate: int = 1
-) -> Callable[[State, Batch, jax.Array], tuple[State, Metrics]]:
-    """One step of descent: `(state, batch, key) -> (state, info)`.
+    objective: Objective, tx: optax.GradientTransformation, *, accumulate: int = 1, watch: bool = False
+) -> Callable[..., tuple[State, Metrics]]:
+    """One step of descent: `train_step(state, batch, key) -> (state, info)`.
 
-    θ ← θ − ρ∇ℓ, with the update rule of `tx`. `key` is the run's; step t draws its noise from `fold_in(key, t)`.
-    `info` has the sums of the batch, measured before the update, `lr` (the rate that was applied) and `grad_norm`,
-    which is a pass over all gradients (a quarter of the step of a small network) and so only taken if `measure`.
+    theta <- theta - rho grad, with the update rule of `tx`; step t draws its noise from `fold_in(key, t)`. `info` has
+    the sums of the batch, measured before the update, `lr` (the rate that was applied) and `grad_norm`, which is a
+    pass over all gradients (a quarter of the step of a small network): `run_steps` takes it at its last step only,
+    unless `watch` asks for each (where `tx` would turn an infinite gradient into a finite step: clipping, signs).
+
+    >>> import jax, jax.numpy as jnp, jaxnn, optax
+    >>> model, tx = jaxnn.linear(1), optax.sgd(0.1)
+    >>> batch = jaxnn.Batch(x=jnp.array([[1.0], [-1.0]]), y=jnp.array([1, 0]), weight=jnp.ones(2))
+    >>> train_step = jaxnn.make_train_step(jaxnn.make_objective(model, jaxnn.binary()), tx)
+    >>> state = jaxnn.make_init(model, tx)(jax.random.key(0), batch.x[0])
+    >>> state, info = jax.jit(train_step)(state, batch, jax.random.key(1))
+    >>> int(state.step), float(info["weight"])
+    (1, 2.0)
     """
     tx = optax.with_extra_args_support(tx)
     gradient = make_gradient(objective, accumulate=accumulate)
@@ -92,9 +113,11 @@ def make_train_step(
         key = jax.random.fold_in(key, state.step)
         loss, grads, sums = gradient(state.params, batch, key)
         value_fn = lambda params: gradient(params, batch, key)[0]  # for line searches
-        updates, opt_state = tx.update(grads, state.opt_state, state.params, value=loss, grad=grads, value_fn=value_fn)
-        params = optax.apply_updates(state.params, updates)
-        norm = lax.cond(measure, optax.tree.norm, lambda g: jnp.zeros_like(loss), grads)
+        extra = {"value": loss, "grad": grads, "value_fn": value_fn}
+        with optim.relaxed():
+            updates, opt_state = tx.update(grads, state.opt_state, state.params, **extra)
+            params = optax.apply_updates(state.params, updates)
+        norm = lax.cond(jnp.logical_or(watch, measure), optax.tree.norm, lambda g: jnp.zeros_like(loss), grads)
         info = sums | {"lr": optim.learning_rate(opt_state), "grad_norm": norm}
         return State(state.step + 1, params, opt_state), info
 
@@ -102,35 +125,54 @@ def make_train_step(
 
 
 def make_init(model: Model, tx: optax.GradientTransformation) -> Callable[[jax.Array, Any], State]:
-    """`init(key, x) -> State` at step 0, compiled; `x` is one example or its `jax.ShapeDtypeStruct`."""
+    """`init(key, x) -> State` at step 0, compiled; `x` is one example or its `jax.ShapeDtypeStruct`.
+
+    >>> import jax, jaxnn, optax
+    >>> init = jaxnn.make_init(jaxnn.linear(10), optax.sgd(0.1))
+    >>> state = init(jax.random.key(0), jax.ShapeDtypeStruct((784,), "float32"))
+    >>> int(state.step), state.params["dense_0"]["w"].shape
+    (0, (784, 10))
+    """
 
     def init(key: jax.Array, x: Any) -> State:
         params = model.init(_key(key, "weights"), x)
-        return State(jnp.zeros((), jnp.int32), params, tx.init(params))
+        with optim.relaxed():
+            return State(jnp.zeros((), jnp.int32), params, tx.init(params))
 
     # The example is closed over, so that a ShapeDtypeStruct serves as well as an array.
     return lambda key, x: jax.jit(functools.partial(init, x=x))(key)
 
 
 def make_run_steps(
-    train_step: Callable[[State, Batch, jax.Array], tuple[State, Metrics]], batch_size: int, *, multiple: int = 1
+    train_step: Callable[..., tuple[State, Metrics]], batch_size: int, *, multiple: int = 1
 ) -> Callable[..., tuple[State, Metrics]]:
     """`run_steps(state, data, n, key=key) -> (state, info)`: the next n steps as one compiled scan.
 
     `data` is a `Batch` of all rows, resident on the devices; the state's buffers are donated. `info` holds an
     array of n values for each of the step's sums and `lr`, the `grad_norm` of the last step, and `finite`: whether
-    every loss, and every parameter at the end, is. (Where not, `find_fault` replays the chunk: a pure function needs
-    no checks on the way.)
+    every loss, every gradient norm that was taken, and every parameter at the end is. (Where not, `find_fault` replays
+    the chunk: a pure function needs no checks on the way.) Raises `InputError` if x, y and weight differ in length.
 
     Args:
       train_step: from `make_train_step`.
       batch_size: rows a step; the last step of an epoch has what is left, padded with weight 0.
       multiple: the padded batch is a multiple of this (`accumulate`) and of the number of devices.
+
+    >>> import jax, jax.numpy as jnp, jaxnn, optax
+    >>> model, tx, key = jaxnn.linear(1), optax.sgd(0.1), jax.random.key(0)
+    >>> data = jaxnn.Batch(x=jnp.linspace(-1, 1, 10)[:, None], y=jnp.arange(10) // 5, weight=jnp.ones(10))
+    >>> train_step = jaxnn.make_train_step(jaxnn.make_objective(model, jaxnn.binary()), tx)
+    >>> run_steps = jaxnn.make_run_steps(train_step, batch_size=4)
+    >>> state, info = run_steps(jaxnn.make_init(model, tx)(key, data.x[0]), data, 6, key=key)
+    >>> int(state.step), info["weight"].tolist()  # two epochs: the last batch of each has what is left
+    (6, [4.0, 4.0, 2.0, 4.0, 4.0, 2.0])
     """
 
     @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
     def run_steps(state: State, data: Batch, n: int, *, key: jax.Array) -> tuple[State, Metrics]:
-        noise, slot = _key(key, "noise"), lax.iota(jnp.int32, n)
+        check_lengths(data)
+        # XLA unrolls a loop of one step, and rounds it differently then: a second one is added that does nothing.
+        noise, slot = _key(key, "noise"), lax.iota(jnp.int32, max(n, 2))
         rows = jax.vmap(lambda t: batch_rows(key, t, data, batch_size, multiple))(state.step + slot)
         # Small batches are gathered together, once (1.2x on CPU), large ones each in its step (1.5x).
         together = batch_size < 64 and n * batch_size <= 2 * len(data.weight)
@@ -138,11 +180,21 @@ def make_run_steps(
 
         def body(state: State, xs: tuple[jax.Array, Any]) -> tuple[State, Metrics]:
             i, batch = xs
-            batch = devices.shard(batch if together else take(data, *batch))
+            if not together:
+                batch = take(data, batch[0], batch[1])
+            batch = devices.shard(batch)
             return train_step(state, batch, noise, i == n - 1)
 
-        state, info = lax.scan(body, state, (slot, batches))
-        finite = [jnp.isfinite(leaf).all() for leaf in (info["loss"], *jax.tree.leaves(state.params))]
+        if n == 1:
+            shapes = jax.eval_shape(body, state, jax.tree.map(lambda a: a[0], (slot, batches)))
+            idle = lambda state, xs: (state, zeros(shapes[1]))
+            once = lambda state, xs: lax.cond(xs[0] < 1, body, idle, state, xs)
+            state, info = lax.scan(once, state, (slot, batches))
+            info = jax.tree.map(lambda a: a[:1], info)
+        else:
+            state, info = lax.scan(body, state, (slot, batches))
+        leaves = (info["loss"], info["grad_norm"], *jax.tree.leaves(state.params))
+        finite = [jnp.isfinite(leaf).all() for leaf in leaves]
         return state, info | {"grad_norm": info["grad_norm"][-1], "finite": jnp.stack(finite).all()}
 
     return run_steps
@@ -157,16 +209,37 @@ def batch_rows(
     return order.rows(_key(key, "order"), step, len(data.weight), batch_size, width)
 
 
+def check_lengths(data: Batch) -> None:
+    """Refuse rows that do not belong together: an index past the end of an array would be clamped in silence."""
+    lengths = {name: jnp.shape(value)[:1] for name, value in data._asdict().items()}
+    if len(set(lengths.values())) > 1 or not data.weight.shape[0]:
+        given = ", ".join(f"{name}={value}" for name, value in lengths.items())
+        raise InputError(f"data: {given}: x, y and weight must have the same number of rows, at least one")
+
+
 def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
     """Rows of the data; those that are not real weigh nothing."""
     return Batch(data.x[index], data.y[index], jnp.where(real, data.weight[index], 0))
 
 
 def make_evaluate(objective: Objective, batch_size: int) -> Callable[[Params, Batch], Metrics]:
-    """`evaluate(params, data) -> sums` over all rows, compiled; padding weighs nothing, so it is exact for any size."""
+    """`evaluate(params, data) -> sums` over all rows, compiled.
+
+    Padding weighs nothing, so it is exact for any batch size. Sums are float32: counts are exact up to 2^24 rows.
+    Raises `InputError` if x, y and weight differ in length.
+
+    >>> import jax, jax.numpy as jnp, jaxnn
+    >>> model, task = jaxnn.linear(1), jaxnn.binary()
+    >>> evaluate = jaxnn.make_evaluate(jaxnn.make_objective(model, task), batch_size=2)
+    >>> params = {"dense_0": {"w": jnp.ones((1, 1)), "b": jnp.zeros(1)}}
+    >>> sums = evaluate(params, jaxnn.Batch(jnp.array([[1.0], [2.0], [3.0]]), jnp.array([1, 1, 0]), jnp.ones(3)))
+    >>> float(sums["weight"]), round(float(task.summary(sums)["accuracy"]), 4)
+    (3.0, 0.6667)
+    """
 
     @jax.jit
     def evaluate(params: Params, data: Batch) -> Metrics:
+        check_lengths(data)
         n = len(data.weight)
         width = -(-min(batch_size, n) // devices.count()) * devices.count()
 
@@ -237,6 +310,9 @@ def fit(
       alpha: L2 penalty.
       accumulate: parts into which a batch is cut to save memory.
 
+    Raises:
+      InputError: arrays of different lengths, or a number of epochs, rows or parts that cannot be.
+
     Returns:
       `(state, history)`; the history has an array of `epochs` values for each of `train/loss`, `lr`, `val/loss`, ...
 
@@ -248,10 +324,15 @@ def fit(
     >>> float(history["train/accuracy"][-1])
     1.0
     """
+    check_lengths(train)
+    n = len(train.weight)
+    for name, value, most in (("epochs", epochs, None), ("batch_size", batch_size, n), ("accumulate", accumulate, n)):
+        if not isinstance(value, int) or value < 1 or (most and value > most):
+            raise InputError(f"{name}={value}: must be a whole number from 1" + (f" to {most} (the rows)" * bool(most)))
     objective = make_objective(model, task, alpha=alpha)
     run_steps = make_run_steps(make_train_step(objective, tx, accumulate=accumulate), batch_size, multiple=accumulate)
     evaluate = make_evaluate(objective, batch_size)
-    steps_per_epoch = -(-len(train.weight) // batch_size)
+    steps_per_epoch = -(-n // batch_size)
 
     def epoch(state: State, _: None) -> tuple[State, dict[str, jax.Array]]:
         state, info = run_steps(state, train, steps_per_epoch, key=key)

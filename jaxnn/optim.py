@@ -219,6 +219,11 @@ def averaged(params: Params, opt_state: Any) -> Params:
     return opt_state["average"].average if _ours(opt_state) and "average" in opt_state else params
 
 
+def bounded(config: OptimConfig) -> bool:
+    """Whether an infinite gradient would become a finite step, so that nothing in the weights would tell."""
+    return config.clip_value is not None or config.name in ("lion", "sign_sgd")
+
+
 def _ours(opt_state: Any) -> bool:
     """Whether it is the state of an `optimizer`: the dict of its links."""
     return isinstance(opt_state, dict) and "optimizer" in opt_state

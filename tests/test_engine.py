@@ -10,6 +10,7 @@ import pytest
 
 from jaxnn import devices, engine, models, optim, tasks
 from jaxnn.config import OptimConfig
+from jaxnn.errors import InputError
 from jaxnn.types import Batch, Model
 
 KEY = jax.random.key(3)
@@ -60,6 +61,22 @@ def test_the_bits_do_not_depend_on_how_the_run_is_cut(image):
         results.append(cut)
     for other in results[1:]:
         assert same_bits(other, results[0])
+
+
+def test_a_chunk_of_one_step_has_the_bits_of_any_other():
+    """A loop of one step is one that a compiler likes to unroll; this one it then rounds differently."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(318, 10)).astype(np.float32)
+    data = Batch(x, 100 + 50 * x[:, :1] + rng.normal(size=(318, 1)).astype(np.float32), np.ones(318, np.float32))
+    model, task = models.mlp((16,), 1), tasks.regression("huber")
+    tx = optim.optimizer(OptimConfig(name="adam", lr=0.05), steps_per_epoch=10, total_steps=40)
+    run_steps = engine.make_run_steps(engine.make_train_step(engine.make_objective(model, task), tx), 32)
+    whole, ones = (engine.make_init(model, tx)(KEY, data.x[0]) for _ in range(2))
+    whole, _ = run_steps(whole, data, 12, key=KEY)
+    for _ in range(12):
+        ones, info = run_steps(ones, data, 1, key=KEY)
+        assert info["loss"].shape == (1,)
+    assert same_bits(whole, ones)
 
 
 def test_an_epoch_of_steps_equals_the_formula_written_out():
@@ -133,13 +150,14 @@ def test_the_penalty_adds_alpha_times_the_weights_to_the_gradient():
     close(penalised, expected, 1e-6)
 
 
-@pytest.mark.parametrize("image", [False, True])
-def test_eight_devices_agree_with_one(image):
+@pytest.mark.parametrize(("image", "accumulate"), [(False, 1), (True, 1), (False, 3)])
+def test_eight_devices_agree_with_one(image, accumulate):
     data = digits(50, image=image)  # 50 and 12 do not divide by 8
     results = []
     for number in (1, 8):
         with devices.use(number):
-            state, run_steps, objective = parts(data, 12, lr=0.1, options={"dropout": 0.25})
+            config = {"lr": 0.1, "options": {"dropout": 0.25}, "accumulate": accumulate}
+            state, run_steps, objective = parts(data, 12, **config)
             state, info = run_steps(devices.replicate(state), devices.replicate(data), 10, key=KEY)
             assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
             sums = engine.make_evaluate(objective, 16)(state.params, data)
@@ -187,6 +205,42 @@ def test_a_non_finite_gradient_is_found_and_what_was_good_is_kept(when):
     found, leaf = engine.find_fault(run_steps, gradient, state, broken, 6, 5, key=KEY)
     assert int(found.step) == when and same_bits(found.params, expected.params)
     assert leaf in ("dense_0/b", "dense_0/w")
+
+
+@pytest.mark.parametrize("name", ["sgd", "sign_sgd"])
+def test_an_infinite_gradient_is_found_where_the_step_would_be_finite(name):
+    steep = Model(lambda key, x: jnp.float32(0), lambda w, x, key=None: jnp.sqrt(jnp.broadcast_to(w, x.shape)) + x)
+    config = OptimConfig(name=name, clip_value=1.0 if name == "sgd" else None)
+    tx = optim.optimizer(config, steps_per_epoch=1, total_steps=9)
+    objective = engine.make_objective(steep, tasks.regression())
+    train_step = engine.make_train_step(objective, tx, watch=optim.bounded(config))
+    run_steps = engine.make_run_steps(train_step, 2)
+    data = Batch(np.ones((2, 1), np.float32), np.full((2, 1), 3, np.float32), np.ones(2, np.float32))
+    _, info = run_steps(engine.make_init(steep, tx)(KEY, data.x[0]), data, 3, key=KEY)
+    assert not bool(info["finite"])
+
+
+@pytest.mark.parametrize("short", ["x", "y", "weight"])
+def test_rows_that_do_not_belong_together_are_refused(short):
+    data = digits(20)
+    data = data._replace(**{short: getattr(data, short)[:19]})
+    state, run_steps, objective = parts(digits(20), 5)
+    tx = optax.sgd(0.1)
+    for attempt in (
+        lambda: run_steps(state, data, 1, key=KEY),
+        lambda: engine.make_evaluate(objective, 4)(state.params, data),
+        lambda: engine.fit(KEY, network(data), tasks.multiclass(3), tx, data, epochs=1, batch_size=5),
+    ):
+        with pytest.raises(InputError, match="same number of rows"):
+            attempt()
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"batch_size": 0}, {"batch_size": 21}, {"accumulate": 0}])
+def test_fit_refuses_numbers_that_cannot_be(wrong):
+    data = digits(20)
+    numbers = {"epochs": 1, "batch_size": 5, **wrong}
+    with pytest.raises(InputError, match=next(iter(wrong))):
+        engine.fit(KEY, network(data), tasks.multiclass(3), optax.sgd(0.1), data, **numbers)
 
 
 def xor() -> Batch:

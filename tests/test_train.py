@@ -118,6 +118,7 @@ def test_labels_come_back_as_the_users_own(tmp_path):
 def test_dry_run_and_print_config_take_no_step(tmp_path):
     done = train("digits_mlp", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0 and "parameters" in done.stdout and "6,310" in done.stdout, done.stderr
+    assert "memory: 0.02 MiB of state" in done.stdout  # 6,310 floats: plain SGD keeps nothing else
     done = train("digits_mlp", "--print_config", "--epochs", "7", cwd=tmp_path)
     assert json.loads(done.stdout)["epochs"] == 7
     assert list(tmp_path.iterdir()) == []
