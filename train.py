@@ -21,6 +21,15 @@ HERE = Path(__file__).parent
 
 
 def main(argv: list[str]) -> int:
+    stop: list[int] = []  # the signal that ends the run early
+
+    def on_signal(number: int, _: object) -> None:
+        stop.append(number)
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+
     # ---- config -----------------------------------------------------------------------------------------------------
     request = cli.parse(argv, HERE / "configs")
     flags, config = request.flags, request.flags.run
@@ -31,12 +40,11 @@ def main(argv: list[str]) -> int:
 
     import jax  # not before the flags are known to be good
     import jax.numpy as jnp
-    from rich.console import Console
 
     import jaxnn
     from jaxnn import devices, engine, optim, report, run
 
-    console = Console(highlight=False)
+    screen = report.Screen(highlight=False)
     started = time.perf_counter()
 
     # ---- data -------------------------------------------------------------------------------------------------------
@@ -51,6 +59,8 @@ def main(argv: list[str]) -> int:
     total = per_epoch * config.epochs
     seen = lambda step: step // per_epoch * n + min(step % per_epoch * batch_size, n)  # examples before a step
     every = steps("--eval_every", config.eval_every, steps_per_epoch=per_epoch, total=total)
+    if every < 1:
+        raise InputError(f"--eval_every={config.eval_every}: is less than one of the {total} steps; write 1epoch")
 
     # ---- model and optimizer ----------------------------------------------------------------------------------------
     about = data.describe()
@@ -78,25 +88,19 @@ def main(argv: list[str]) -> int:
             return 0
 
         # ---- start --------------------------------------------------------------------------------------------------
+        if stop:
+            return 128 + stop[0]
         folder = Path(config.workdir or "runs/" + time.strftime(f"{config.name}-%Y%m%d-%H%M%S"))
         run.create(folder)
         run.save_config(folder, config, about, request.source, request.model is not None)
-        print(f"{config.name}: {about['name']}, {n:,} training examples; {chosen}; {folder}", flush=True)
-        stop: list[int] = []  # the signal that ended the run early
-
-        def on_signal(number: int, _: object) -> None:
-            stop.append(number)
-            signal.signal(number, signal.SIG_DFL)  # a second one ends at once
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, on_signal)
+        screen.print(f"{config.name}: {about['name']}, {n:,} training examples; {chosen}; {folder}", soft_wrap=True)
         key = jax.random.key(config.seed)
         train, validation, test = (devices.replicate(split and jaxnn.Batch(*split)) for split in data.splits)
         state = devices.replicate(engine.make_init(model, tx)(key, example))
 
         # ---- loop ---------------------------------------------------------------------------------------------------
         step, row, best, waited = 0, {}, math.inf, 0
-        with report.progress(console, total) as show:
+        with report.progress(screen, total) as show:
             while step < total and not stop and waited < config.patience:
                 clock, good, n_steps = time.perf_counter(), jax.tree.map(jnp.copy, state), min(every, total - step)
                 state, info = run_steps(state, train, n_steps, key=key)
@@ -128,7 +132,7 @@ def main(argv: list[str]) -> int:
             last = {name: float(value) for name, value in engine.prefixed("test", task.summary(sums)).items()}
             run.append_history(folder, {"step": step, "epoch": step / per_epoch, **last})
             row |= last
-        report.table(console, row, f"{config.name} after {step:,} steps, {time.perf_counter() - started:.1f} s")
+        report.table(screen, row, f"{config.name} after {step:,} steps, {time.perf_counter() - started:.1f} s")
         return 128 + stop[0] if stop else 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
-import json
+import itertools
 import re
 import runpy
 from collections.abc import Callable, Sequence
@@ -18,10 +18,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxnn.config import Config, from_dict
+from jaxnn.config import Config, from_dict, read_run
 from jaxnn.errors import InputError, choices
 
 DEFAULT = "digits_mlp"
+KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Request:
     """A parsed command line: the flags, and what the config file brought besides values."""
 
     flags: Flags
-    source: str | None = None  # the config file's name, or its path
+    source: str | None = None  # the config file's name
     model: Callable[[int], Any] | None = None  # the config file's own model, given the number of outputs
     digest: str | None = None  # of the data of the run that is replayed
 
@@ -58,9 +59,12 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     argv = list(argv)
     named = argv.pop(0) if argv and not argv[0].startswith("-") else None
     _refuse_repeated(argv)
-    replayed = _read_run(_value_of(argv, "config"))
+    replay = _value_of(argv, "config")
+    replayed = None if replay is None else read_run(Path(replay), "--config")
     source = named or (replayed["source"] if replayed else DEFAULT)
     path = _find(source, configs, by_path=named is not None)
+    if named and replayed and path and replayed["source"] not in (None, path.stem):
+        raise InputError(f"config={named}: the run in {replay} is of {replayed['source']}; leave the name out")
     brought = runpy.run_path(str(path)) if path else {}
     if path and not isinstance(brought.get("config"), Config):
         raise InputError(f"config={source}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
@@ -70,8 +74,10 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
     description = (__doc__ or "").splitlines()[0] + "\n\nconfigs:\n" + _promises(configs)
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
-    digest = replayed["data"]["digest"] if replayed and flags.run.data == default.data else None
-    return Request(flags, source, brought.get("model"), digest)
+    digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
+    # A file of someone's own is needed again only for its model; its values are all in config.json.
+    named_again = path and (path.parent == configs or "model" in brought)
+    return Request(flags, path.stem if path and named_again else None, brought.get("model"), digest)
 
 
 def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
@@ -84,17 +90,19 @@ def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
         if end.code == 0:
             raise
     text = " ".join(line.strip("│╭╮╰╯─ ") for line in printed.getvalue().splitlines() if "───" not in line)
-    raise InputError(_one_line(text))
+    raise InputError(_one_line(text, argv))
 
 
-def _one_line(text: str) -> str:
+def _one_line(text: str, argv: list[str]) -> str:
     """Cause, then cure, from tyro's words."""
     missing = re.search(r"Missing value for argument '(--[\w.-]+)'", text)
     near = re.search(r"Perhaps you meant: (--[\w.-]+)", text)
     unknown = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     own = re.search(r"Error parsing [\w.]+: (--\S+=.*?)(?: For full helptext|$)", text)  # raised by jaxnn.config
-    value = re.search(r"Error parsing (--[\w.-]+): (.*?) Argument helptext: --[\w.-]+ (\S+)", text)
+    value = re.search(r"Error parsing (--[\w.-]+): (.*?) Argument helptext: --[\w.-]+ (.*)", text)
     if unknown:
+        if not unknown[1].startswith("-"):
+            return f"{unknown[1]}: belongs to no flag; a config's name comes first, before all flags"
         cure = f"did you mean {near[1]}?" if near else "see --help for those there are"
         return f"{unknown[1]}: unknown flag; {cure}"
     if missing:
@@ -102,26 +110,27 @@ def _one_line(text: str) -> str:
     if own:
         return own[1].strip()
     if value:
-        given = re.search(r"(?:from \[|base 10: |float: |choices )?'([^']*)'", value[2])
-        return f"{value[1]}={given[1] if given else ''}: must be {value[3]}; see --help"
+        flag = value[1]
+        words = [KINDS[word] for word in KINDS if word in value[3]] or [value[3]]
+        return f"{flag}={_value_of(argv, flag.lstrip('-'))}: must be {' or '.join(words)}; see --help"
     return re.sub(r"\s*For full helptext.*", "; see --help", text).strip()
 
 
 def _refuse_repeated(argv: list[str]) -> None:
     seen = set()
     for word in argv:
-        flag = word.partition("=")[0].replace("_", "-")
+        flag = re.sub(r"(--|\.)no-", r"\1", word.partition("=")[0].replace("_", "-"))
         if word.startswith("--") and flag in seen:
             raise InputError(f"{flag}: given twice; keep one")
         seen.add(flag)
 
 
 def _value_of(argv: list[str], flag: str) -> str | None:
-    for word, following in zip(argv, argv[1:] + [""], strict=False):
-        if word == f"--{flag}":
-            return following
-        if word.startswith(f"--{flag}="):
-            return word.partition("=")[2]
+    """What follows a flag, as it was typed: all words up to the next flag."""
+    for i, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") == f"--{flag}".replace("_", "-"):
+            return value if equals else " ".join(itertools.takewhile(lambda w: not w.startswith("--"), argv[i + 1 :]))
     return None
 
 
@@ -135,21 +144,13 @@ def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
             raise InputError(f"config={source}: no such file; name one, or one of {', '.join(sorted(names))}")
         return Path(source)
     name = source.replace("-", "_")
+    if name not in names and not by_path:
+        raise InputError(
+            f"config={source}: the run had a file of that name; name it: train.py {source}.py --config ..."
+        )
     if name not in names:
         raise choices("config", source, names)
     return names[name]
-
-
-def _read_run(path: str | None) -> dict[str, Any] | None:
-    if path is None:
-        return None
-    try:
-        run = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as reason:
-        raise InputError(f"--config={path}: cannot be read ({reason}); name the config.json of a run") from None
-    if not isinstance(run, dict) or not isinstance(run.get("config"), dict) or "data" not in run:
-        raise InputError(f"--config={path}: is no run's config; name the config.json that a run has written")
-    return run
 
 
 def _promises(configs: Path) -> str:

@@ -6,10 +6,13 @@ Nothing here imports jax, so that `--help` and a misspelt flag are answered at o
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
+import sys
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from jaxnn.errors import InputError, choices
@@ -41,7 +44,7 @@ def check(flag: str, value: float | None, rule: str, ok: bool) -> None:
 
 
 def finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+    return value is not None and abs(value) <= sys.float_info.max
 
 
 def positive(flag: str, value: float | None) -> None:
@@ -88,7 +91,8 @@ class DataConfig:
     positive: str | None = None
     """this label against all the others (makes a binary task)"""
     class_weight: tuple[float, ...] | Literal["balanced"] | None = None
-    """weights of the classes in the training loss, or "balanced" for n / (K count)"""
+    """weights of the classes in the training loss (so in train/loss and train/accuracy, not in validation and test), or
+    "balanced" for n / (K count)"""
     validation: str | None = None
     """a file or folder of the same kind to validate on, instead of a part of the training examples"""
     validation_fraction: float = 0.1
@@ -118,7 +122,7 @@ class ModelConfig:
     kind: str = "mlp"
     """linear, mlp or cnn"""
     hidden: tuple[int, ...] = (50, 50)
-    """widths of the hidden dense layers"""
+    """widths of the hidden dense layers; no width, no hidden layer"""
     activation: tuple[str, ...] = ("relu",)
     """one for all hidden layers, or one for each"""
     pieces: int = 2
@@ -142,6 +146,10 @@ class ModelConfig:
         for name in self.activation:
             if name not in ACTIVATIONS:
                 raise choices("--model.activation", name, ACTIVATIONS)
+        if self.kind == "linear" and self.dropout:
+            raise InputError(
+                f"--model.dropout={self.dropout}: a linear model has no hidden units; use --model.input_dropout"
+            )
         layers = len(self.hidden) + (len(self.channels) if self.kind == "cnn" else 0)
         if self.kind != "linear" and len(self.activation) not in (1, layers):
             given = " ".join(self.activation)
@@ -215,7 +223,7 @@ class OptimConfig:
     max_norm: float | None = None
     """largest norm of a unit's incoming weights"""
     accumulate: int = 1
-    """parts into which a batch is cut to save memory; the step is the same"""
+    """parts into which a batch is cut to save memory; the step is the same, but for the noise of dropout"""
     ema: float | None = None
     """decay of the running average of the weights that is evaluated and saved"""
 
@@ -272,7 +280,7 @@ class Config:
     eval_every: str = "1epoch"
     """how often the history gets a row: 500 (steps), 2epochs or 10%"""
     tol: float | None = None
-    """stop early: when the training loss has not fallen by this much for `patience` rows of the history"""
+    """stop early: when the training loss has not fallen by this much for --patience rows of the history"""
     patience: int = 10
     """how many rows that is"""
     devices: int | None = None
@@ -294,10 +302,27 @@ class Config:
         check("--patience", self.patience, ">= 1", self.patience >= 1)
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
-        if steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100) < 1:
-            raise InputError(f"--eval_every={self.eval_every}: must be at least one step; write 1epoch")
+        steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100)
         if self.optim.name == "lbfgs" and self.batch_size != "full":
             raise InputError(f"--batch_size={self.batch_size}: lbfgs needs the whole batch; add --batch-size full")
+
+
+def read_run(path: Path, name: str) -> dict[str, Any]:
+    """The config.json of a run: its values, and what it says of its data. Refused by `name` if it is none."""
+
+    def no_nan(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_nan)
+    except (OSError, ValueError, RecursionError) as reason:
+        what = reason.strerror if isinstance(reason, OSError) else reason
+        raise InputError(f"{name}={path}: cannot be read ({what}); name the config.json of a run") from None
+    kinds = {"config": dict, "data": dict, "source": str | None, "own_model": bool}
+    for key, kind in kinds.items():
+        if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
+            raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
+    return saved
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxnn.config import check
 from jaxnn.errors import InputError
 
 AXIS = "data"
@@ -33,8 +34,15 @@ def use(number: int | None = None) -> Iterator[str]:
     ...     print(chosen)
     cpu, 1 device (cpu), float32
     """
-    devices = jax.devices()
-    number = number or len(devices)
+    try:
+        devices = jax.devices()
+    except RuntimeError as reason:
+        why = str(reason).splitlines()[0]
+        raise InputError(
+            f"JAX_PLATFORMS={jax.config.jax_platforms}: {why}; leave it unset to use what there is"
+        ) from None
+    number = len(devices) if number is None else number
+    check("--devices", number, ">= 1", number >= 1)
     if number > len(devices):
         raise InputError(f"--devices={number}: only {len(devices)} {devices[0].platform} devices here; use fewer")
     # Auto, not the default Explicit: vmap over a sharded batch must work.

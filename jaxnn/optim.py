@@ -164,11 +164,13 @@ def optimizer(
         lr = config.lr if config.lr is not None else OPTIMIZERS[config.name]
     elif config.name == "lbfgs":
         raise InputError(f"lr={lr}: lbfgs finds its step by a line search; leave it out")
-    elif isinstance(lr, int | float):
-        positive("lr", lr)
+    elif not isinstance(lr, jax.core.Tracer):
+        positive("lr", float(lr))
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
     step = update_rule(config)
     rate = schedule(config, **length, lr=lr)
+    if config.schedule in ("constant", "plateau") and config.warmup == "0":
+        rate = lr  # a number is carried as it is; a function is evaluated at each step (a tenth of a small network's)
     links: list[tuple[str, optax.GradientTransformation]] = []
     if config.clip_value is not None:
         links.append(("clip_value", optax.clip(config.clip_value)))

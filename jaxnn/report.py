@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,13 @@ from rich.console import Console
 from rich.table import Table
 
 Show = Callable[[dict[str, Any]], None]
+
+
+class Screen(Console):
+    """A console whose reader may leave: the run goes on without it."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -53,5 +62,8 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
     result = Table("", *parts, title=title, title_justify="left")
     for metric in metrics:
         values = (row.get(f"{part}/{metric}") for part in parts)
-        result.add_row(metric, *("" if value is None else f"{value:.4f}" for value in values))
+        result.add_row(
+            metric,
+            *("" if value is None else f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}" for value in values),
+        )
     console.print(result)

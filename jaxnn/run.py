@@ -23,7 +23,7 @@ import safetensors.numpy
 
 import jaxnn
 from jaxnn import flax_models, models, tasks
-from jaxnn.config import Config, from_dict, to_dict
+from jaxnn.config import Config, from_dict, read_run, to_dict
 from jaxnn.errors import InputError, StorageError
 from jaxnn.labels import Labels
 from jaxnn.types import Model, Params, Task
@@ -39,6 +39,7 @@ class Run(NamedTuple):
     params: Params
     task: Task
     data: dict[str, Any]
+    outputs: Callable[[Params, Any], jax.Array]  # probabilities (or numbers) of a batch, compiled once
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """f32[n, K], the probabilities of `data["classes"]` (binary: K = 2; multilabel: each on its own)."""
@@ -48,24 +49,30 @@ class Run(NamedTuple):
         return np.stack([1 - p, p], axis=-1) if self.task.name == "binary" else p
 
     def predict(self, x: Any) -> np.ndarray:
-        """The label of each example as it stood in the data; for regression, the number."""
+        """The label of each example as it stood in the data; for regression the number, f32[n] or f32[n, K]."""
         p = self._outputs(x)
         if self.task.name == "regression":
-            return p
+            return p[:, 0] if self.task.outputs == 1 else p
         if self.task.name == "multilabel":
             return (p > 0.5).astype(np.int32)
         index = p.argmax(-1) if self.task.name == "multiclass" else (p > 0.5).astype(int)
         return Labels(tuple(self.data["classes"])).decode(index)
 
     def _outputs(self, x: Any) -> np.ndarray:
-        x = self._checked(np.asarray(x))
-        link = jax.jit(lambda params, rows: self.task.link(self.model.apply(params, rows)))
+        x = self._checked(x)
         padded = np.concatenate([x, np.zeros((-len(x) % PREDICT_ROWS, *x.shape[1:]), x.dtype)])
-        parts = [link(self.params, padded[i : i + PREDICT_ROWS]) for i in range(0, len(padded), PREDICT_ROWS)]
+        parts = [self.outputs(self.params, padded[i : i + PREDICT_ROWS]) for i in range(0, len(padded), PREDICT_ROWS)]
         return np.concatenate(parts)[: len(x)]
 
-    def _checked(self, x: np.ndarray) -> np.ndarray:
+    def _checked(self, x: Any) -> np.ndarray:
         shape, dtype = tuple(self.data["shape"]), np.dtype(self.data["dtype"])
+        try:
+            x = np.asarray(x)
+            numbers = x.dtype.kind in "biuf"
+        except ValueError:
+            numbers = False
+        if not numbers:
+            raise InputError("x: must be an array of numbers, rows of the same length; convert it")
         if x.shape[1:] != shape or not len(x):
             expected = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"x.shape={x.shape}: must be ({expected}) with n >= 1; one row for each example")
@@ -74,7 +81,8 @@ class Run(NamedTuple):
         exact = cast == x if dtype.kind in "iu" else np.isfinite(cast)
         if not exact.all():
             where = tuple(int(i) for i in np.argwhere(~exact)[0])
-            raise InputError(f"x{list(where)}={x[where]}: does not fit the {dtype} that the network was trained on")
+            cure = f"give {dtype} in the range of the training data, as it was before training"
+            raise InputError(f"x{list(where)}={x[where]}: is no {dtype}, which the network was trained on; {cure}")
         return cast
 
 
@@ -90,7 +98,14 @@ def assemble(
     network = own_model(task.outputs)
     if not isinstance(network, Model):  # flax is imported only by those who use it
         network = flax_models.from_linen(network, core_axes=len(example.shape))
-    return models.adopt(network, example, **raw), task, example
+    network = models.adopt(network, example, **raw)
+    params = jax.eval_shape(network.init, jax.random.key(0), example)
+    given = jax.eval_shape(network.apply, params, example).shape
+    if given != (task.outputs,):
+        raise InputError(
+            f"model: gives {list(given)} for one example: must give [{task.outputs}], the outputs it is asked for"
+        )
+    return network, task, example
 
 
 def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None) -> Run:
@@ -104,28 +119,30 @@ def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None) -
       InputError: the folder is no finished run, or its weights do not belong to its config.
     """
     folder = Path(folder)
+    saved = read_run(folder / "config.json", "folder")
     try:
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         weights = safetensors.numpy.load_file(folder / "weights.safetensors")
     except (OSError, ValueError, safetensors.SafetensorError) as reason:
-        raise InputError(f"folder={folder}: is no finished run ({reason}); name the --workdir of one") from None
+        raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")
     config, stats = from_dict(saved["config"]), {k: weights.pop(f"input/{k}", None) for k in ("mean", "std")}
     network, task, example = assemble(config, saved["data"], model, **stats)
     shapes = jax.eval_shape(network.init, jax.random.key(0), example)
-    return Run(config, network, _unflatten(shapes, weights), task, saved["data"])
+    outputs = jax.jit(lambda params, x: task.link(network.apply(params, x)))
+    return Run(config, network, _unflatten(shapes, weights), task, saved["data"], outputs)
 
 
 def create(folder: Path) -> None:
     """Make the run's folder; one that holds a run is left alone."""
-    if (folder / "history.jsonl").exists():
-        raise InputError(f"--workdir={folder}: holds a run already; name another folder")
     try:
+        if any((folder / name).exists() for name in ("config.json", "history.jsonl", "weights.safetensors")):
+            raise InputError(f"--workdir={folder}: holds a run already; name another folder")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "history.jsonl").touch()
     except OSError as reason:
-        raise InputError(f"--workdir={folder}: cannot be written ({reason.strerror}); name another folder") from None
+        cause = f"--workdir={str(folder)[:200]}: cannot be written ({reason.strerror})"
+        raise InputError(f"{cause}; name another folder") from None
 
 
 def save_config(folder: Path, config: Config, data: dict[str, Any], source: str | None, own_model: bool) -> None:

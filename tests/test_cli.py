@@ -23,9 +23,13 @@ def parsed(*argv: str) -> Config:
     [
         (["--optm.lr", "0.1"], "--optm.lr: unknown flag; did you mean --optim.lr?"),
         (["--epoch", "3"], "--epoch: unknown flag; did you mean --epochs?"),
-        (["--epochs", "2", "stray"], "stray: unknown flag; see --help for those there are"),
-        (["--epochs", "1.5"], "--epochs=1.5: must be INT; see --help"),
-        (["--optim.lr", "abc"], "--optim.lr=abc: must be {None}|FLOAT; see --help"),
+        (["--epochs", "2", "stray"], "stray: belongs to no flag; a config's name comes first, before all flags"),
+        (["--epochs", "1.5"], "--epochs=1.5: must be a whole number; see --help"),
+        (["--optim.lr=abc"], "--optim.lr=abc: must be a number; see --help"),
+        (["--batch-size", "many"], "--batch-size=many: must be a whole number or full; see --help"),
+        (["--model.hidden", "5", "x"], "--model.hidden=5 x: must be a whole number; see --help"),
+        (["--data.class-weight", "1", "x"], "--data.class-weight=1 x: must be a number or balanced; see --help"),
+        (["--data.standardize", "--data.no-standardize"], "--data.standardize: given twice; keep one"),
         (["--epochs"], "--epochs: needs a value; see --help"),
         (["--optim.lr", "nan"], "--optim.lr=nan: must be finite and > 0"),
         (["--epochs", "2", "--epochs=3"], "--epochs: given twice; keep one"),
@@ -65,6 +69,33 @@ def test_a_config_can_be_a_file_of_ones_own(tmp_path):
     own.write_text("x = 1\n")
     with pytest.raises(InputError, match="must define `config = Config"):
         parsed(str(own))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", "[" * 100_000, '{"config": {}, "data": [], "source": null, "own_model": false}', '{"config": NaN}']
+    + ['{"config": {"optim": {"lr": 1' + "0" * 400 + '}}, "data": {}, "source": null, "own_model": false}']
+    + ['{"config": {}, "data": {}, "source": 3, "own_model": false}'],
+)
+def test_what_is_no_runs_config_is_refused(text, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError) as refusal:
+        parsed("--config", str(tmp_path / "config.json"))
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_replay_needs_the_file_that_brought_the_model_and_no_other(tmp_path):
+    run = '{"config": {"name": "mine"}, "data": {"digest": "0"}, "source": %s, "own_model": true}'
+    for source, argv, message in (
+        ('"own"', [], "name it: train.py own.py"),
+        ('"own"', ["digits_flax"], "is of own"),
+        ('"digits_flax"', ["digits_mlp"], "is of digits_flax"),
+    ):
+        (tmp_path / "config.json").write_text(run % source)
+        with pytest.raises(InputError, match=message):
+            parsed(*argv, "--config", str(tmp_path / "config.json"))
+    (tmp_path / "config.json").write_text(run % "null")
+    assert parsed("--config", str(tmp_path / "config.json")).name == "mine"
 
 
 def test_help_lists_the_configs_with_their_promises_and_imports_no_jax():

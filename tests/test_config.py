@@ -51,7 +51,7 @@ REFUSED = [
     (Config, "tol", [-1.0, float("nan")]),
     (Config, "patience", [0]),
     (Config, "devices", [0]),
-    (Config, "eval_every", ["0", "never"]),
+    (Config, "eval_every", ["never"]),
 ]
 
 

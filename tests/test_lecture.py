@@ -11,7 +11,7 @@ from jaxnn.types import Batch, Model, Task
 
 
 def double_well(rate: float, batch_size: int, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where descent ends from the shallow well at +1 of mean_i (theta^2 - 1)^2 + theta/4 + theta x_i, and its losses."""
+    """Where descent ends from the shallow well of mean_i (theta^2 - 1)^2 + theta/4 + theta x_i, and its losses."""
     x = jnp.linspace(-12.0, 12.0, 20)  # mean 0: only a mini-batch feels it
     model = Model(lambda key, x: jnp.float32(0.9), lambda theta, x, key=None: jnp.broadcast_to(theta, x.shape))
     loss = lambda theta, x: (theta**2 - 1) ** 2 + theta / 4 + theta * x

@@ -78,9 +78,11 @@ def test_load_run_and_predict_refuse_what_does_not_fit(finished, tmp_path):
     run = jaxnn.load_run(finished)
     with pytest.raises(InputError, match=r"x.shape=\(64,\): must be \(n, 8, 8, 1\)"):
         run.predict(np.zeros(64, np.uint8))
-    with pytest.raises(InputError, match="does not fit the uint8"):
+    with pytest.raises(InputError, match="is no uint8"):
         run.predict(np.full((1, 8, 8, 1), 0.5))
-    with pytest.raises(InputError, match="no finished run"):
+    with pytest.raises(InputError, match="must be an array of numbers"):
+        run.predict([["a"]])
+    with pytest.raises(InputError, match="config.json"):
         jaxnn.load_run(tmp_path)
 
 
@@ -98,6 +100,43 @@ def test_a_config_with_its_own_model_trains_and_loads(tmp_path):
     assert np.mean(run.predict(test.x) == test.y) == pytest.approx(
         history(tmp_path / "flax")[-1]["test/accuracy"], abs=1e-6
     )
+
+
+OWN = """
+from jaxnn.config import Config, ModelConfig
+import jax.numpy as jnp
+import jaxnn
+config = Config(name="own", epochs=1, batch_size=200)
+def model(outputs):
+    return {}
+"""
+
+
+def test_a_file_of_ones_own_trains_and_replays(tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text(OWN.format("jaxnn.chain(jaxnn.flatten(), jaxnn.dense(outputs))"))
+    run = tmp_path / "run"
+    assert train(own, "--workdir", run).returncode == 0
+    replay = ["--config", run / "config.json", "--workdir", tmp_path / "again"]
+    assert "name it: train.py own.py" in train(*replay).stderr
+    assert train(own, *replay).returncode == 0
+    again = tmp_path / "again" / "weights.safetensors"
+    assert (run / "weights.safetensors").read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("jaxnn.chain(jaxnn.flatten(), jaxnn.dense(3))", "gives [3] for one example: must give [10]"),
+        ("jaxnn.dense(outputs)", "gives [8, 8, 10] for one example"),
+        ("None", "must be a flax.linen.Module"),
+    ],
+)
+def test_a_model_of_ones_own_that_does_not_fit_is_refused_before_anything_is_written(model, words, tmp_path):
+    (tmp_path / "own.py").write_text(OWN.format(model))
+    done = train("own.py", "--workdir", "run", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 TABLE = "size,colour,label\n" + "\n".join(
@@ -145,6 +184,8 @@ REFUSED = [
     (["--batch-size", "2000"], "--batch_size=2000: there are 1294 training examples"),
     (["--optim.warmup", "99epochs"], "--optim.warmup=99epochs"),
     (["--devices", "99"], "--devices=99"),
+    (["--epochs", "1", "--batch-size", "full", "--eval_every", "10%"], "--eval_every=10%"),
+    (["--workdir", "w" * 300], "--workdir=www"),
     (["--workdir", "/proc/no"], "--workdir=/proc/no"),
     (["mnist_mlp"], "--data.dir"),
     (["mnist_mlp", "--data.dir", "no_folder"], "no_folder"),
@@ -195,6 +236,17 @@ def test_a_run_stops_where_the_loss_no_longer_falls(tmp_path):
     assert done.returncode == 0, done.stderr
     epochs = [row["epoch"] for row in history(tmp_path / "run")]
     assert epochs == [1, 2, 3, 4, 4]  # the first, three that are no better, and the test
+
+
+def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
+    command = f"'{sys.executable}' '{ROOT}/train.py' {' '.join(QUICK)} --workdir '{tmp_path}/run' | head -n 1"
+    subprocess.run(command, shell=True, capture_output=True, check=True)
+    assert "test/accuracy" in history(tmp_path / "run")[-1]
+
+
+def test_a_platform_that_is_not_there_is_one_line():
+    done = train(*QUICK, JAX_PLATFORMS="tpu")
+    assert done.returncode == 2 and done.stderr.startswith("error: JAX_PLATFORMS=tpu"), done.stderr
 
 
 def test_a_folder_that_holds_a_run_is_left_alone(finished):
