@@ -131,7 +131,7 @@ def make_init(model: Model, tx: optax.GradientTransformation) -> Callable[[jax.A
     >>> init = jaxnn.make_init(jaxnn.linear(10), optax.sgd(0.1))
     >>> state = init(jax.random.key(0), jax.ShapeDtypeStruct((784,), "float32"))
     >>> int(state.step), state.params["dense_0"]["w"].shape
-    (0, (784, 10))
+    (0, (10, 784))
     """
 
     def init(key: jax.Array, x: Any) -> State:

@@ -83,7 +83,7 @@ def cnn(
     >>> model = jaxnn.cnn((32, 64), 10)
     >>> params = model.init(jax.random.key(0), jnp.zeros((28, 28, 1)))
     >>> params["dense_0"]["w"].shape, model.apply(params, jnp.zeros((8, 28, 28, 1))).shape
-    ((1600, 10), (8, 10))
+    ((10, 1600), (8, 10))
     """
     each = _one_each(activation, len(channels) + len(hidden))
     blocks = [b for c, f in zip(channels, each, strict=False) for b in _block(c, kernel, f, pieces, init)]
@@ -244,7 +244,7 @@ def summary(model: Model, x: Any, *, batch: int = 32) -> str:
     >>> text = jaxnn.summary(jaxnn.linear(10), jax.ShapeDtypeStruct((784,), "float32"))
     >>> print("\\n".join(text.splitlines()[:4]))
     dense_0/b                 float32[10]             10
-    dense_0/w                 float32[784,10]      7,840
+    dense_0/w                 float32[10,784]      7,840
     parameters                                     7,850
     bytes                                         31,400
     """

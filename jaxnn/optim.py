@@ -94,20 +94,23 @@ def update_rule(config: OptimConfig) -> Callable[..., optax.GradientTransformati
 def limit_norm(max_norm: float) -> optax.GradientTransformation:
     """After the update, each unit's incoming weights are scaled back to a norm of at most `max_norm`.
 
-    The incoming weights of a unit are all axes of a weight but the last (`w[:, j]`, `w[:, :, :, j]`); a unit that is
-    inside gets its update untouched. Source: Srebro and Shraibman 2005; Srivastava et al. 2014.
+    A unit is a row of a dense layer's `w[j]`, and otherwise an entry of the last axis: `w[:, :, :, j]` of a
+    convolution, `kernel[:, j]` of Flax. One that is inside gets its update untouched. Source: Srebro and Shraibman
+    2005; Srivastava et al. 2014.
     """
 
-    def project(update: jax.Array, param: jax.Array, yes: bool) -> jax.Array:
+    def project(path: tuple[Any, ...], update: jax.Array, param: jax.Array, yes: bool) -> jax.Array:
         if not yes:
             return update
         moved = param + update
-        square = jnp.sum(jnp.square(moved), axis=tuple(range(moved.ndim - 1)), keepdims=True)
+        rows = moved.ndim == 2 and jax.tree_util.keystr(path[-1:], simple=True) == "w"
+        incoming = (1,) if rows else tuple(range(moved.ndim - 1))
+        square = jnp.sum(jnp.square(moved), axis=incoming, keepdims=True)
         outside = square > max_norm**2
         scale = max_norm * jax.lax.rsqrt(jnp.where(outside, square, 1.0))  # never 1/0, not even in a derivative
         return jnp.where(outside, moved * scale - param, update)
 
-    return optax.stateless(lambda updates, params: jax.tree.map(project, updates, params, is_weight(params)))
+    return optax.stateless(lambda updates, params: jax.tree.map_with_path(project, updates, params, is_weight(params)))
 
 
 class AverageState(NamedTuple):

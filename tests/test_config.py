@@ -80,6 +80,12 @@ def test_an_unknown_name_gets_the_nearest_spelling():
         OptimConfig(name="adm")
 
 
+def test_a_linear_model_has_nothing_to_drop_but_its_inputs():
+    with pytest.raises(InputError, match="--model.input_dropout"):
+        ModelConfig(kind="linear", dropout=0.5)
+    assert ModelConfig(kind="linear", input_dropout=0.5).input_dropout == 0.5
+
+
 def test_lbfgs_needs_the_full_batch():
     with pytest.raises(InputError, match="--batch-size full"):
         Config(optim=OptimConfig(name="lbfgs"))

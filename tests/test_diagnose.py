@@ -26,7 +26,7 @@ def test_dead_units_are_those_whose_activation_is_zero_for_every_example(digits)
     model = models.mlp((30,), 3)
     params = model.init(jax.random.key(1), digits[0])
     params["dense_0"]["b"] = jnp.linspace(-4.0, 0.0, 30)
-    hidden = np.maximum(0, digits @ np.asarray(params["dense_0"]["w"]) + np.asarray(params["dense_0"]["b"]))
+    hidden = np.maximum(0, digits @ np.asarray(params["dense_0"]["w"]).T + np.asarray(params["dense_0"]["b"]))
     expected = (hidden == 0).all(0)
     assert 0 < expected.sum() < 30
     np.testing.assert_array_equal(diagnose.dead_units(model, params, digits)["dense_0/b"], expected)

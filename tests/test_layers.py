@@ -79,32 +79,32 @@ def test_numpy_float64_makes_float32_parameters_unless_jax_is_told_otherwise():
 
 def test_dense_is_one_matrix_product_and_a_bias():
     layer, xs = layers.dense(3), normal(0, 4, 2, 6)
-    params = {"w": normal(1, 6, 3), "b": normal(2, 3)}
+    params = {"w": normal(1, 3, 6), "b": normal(2, 3)}
     compiled = jax.jit(layer.apply).lower(params, xs).compile().as_text() or ""
-    assert compiled.count(" dot(") == 1 and compiled.count("f32[8,3]") > 0
+    assert compiled.count(" dot(") == 1 and compiled.count("f32[3,8]") > 0
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
-    expected = np.asarray(xs, np.float64) @ exact["w"] + exact["b"]
+    expected = np.asarray(xs, np.float64) @ exact["w"].T + exact["b"]
     np.testing.assert_allclose(layer.apply(params, xs), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_dense_takes_any_initialiser():
     layer = layers.dense(4, init=lambda key, shape, dtype: jnp.full(shape, 7, dtype))
     params = layer.init(KEY, jnp.zeros(2))
-    assert params["w"].tolist() == [[7.0] * 4] * 2 and params["b"].tolist() == [0.0] * 4
+    assert params["w"].tolist() == [[7.0] * 2] * 4 and params["b"].tolist() == [0.0] * 4
 
 
 def test_maxout_is_the_largest_of_its_linear_pieces():
     layer, x = layers.maxout(4, pieces=3), normal(0, 5, 6)
-    params = {"w": normal(1, 6, 12), "b": normal(2, 12)}
-    w, b = np.asarray(params["w"]).reshape(6, 3, 4), np.asarray(params["b"]).reshape(3, 4)
+    params = {"w": normal(1, 12, 6), "b": normal(2, 12)}
+    w, b = np.asarray(params["w"]).T.reshape(6, 3, 4), np.asarray(params["b"]).reshape(3, 4)
     expected = (np.einsum("nf,fpw->npw", x, w) + b).max(1)
     np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_maxout_with_a_piece_of_zero_is_relu():
-    x, w, b = normal(0, 5, 6), normal(1, 6, 4), normal(2, 4)
+    x, w, b = normal(0, 5, 6), normal(1, 4, 6), normal(2, 4)
     layer = layers.maxout(4)
-    params = {"w": jnp.concatenate([w, jnp.zeros((6, 4))], 1), "b": jnp.concatenate([b, jnp.zeros(4)])}
+    params = {"w": jnp.concatenate([w, jnp.zeros((4, 6))]), "b": jnp.concatenate([b, jnp.zeros(4)])}
     expected = activations.relu(layers.dense(4).apply({"w": w, "b": b}, x))
     np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-5, atol=1e-6)
 
@@ -189,7 +189,7 @@ def test_a_chain_is_the_composition_of_its_layers():
     model = layers.chain(layers.dense(4), jnp.tanh, lambda x: 2 * x, layers.dense(2))
     x, params = normal(0, 5, 6), layers.chain(layers.dense(4), jnp.tanh, layers.dense(2)).init(KEY, jnp.zeros(6))
     first, second = (jax.tree.map(np.float64, params[f"dense_{i}"]) for i in (0, 1))
-    expected = 2 * np.tanh(np.float64(x) @ first["w"] + first["b"]) @ second["w"] + second["b"]
+    expected = 2 * np.tanh(np.float64(x) @ first["w"].T + first["b"]) @ second["w"].T + second["b"]
     np.testing.assert_allclose(model.apply(params, x), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -48,7 +48,8 @@ def test_leading_axes_are_free_with_every_activation(activation):
 @pytest.mark.parametrize("outputs", [1, 3])
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_a_config_becomes_a_model_with_the_promised_shape(kind, outputs, dtype):
-    config = ModelConfig(kind=kind, hidden=(4,), channels=(2, 3), dropout=0.5, input_dropout=0.1)
+    dropout = 0.0 if kind == "linear" else 0.5
+    config = ModelConfig(kind=kind, hidden=(4,), channels=(2, 3), dropout=dropout, input_dropout=0.1)
     x = jax.ShapeDtypeStruct((10, 11, 2), dtype)
     model = models.build(config, x, outputs)
     assert jax.eval_shape(model.apply, jax.eval_shape(model.init, KEY, x), x).shape == (outputs,)
@@ -65,14 +66,14 @@ def test_the_number_of_parameters_is_that_of_the_lecture(sizes, count):
     params = jax.eval_shape(model.init, KEY, x)
     assert models.parameter_count(params) == count
     assert count == sum(i * o + o for i, o in itertools.pairwise(sizes))
-    assert [params[f"dense_{i}"]["w"].shape for i in range(len(sizes) - 1)] == list(itertools.pairwise(sizes))
+    assert [params[f"dense_{i}"]["w"].shape for i in range(len(sizes) - 1)] == [(o, i) for i, o in itertools.pairwise(sizes)]
 
 
 def test_summary_lists_every_parameter_and_the_total():
     text = models.summary(models.mlp((50, 50), 10), jax.ShapeDtypeStruct((784,), "float32"))
     rows = [line.rsplit(maxsplit=1) for line in text.splitlines()]
     totals = {" ".join(row[0].split()): row[1] for row in rows}
-    assert totals["dense_0/w float32[784,50]"] == "39,200" and totals["dense_2/b float32[10]"] == "10"
+    assert totals["dense_0/w float32[50,784]"] == "39,200" and totals["dense_2/b float32[10]"] == "10"
     assert totals["parameters"] == "42,310" and totals["bytes"] == "169,240"
     assert len({len(line) for line in text.splitlines()}) == 1
     forward, backward = (int(totals[f"{way} FLOPs, batch 32"].replace(",", "")) for way in ("forward", "backward"))
@@ -133,7 +134,7 @@ def test_depth_without_activations_is_one_affine_map():
     w, b = np.eye(4), np.zeros(4)
     for i in range(4):
         layer = jax.tree.map(np.float64, params[f"dense_{i}"])
-        w, b = w @ layer["w"], b @ layer["w"] + layer["b"]
+        w, b = w @ layer["w"].T, b @ layer["w"].T + layer["b"]
     y = np.asarray(model.apply(params, xs))
     np.testing.assert_allclose(y, np.asarray(xs) @ w + b, atol=1e-5 * np.abs(y).max())
 
@@ -180,10 +181,10 @@ def test_each_hidden_layer_can_have_its_own_activation_by_name_or_as_any_functio
     model = models.mlp((4, 5, 3), 2, activation=("tanh", "maxout", jnp.sin))
     params, xs = begin(model, jnp.zeros(6)), normal(0, 7, 6)
     p = jax.tree.map(np.float64, params)
-    h = np.tanh(np.asarray(xs) @ p["dense_0"]["w"] + p["dense_0"]["b"])
-    h = (h @ p["maxout_0"]["w"] + p["maxout_0"]["b"]).reshape(7, 2, 5).max(1)
-    h = np.sin(h @ p["dense_1"]["w"] + p["dense_1"]["b"])
-    expected = h @ p["dense_2"]["w"] + p["dense_2"]["b"]
+    h = np.tanh(np.asarray(xs) @ p["dense_0"]["w"].T + p["dense_0"]["b"])
+    h = (h @ p["maxout_0"]["w"].T + p["maxout_0"]["b"]).reshape(7, 2, 5).max(1)
+    h = np.sin(h @ p["dense_1"]["w"].T + p["dense_1"]["b"])
+    expected = h @ p["dense_2"]["w"].T + p["dense_2"]["b"]
     np.testing.assert_allclose(model.apply(params, xs), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -249,13 +250,13 @@ def test_build_passes_every_setting_on():
     x = jax.ShapeDtypeStruct((12, 12, 2), "float32")
     config = ModelConfig(kind="cnn", hidden=(7,), channels=(3,), kernel=5, activation=("tanh", "maxout"), pieces=4)
     shapes = jax.tree.map(jnp.shape, jax.eval_shape(models.build(config, x, 3).init, KEY, x))
-    assert shapes["conv_0"]["w"] == (5, 5, 2, 3) and shapes["maxout_0"]["w"] == (4 * 4 * 3, 4 * 7)
-    assert shapes["dense_0"]["w"] == (7, 3)
+    assert shapes["conv_0"]["w"] == (5, 5, 2, 3) and shapes["maxout_0"]["w"] == (4 * 7, 4 * 4 * 3)
+    assert shapes["dense_0"]["w"] == (3, 7)
     config = ModelConfig(kind="cnn", hidden=(), channels=(3,), activation=("maxout",), pieces=4)
     assert jax.eval_shape(models.build(config, x, 3).init, KEY, x)["conv_0"]["w"].shape == (3, 3, 2, 4 * 3)
     orthogonal = ModelConfig(hidden=(4,), init="orthogonal", activation=("maxout",), pieces=2)
     w = models.build(orthogonal, jnp.zeros(9), 2).init(KEY, jnp.zeros(9))["maxout_0"]["w"]
-    np.testing.assert_allclose(w.T @ w, np.eye(8), atol=1e-5)
+    np.testing.assert_allclose(w @ w.T, np.eye(8), atol=1e-5)
 
 
 def test_a_model_of_ones_own_is_adopted_with_its_own_parameters():
@@ -312,7 +313,7 @@ def test_the_smallest_image_that_is_accepted_is_the_smallest_that_works(blocks, 
     assert size == 1
     model = models.cnn((2,) * blocks, 1, kernel=kernel)
     x = jax.ShapeDtypeStruct((smallest, smallest, 1), "float32")
-    assert jax.eval_shape(model.init, KEY, x)["dense_0"]["w"].shape == (2, 1)
+    assert jax.eval_shape(model.init, KEY, x)["dense_0"]["w"].shape == (1, 2)
 
 
 def _accepted(size, blocks, kernel):

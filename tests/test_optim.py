@@ -258,23 +258,26 @@ def test_the_incoming_weights_of_a_unit_keep_to_the_largest_norm_after_every_ste
     params = {
         "dense": {"w": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32), "b": jnp.full(3, 9.0)},
         "conv": {"w": jnp.asarray(rng.normal(size=(2, 2, 3, 5)), jnp.float32)},
+        "flax": {"kernel": jnp.asarray(rng.normal(size=(4, 3)), jnp.float32)},
     }
     outward = jax.tree.map(lambda p: -p, params)  # each step pushes everything away from zero
     _, (_, _, path) = train(make(OptimConfig(max_norm=2.0), lr=0.5), linear(*[outward] * 10), params, 10)
-    dense = np.linalg.norm(path["dense"]["w"], axis=1)
+    dense = np.linalg.norm(path["dense"]["w"], axis=2)  # [step, unit, input]
+    flax = np.linalg.norm(path["flax"]["kernel"], axis=1)
     conv = np.linalg.norm(np.reshape(path["conv"]["w"], (10, 12, 5)), axis=1)
-    assert max(dense.max(), conv.max()) <= 2.0 * (1 + 1e-6)
+    assert max(dense.max(), conv.max(), flax.max()) <= 2.0 * (1 + 1e-6)
     np.testing.assert_allclose(dense[-1], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(flax[-1], 2.0, rtol=1e-6)
     np.testing.assert_allclose(path["dense"]["b"][-1], 9.0 * 6.0, rtol=1e-6)  # biases are free
-    cosine = np.sum(np.asarray(path["dense"]["w"][-1]) * np.asarray(params["dense"]["w"]), 0) / dense[-1]
-    np.testing.assert_allclose(cosine, np.linalg.norm(params["dense"]["w"], axis=0), rtol=1e-5)  # only shortened
+    cosine = np.sum(np.asarray(path["dense"]["w"][-1]) * np.asarray(params["dense"]["w"]), 1) / dense[-1]
+    np.testing.assert_allclose(cosine, np.linalg.norm(params["dense"]["w"], axis=1), rtol=1e-5)  # only shortened
 
 
 def test_inside_the_largest_norm_the_constraint_changes_no_bit() -> None:
-    params = {"w": jnp.array([[0.3, 5.0], [0.1, 5.0]])}  # the first unit is inside, the second is not
+    params = {"w": jnp.array([[0.3, 0.1], [5.0, 5.0]])}  # the first unit is inside, the second is not
     free, bound = (train(make(OptimConfig(max_norm=m), lr=0.01), quadratic, params, 10)[1][2]["w"] for m in (None, 0.9))
-    np.testing.assert_array_equal(free[..., 0], bound[..., 0])
-    assert (free[..., 1] != bound[..., 1]).all()
+    np.testing.assert_array_equal(free[:, 0], bound[:, 0])
+    assert (free[:, 1] != bound[:, 1]).all()
 
 
 def test_the_average_is_the_weighted_mean_of_the_weights_after_each_step(float64: None) -> None:

@@ -48,7 +48,7 @@ def test_a_run_writes_its_config_history_and_weights(finished):
     assert all(needed <= row.keys() for row in rows)
     assert {"step", "epoch", "test/loss", "test/accuracy"} == last.keys()
     weights = safetensors.numpy.load_file(finished / "weights.safetensors")
-    assert {name: w.shape for name, w in weights.items()} == {"dense_0/w": (64, 10), "dense_0/b": (10,)}
+    assert {name: w.shape for name, w in weights.items()} == {"dense_0/w": (10, 64), "dense_0/b": (10,)}
 
 
 def test_a_run_is_replayed_bit_for_bit(finished, tmp_path):
