@@ -1,6 +1,6 @@
 """A small convolutional network on 8x8 digits.
 
-    python train.py digits_cnn
+python train.py digits_cnn
 """
 
 from jaxnn.config import Config, ModelConfig, OptimConfig

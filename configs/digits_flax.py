@@ -9,7 +9,10 @@ config = Config(name="digits_flax", epochs=40, optim=OptimConfig(name="adam", sc
 
 
 def model(outputs: int):
-    """Any `jaxnn.Model` or Flax module that maps an example (here f32[..., 8, 8, 1]) to `outputs` numbers."""
+    """Any `jaxnn.Model`, or `flax.linen` module, from an example (here f32[..., 8, 8, 1]) to `outputs` numbers.
+
+    For `flax.nnx`, return `jaxnn.from_nnx(...)`.
+    """
     import flax.linen as nn
 
     class Network(nn.Module):

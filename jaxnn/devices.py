@@ -7,6 +7,7 @@ This is the only file that names a device. The engine calls `shard` and `count`,
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,9 +39,8 @@ def use(number: int | None = None) -> Iterator[str]:
         devices = jax.devices()
     except RuntimeError as reason:
         why = str(reason).splitlines()[0]
-        raise InputError(
-            f"JAX_PLATFORMS={jax.config.jax_platforms}: {why}; leave it unset to use what there is"
-        ) from None
+        given = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}"
+        raise InputError(f"{given}: {why}; leave it unset to use what there is") from None
     number = len(devices) if number is None else number
     check("--devices", number, ">= 1", number >= 1)
     if number > len(devices):

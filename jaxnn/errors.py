@@ -1,6 +1,7 @@
 """What jaxnn refuses, and the exit code that `train.py` ends with.
 
-Every message has one line in one form: `<flag or array>=<value>: <rule>; <remedy>`.
+Every message has one line in one form: `<flag or array>=<value>: <rule>; <remedy>`, without a remedy where the rule
+says it.
 """
 
 from __future__ import annotations

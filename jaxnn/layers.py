@@ -170,12 +170,24 @@ def conv(
 
 
 def max_pool(window: int = 2, stride: int | None = None) -> Model:
-    """The largest entry of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.max_pool`."""
+    """The largest entry of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.max_pool`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> jaxnn.max_pool(2).apply({}, jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+    """
     return stateless(lambda x: convolution.max_pool(x, window, stride), "max_pool")
 
 
 def avg_pool(window: int = 2, stride: int | None = None) -> Model:
-    """The mean of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.avg_pool`."""
+    """The mean of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.avg_pool`.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> jaxnn.avg_pool(2).apply({}, jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
+    """
     return stateless(lambda x: convolution.avg_pool(x, window, stride), "avg_pool")
 
 

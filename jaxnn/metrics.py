@@ -1,7 +1,8 @@
 """Metrics as sums and counts: they add up over batches, devices and processes, and are divided once, at the end.
 
 A mean of batch means is wrong whenever the last batch is shorter; a quotient of sums never is. A row of weight 0 adds
-exactly nothing, whatever it holds. A prediction that is NaN counts as wrong.
+exactly nothing to the sums, whatever it holds (but NaN in it is NaN in a gradient: pad with rows that are real). A
+prediction that is NaN counts as wrong.
 """
 
 from __future__ import annotations

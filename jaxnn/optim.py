@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 from optax import contrib
 
 from jaxnn.config import OPTIMIZERS, OptimConfig, positive
@@ -167,7 +168,7 @@ def optimizer(
         lr = config.lr if config.lr is not None else OPTIMIZERS[config.name]
     elif config.name == "lbfgs":
         raise InputError(f"lr={lr}: lbfgs finds its step by a line search; leave it out")
-    elif not isinstance(lr, jax.core.Tracer):
+    elif not isinstance(lr, Tracer):
         positive("lr", float(lr))
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
     step = update_rule(config)
@@ -210,6 +211,15 @@ def learning_rate(opt_state: Any) -> jax.Array:
 
     Before the first update, the rate that it is going to have. An optax optimizer of one's own, not made by
     `optimizer`, keeps its rate to itself: nan.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> tx = jaxnn.optimizer(jaxnn.OptimConfig(lr=0.5, schedule="inverse_scaling"), steps_per_epoch=1, total_steps=9)
+    >>> state = tx.init(jnp.ones(2))
+    >>> for _ in range(4):
+    ...     _, state = tx.update(jnp.ones(2), state, jnp.ones(2))
+    >>> float(jaxnn.learning_rate(state))  # 0.5 / sqrt(4)
+    0.25
     """
     if not _ours(opt_state):
         return jnp.array(jnp.nan, jnp.float32)

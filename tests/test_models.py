@@ -66,7 +66,9 @@ def test_the_number_of_parameters_is_that_of_the_lecture(sizes, count):
     params = jax.eval_shape(model.init, KEY, x)
     assert models.parameter_count(params) == count
     assert count == sum(i * o + o for i, o in itertools.pairwise(sizes))
-    assert [params[f"dense_{i}"]["w"].shape for i in range(len(sizes) - 1)] == [(o, i) for i, o in itertools.pairwise(sizes)]
+    assert [params[f"dense_{i}"]["w"].shape for i in range(len(sizes) - 1)] == [
+        (o, i) for i, o in itertools.pairwise(sizes)
+    ]
 
 
 def test_summary_lists_every_parameter_and_the_total():
