@@ -1,12 +1,12 @@
-"""Permutation-invariant maxout with dropout on MNIST: 98.9 % of test images.
+"""Permutation-invariant maxout with dropout on MNIST: 98.85 % of test images.
 
 Run it with
 
     python train.py mnist_maxout --data.dir DIR
 
-The figure is that of seed 0; a run takes 63 s on two CPU cores.
+The figure is that of seed 0; a run takes 65 s on two CPU cores.
 Goodfellow, Warde-Farley, Mirza, Courville and Bengio 2013, "Maxout networks", arXiv:1302.4389, reports 0.94 % test
-error for two such layers of 240 units of 5 pieces, trained for hundreds of epochs with more dropout; this is 40.
+error (99.06 %) for two maxout layers with dropout, trained for longer.
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
@@ -15,7 +15,7 @@ config = Config(
     name="mnist_maxout",
     epochs=40,
     batch_size=128,
-    data=DataConfig(name="mnist", validation_fraction=1 / 12),
+    data=DataConfig(name="mnist", validation_fraction=0.02),
     model=ModelConfig(hidden=(240, 240), activation=("maxout",), pieces=5, dropout=0.3, input_dropout=0.2),
-    optim=OptimConfig(name="adam", lr=1e-3, schedule="cosine", max_norm=3.0),
+    optim=OptimConfig(name="adam", lr=2e-3, schedule="one_cycle", max_norm=3.0),
 )

@@ -1,4 +1,4 @@
-"""784-1024-1024-10 with dropout on MNIST: 98.6 ± 0.0 % of test images.
+"""784-1024-1024-10 with dropout on MNIST: 98.6 ± 0.1 % of test images.
 
 Run it with
 

@@ -73,7 +73,14 @@ def test_a_config_can_be_a_file_of_ones_own(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", "[" * 100_000, '{"config": {}, "data": [], "source": null, "own_model": false}', '{"config": NaN}']
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"config": {}, "data": [], "source": null, "own_model": false}',
+        '{"config": {}, "data": {"x": NaN}, "source": null, "own_model": false}',
+    ]
     + ['{"config": {"optim": {"lr": 1' + "0" * 400 + '}}, "data": {}, "source": null, "own_model": false}']
     + ['{"config": {}, "data": {}, "source": 3, "own_model": false}'],
 )

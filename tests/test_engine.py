@@ -26,7 +26,7 @@ def digits(n: int, *, image: bool = False) -> Batch:
 
 
 def network(data: Batch, **options) -> Model:
-    kind = models.cnn((4,), 3, **options) if data.x.ndim == 4 else models.mlp((8,), 3, **options)
+    kind = models.cnn((4,), 3, hidden=(5,), **options) if data.x.ndim == 4 else models.mlp((8,), 3, **options)
     return models.adopt(kind, jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype))
 
 
@@ -79,6 +79,15 @@ def test_a_chunk_of_one_step_has_the_bits_of_any_other():
     assert same_bits(whole, ones)
 
 
+def test_noise_differs_by_step_and_no_two_purposes_share_a_key():
+    keys = [jax.random.key_data(engine._key(KEY, purpose)).tolist() for purpose in ("weights", "order", "noise")]
+    assert len(set(map(tuple, keys))) == 3
+    data = digits(20)
+    state, run_steps, _ = parts(data, 20, lr=1e-12, options={"dropout": 0.5})
+    _, info = run_steps(state, data, 2, key=KEY)
+    assert abs(float(info["loss"][0] - info["loss"][1])) > 1e-3
+
+
 def test_an_epoch_of_steps_equals_the_formula_written_out():
     """theta <- theta - rho/W sum_i w_i grad L_i over the rows of each step, with vmap(grad), one row at a time."""
     data = digits(13)
@@ -102,9 +111,13 @@ def test_full_batch_descent_is_the_gradient_step():
     data = digits(20)
     state, run_steps, objective = parts(data, 20, lr=0.3)
     mean = lambda p: objective.sums(p, data, None)["loss"] / data.weight.sum()
-    expected = jax.tree.map(lambda p, g: p - np.float32(0.3) * g, state.params, jax.grad(mean)(state.params))
-    state, _ = run_steps(state, data, 1, key=KEY)
+    grads = [jax.grad(mean)(state.params)]
+    expected = jax.tree.map(lambda p, g: p - np.float32(0.3) * g, state.params, grads[0])
+    grads.append(jax.grad(mean)(expected))
+    expected = jax.tree.map(lambda p, g: p - np.float32(0.3) * g, expected, grads[1])
+    state, info = run_steps(state, data, 2, key=KEY)
     close(state.params, expected, 1e-6)
+    assert float(info["grad_norm"]) == pytest.approx(float(optax.tree.norm(grads[1])), rel=1e-5)  # of the last step
 
 
 def test_batch_gradients_average_to_the_full_gradient():
@@ -144,6 +157,7 @@ def test_a_weight_of_two_is_the_example_twice():
 def test_the_penalty_adds_alpha_times_the_weights_to_the_gradient():
     data = digits(10)
     state, _, objective = parts(data, 10)
+    state = state._replace(params=jax.tree.map(lambda a: a + 1, state.params))  # biases begin at 0
     _, plain, _ = engine.make_gradient(objective)(state.params, data, None)
     _, penalised, _ = engine.make_gradient(parts(data, 10, alpha=0.5)[2])(state.params, data, None)
     expected = jax.tree.map(lambda g, w: g + 0.5 * w if w.ndim == 2 else g, plain, state.params)
@@ -164,6 +178,15 @@ def test_eight_devices_agree_with_one(image, accumulate):
             results.append(jax.device_get((state.params, info["loss"], sums)))
     one, eight = results
     close(one, eight, 1e-5)
+
+
+def test_a_batch_is_split_over_the_devices():
+    with devices.use(8):
+        assert devices.count() == 8
+        split = jax.jit(devices.shard)(jnp.ones((16, 2)))
+        assert {shard.data.shape for shard in split.addressable_shards} == {(2, 2)}
+        everywhere = devices.replicate(np.ones((16, 2)))
+        assert len(everywhere.addressable_shards) == 8 and everywhere.sharding.is_fully_replicated
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 7, 16, 23, 24])

@@ -28,6 +28,9 @@ def imported(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "jaxnn":
             rest = node.module.split(".")[1:]
             names |= {rest[0]} if rest else {alias.name for alias in node.names}
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("jaxnn.")}
+        assert not (isinstance(node, ast.ImportFrom) and node.level), "imports are absolute"
     return names
 
 

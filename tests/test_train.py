@@ -23,7 +23,8 @@ QUICK = ["digits_softmax", "--epochs", "2", "--batch-size", "128"]
 
 def train(*argv: str, cwd: Path | str = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", str(ROOT / "train.py"), *map(str, argv)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, **env})
+    env = {**os.environ, **env}
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
 
 
 def history(folder: Path) -> list[dict]:
@@ -84,6 +85,35 @@ def test_load_run_and_predict_refuse_what_does_not_fit(finished, tmp_path):
         run.predict([["a"]])
     with pytest.raises(InputError, match="config.json"):
         jaxnn.load_run(tmp_path)
+
+
+def test_a_replay_on_other_data_is_refused(finished, tmp_path):
+    saved = json.loads((finished / "config.json").read_text())
+    saved["data"]["digest"] = "0" * 64
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    done = train("--config", tmp_path / "config.json", "--workdir", tmp_path / "run")
+    assert done.returncode == 2 and "the data have changed" in done.stderr and not (tmp_path / "run").exists()
+
+
+def test_the_average_of_the_weights_is_what_is_saved_and_tested(finished, tmp_path):
+    done = train(*QUICK, "--optim.ema", "0.5", "--workdir", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    plain, mean = (safetensors.numpy.load_file(f / "weights.safetensors") for f in (finished, tmp_path / "run"))
+    assert not np.array_equal(plain["dense_0/w"], mean["dense_0/w"])
+    test = data.load("digits").test
+    assert test is not None
+    accuracy = np.mean(jaxnn.load_run(tmp_path / "run").predict(test.x) == test.y)
+    assert accuracy == pytest.approx(history(tmp_path / "run")[-1]["test/accuracy"], abs=1e-6)
+
+
+def test_a_result_that_cannot_be_written_ends_with_exit_5(tmp_path):
+    limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)); "
+    run = "import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    argv = [str(ROOT / "train.py"), *QUICK, "--workdir", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", limit + run, *argv], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 5 and done.stderr.startswith("error: "), done.stderr
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
 
 
 def test_a_config_with_its_own_model_trains_and_loads(tmp_path):
@@ -291,6 +321,7 @@ def test_the_default_reads_digits(tmp_path):
     done = train("--workdir", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert history(tmp_path / "run")[-1]["test/accuracy"] > 0.96
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["source"] == "digits_mlp"
 
 
 @pytest.mark.mnist

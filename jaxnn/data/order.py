@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-ROUNDS = 8  # at 6, a chi-square test of successive rows still fails at n = 64
+ROUNDS = 8  # at 6, a chi-square test of 50,000 permutations of 64 still tells them from random
 
 
 def _hash(value: jax.Array, key: jax.Array) -> jax.Array:
