@@ -4,7 +4,7 @@ Run it with
 
     python train.py digits_cnn
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 5 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 6 s on two CPU cores.
 What convolution and dropout add to digits_mlp.
 """
 
