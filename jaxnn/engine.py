@@ -27,6 +27,10 @@ from jaxnn.errors import InputError
 from jaxnn.types import Batch, Metrics, Model, Params, State, Task
 
 
+import os
+GATHERED_ROWS = int(os.environ.get("GR",8192))
+
+
 class Objective(NamedTuple):
     """What is minimised: `sums(params, batch, key)["loss"] / sums[...]["weight"] + penalty(params)`."""
 
@@ -174,25 +178,27 @@ def make_run_steps(
         # XLA unrolls a loop of one step, and rounds it differently then: a second one is added that does nothing.
         noise, slot = _key(key, "noise"), lax.iota(jnp.int32, max(n, 2))
         rows = jax.vmap(lambda t: batch_rows(key, t, data, batch_size, multiple))(state.step + slot)
-        # Small batches are gathered together, once (1.2x on CPU), large ones each in its step (1.5x).
-        together = batch_size < 64 and n * batch_size <= 2 * len(data.weight)
-        batches = take(data, *rows) if together else rows
 
-        def body(state: State, xs: tuple[jax.Array, Any]) -> tuple[State, Metrics]:
+        def step(state: State, xs: tuple[jax.Array, Batch]) -> tuple[State, Metrics]:
             i, batch = xs
-            if not together:
-                batch = take(data, batch[0], batch[1])
-            batch = devices.shard(batch)
-            return train_step(state, batch, noise, i == n - 1)
+            run = lambda state: train_step(state, devices.shard(batch), noise, i == n - 1)
+            if n > 1:
+                return run(state)
+            shapes = jax.eval_shape(run, state)
+            return lax.cond(i < 1, run, lambda state: (state, zeros(shapes[1])), state)
 
-        if n == 1:
-            shapes = jax.eval_shape(body, state, jax.tree.map(lambda a: a[0], (slot, batches)))
-            idle = lambda state, xs: (state, zeros(shapes[1]))
-            once = lambda state, xs: lax.cond(xs[0] < 1, body, idle, state, xs)
-            state, info = lax.scan(once, state, (slot, batches))
-            info = jax.tree.map(lambda a: a[:1], info)
-        else:
-            state, info = lax.scan(body, state, (slot, batches))
+        def steps(state: State, xs: tuple[jax.Array, Any]) -> tuple[State, Metrics]:
+            i, rows = xs
+            batch = take(data, *rows)
+            return lax.scan(step, state, (i, batch)) if together > 1 else step(state, (i, batch))
+
+        # Small batches are gathered a few steps at a time, into the cache.
+        together = 1 if batch_size >= 64 else max((k for k in range(8, len(slot) + 1) if len(slot) % k == 0 and k * batch_size <= GATHERED_ROWS), default=len(slot))
+        xs = (slot, rows)
+        if together > 1:
+            xs = jax.tree.map(lambda a: a.reshape(-1, together, *a.shape[1:]), xs)
+        state, info = lax.scan(steps, state, xs)
+        info = jax.tree.map(lambda a: a.reshape(-1, *a.shape[1 + (together > 1):])[:n], info)
         leaves = (info["loss"], info["grad_norm"], *jax.tree.leaves(state.params))
         finite = [jnp.isfinite(leaf).all() for leaf in leaves]
         return state, info | {"grad_norm": info["grad_norm"][-1], "finite": jnp.stack(finite).all()}
@@ -219,6 +225,8 @@ def check_lengths(data: Batch) -> None:
 
 def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
     """Rows of the data; those that are not real weigh nothing."""
+    # What XLA doesn't see through, it doesn't work out again for every pixel that it gathers.
+    index, real = lax.optimization_barrier((index, real))
     return Batch(data.x[index], data.y[index], jnp.where(real, data.weight[index], 0))
 
 

@@ -22,6 +22,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from jaxnn import convolution
 from jaxnn.config import check, fraction
@@ -90,7 +91,7 @@ def dense(width: int, *, init: str | Initialiser = "glorot", bias: bool = True) 
 
     One matrix product, whatever the leading axes. Each row of w is a unit, as in the lecture's w^T x + b; inside, the
     units come first in the product too, which makes a small network a third faster on a CPU than x W with w
-    `[F, width]`. Raises `InputError` if x has integers, or other features than w.
+    `[F, width]`; see `units_first`. Raises `InputError` if x has integers, or other features than w.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -113,12 +114,33 @@ def dense(width: int, *, init: str | Initialiser = "glorot", bias: bool = True) 
         if x.shape[-1:] != w.shape[1:]:
             cure = "flatten images first, or give as many features as the model was made for"
             raise InputError(f"x={jax.typeof(x)}: must be [..., {w.shape[1]}], as w is {jax.typeof(w)}; {cure}")
-        y = w @ x.reshape(-1, x.shape[-1]).T  # [width, rows]
+        rows = x.reshape(-1, x.shape[-1])
+        y = w @ units_first(rows.T)  # [width, rows]
         if bias:
             y = y + jnp.broadcast_to(params["b"][:, None], y.shape)
-        return y.T.reshape(*x.shape[:-1], width)
+        return units_first(y).T.reshape(*x.shape[:-1], width)
 
     return Model(init_, apply, "dense")
+
+
+@jax.custom_jvp
+def units_first(y: jax.Array) -> jax.Array:
+    """y itself, `f32[units, rows]`; on a CPU its gradient may be laid out like that too, not as `[rows, units]`.
+
+    XLA cancels the transposes between two layers, so that the gradient comes with the rows first. Over 256 rows or
+    more, and for layers of up to 64 units, the products that take it are up to a third faster with the units first;
+    over fewer rows wider layers are slower, down to two thirds of the speed.
+    """
+    return y
+
+
+@units_first.defjvp
+def _units_first_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (y,), (dy,) = primals, tangents
+    units, rows = y.shape
+    if rows >= 256 or units <= 64:
+        dy = lax.platform_dependent(dy, cpu=lax.optimization_barrier, default=lambda dy: dy)
+    return y, dy
 
 
 def maxout(width: int, pieces: int = 2, *, init: str | Initialiser = "he") -> Model:
@@ -276,7 +298,7 @@ def _init_norm(key: jax.Array, x: Any) -> Params:
 def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
     _refuse_integers(x)
     centred = x - x.mean(axes, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
+    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
 
 
 def _affine(params: Params, x: jax.Array) -> jax.Array:

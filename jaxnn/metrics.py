@@ -43,9 +43,11 @@ def multiclass_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metri
     >>> metrics.multiclass_sums(logits, jnp.array([1, 0, 0]), jnp.ones(3))["correct"].item()
     1.0
     """
-    target = class_target(logits, y)
-    sound = ~(jnp.isnan(logits) | jnp.isnan(target)).any(axis=-1)
-    correct = sound & (jnp.argmax(logits, axis=-1) == jnp.argmax(target, axis=-1))
+    target, label = class_target(logits, y), jnp.asarray(y)
+    if label.shape == target.shape:
+        label = jnp.where(jnp.isnan(target).any(axis=-1), -1, jnp.argmax(target, axis=-1))
+    predicted = jnp.where(jnp.isnan(logits).any(axis=-1), -2, jnp.argmax(logits, axis=-1))
+    correct = predicted == label.astype(predicted.dtype)
     return {"correct": weighted_sum(correct, weight)}
 
 
