@@ -13,6 +13,7 @@ the noise of step t. So `State` is all that a run is, and step t is the same how
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,10 +26,6 @@ from jaxnn import devices, optim
 from jaxnn.data import order
 from jaxnn.errors import InputError
 from jaxnn.types import Batch, Metrics, Model, Params, State, Task
-
-
-import os
-GATHERED_ROWS = int(os.environ.get("GR",8192))
 
 
 class Objective(NamedTuple):
@@ -57,36 +54,57 @@ def make_objective(model: Model, task: Task, *, alpha: float = 0.0) -> Objective
 
 
 def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[..., tuple[jax.Array, Params, Metrics]]:
-    """`gradient(params, batch, key) -> (loss, grads, sums)` of the weighted mean over the batch.
+    """`gradient(params, batch, key, total=None) -> (loss, grads, sums)` of the weighted mean over the batch.
 
     With `accumulate=k` the batch is cut into k parts whose gradients are added up, each divided by the weight of
-    the whole batch: the same step in 1/k of the memory.
+    the whole batch (`total`, for who knows it already): the same step in 1/k of the memory.
     """
 
-    def gradient(params: Params, batch: Batch, key: jax.Array | None) -> tuple[jax.Array, Params, Metrics]:
-        total = batch.weight.sum()
+    def gradient(
+        params: Params, batch: Batch, key: jax.Array | None, total: jax.Array | None = None
+    ) -> tuple[jax.Array, Params, Metrics]:
+        total = batch.weight.sum() if total is None else total
         total = jnp.where(total > 0, total, 1)
 
         def mean_loss(params: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, Metrics]:
             sums = objective.sums(params, part, key)
             return sums["loss"] / total, sums
 
-        value_and_grad = jax.value_and_grad(mean_loss, has_aux=True)
-        if accumulate == 1:
-            (loss, sums), grads = value_and_grad(params, batch, key)
+        run = functools.partial(jax.value_and_grad(mean_loss, has_aux=True), params)
+        if accumulate > 1:
+            (loss, sums), grads = in_parts(run, accumulate, batch, key)
         else:
-            # Row i goes to part i mod k: padding at the end, or a split over devices, moves no row to another part.
-            parts = jax.tree.map(lambda a: a.reshape(-1, accumulate, *a.shape[1:]).swapaxes(0, 1), batch)
-            run = lambda i, part: value_and_grad(params, part, None if key is None else jax.random.fold_in(key, i))
-            zero = zeros(jax.eval_shape(run, 0, jax.tree.map(lambda a: a[0], parts)))
-            add = lambda acc, part: (jax.tree.map(jnp.add, acc, run(*part)), None)
-            ((loss, sums), grads), _ = lax.scan(add, zero, (lax.iota(jnp.int32, accumulate), parts))
+            (loss, sums), grads = by_the_cache(run, params, batch, key)
         if objective.penalty is not None:
             extra, pull = jax.value_and_grad(objective.penalty)(params)
             loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)
         return loss, grads, sums
 
     return gradient
+
+
+def by_the_cache(run: Callable[..., Any], params: Params, batch: Batch, key: jax.Array | None) -> Any:
+    """`run(batch, key)`; for convolutions on a CPU, in parts of about 16 images.
+
+    The patches of so many images stay in its cache between the product that reads them and the one that follows:
+    a step of 128 is 1.7 times as fast in parts of 16, and 1.4 times in parts of 8 or 64.
+    """
+    rows = len(batch.weight)
+    parts = min((k for k in range(1, rows + 1) if rows % k == 0), key=lambda k: abs(math.log(rows / k / 16)))
+    if parts == 1 or not any(jnp.ndim(leaf) == 4 for leaf in jax.tree.leaves(params)):
+        return run(batch, key)
+    cached = lambda batch: in_parts(run, parts, batch, key)
+    return lax.platform_dependent(batch, cpu=cached, default=lambda batch: run(batch, key))
+
+
+def in_parts(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
+    """The sum of `run(part, key of the part)` over equal parts of the batch."""
+    # Row i goes to part i mod k: padding at the end, or a split over devices, moves no row to another part.
+    cut = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), batch)
+    one = lambda i, part: run(part, None if key is None else jax.random.fold_in(key, i))
+    zero = zeros(jax.eval_shape(one, 0, jax.tree.map(lambda a: a[0], cut)))
+    add = lambda total, part: (jax.tree.map(jnp.add, total, one(*part)), None)
+    return lax.scan(add, zero, (lax.iota(jnp.int32, parts), cut))[0]
 
 
 def make_train_step(
@@ -112,10 +130,14 @@ def make_train_step(
     gradient = make_gradient(objective, accumulate=accumulate)
 
     def train_step(
-        state: State, batch: Batch, key: jax.Array, measure: bool | jax.Array = True
+        state: State,
+        batch: Batch,
+        key: jax.Array,
+        measure: bool | jax.Array = True,
+        total: jax.Array | None = None,
     ) -> tuple[State, Metrics]:
         key = jax.random.fold_in(key, state.step)
-        loss, grads, sums = gradient(state.params, batch, key)
+        loss, grads, sums = gradient(state.params, batch, key, total)
         value_fn = lambda params: gradient(params, batch, key)[0]  # for line searches
         extra = {"value": loss, "grad": grads, "value_fn": value_fn}
         with optim.relaxed():
@@ -177,33 +199,56 @@ def make_run_steps(
         check_lengths(data)
         # XLA unrolls a loop of one step, and rounds it differently then: a second one is added that does nothing.
         noise, slot = _key(key, "noise"), lax.iota(jnp.int32, max(n, 2))
-        rows = jax.vmap(lambda t: batch_rows(key, t, data, batch_size, multiple))(state.step + slot)
+        index, real = jax.vmap(lambda t: batch_rows(key, t, data, batch_size, multiple))(state.step + slot)
+        # What is one number a row is gathered for all steps at once, the rest as it is needed. Each small operation
+        # that is not in the loop also keeps the cores from falling asleep between its matrix products.
+        weight = jnp.where(real, data.weight[index], 0)
+        labels = data.y[index] if data.y.ndim == 1 else None
 
-        def step(state: State, xs: tuple[jax.Array, Batch]) -> tuple[State, Metrics]:
-            i, batch = xs
-            run = lambda state: train_step(state, devices.shard(batch), noise, i == n - 1)
+        def step(state: State, xs: tuple[jax.Array, Batch, jax.Array]) -> tuple[State, Metrics]:
+            i, batch, total = xs
+
+            def run(state: State) -> tuple[State, Metrics]:
+                state, info = train_step(state, devices.shard(batch), noise, i == n - 1, total)
+                del info["weight"]  # known already
+                return state, info
+
             if n > 1:
                 return run(state)
             shapes = jax.eval_shape(run, state)
             return lax.cond(i < 1, run, lambda state: (state, zeros(shapes[1])), state)
 
-        def steps(state: State, xs: tuple[jax.Array, Any]) -> tuple[State, Metrics]:
-            i, rows = xs
-            batch = take(data, *rows)
-            return lax.scan(step, state, (i, batch)) if together > 1 else step(state, (i, batch))
+        def gathered(state: State, xs: Any) -> tuple[State, Metrics]:
+            i, index, y, weight, total = xs
+            index = lax.optimization_barrier(index)  # or it would be worked out again for every pixel
+            batch = Batch(data.x[index], data.y[index] if y is None else y, weight)
+            return (step if together == 1 else functools.partial(lax.scan, step))(state, (i, batch, total))
 
-        # Small batches are gathered a few steps at a time, into the cache.
-        together = 1 if batch_size >= 64 else max((k for k in range(8, len(slot) + 1) if len(slot) % k == 0 and k * batch_size <= GATHERED_ROWS), default=len(slot))
-        xs = (slot, rows)
+        together = gathered_together(len(slot), batch_size)
+        totals = weight.sum(-1)
+        xs = (slot, index, labels, weight, totals)
         if together > 1:
             xs = jax.tree.map(lambda a: a.reshape(-1, together, *a.shape[1:]), xs)
-        state, info = lax.scan(steps, state, xs)
-        info = jax.tree.map(lambda a: a.reshape(-1, *a.shape[1 + (together > 1):])[:n], info)
+        state, info = lax.scan(gathered, state, xs)
+        if together > 1:
+            info = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), info)
+        info = jax.tree.map(lambda a: a[:n], info | {"weight": totals})
         leaves = (info["loss"], info["grad_norm"], *jax.tree.leaves(state.params))
         finite = [jnp.isfinite(leaf).all() for leaf in leaves]
         return state, info | {"grad_norm": info["grad_norm"][-1], "finite": jnp.stack(finite).all()}
 
     return run_steps
+
+
+def gathered_together(n: int, batch_size: int) -> int:
+    """For how many of n steps the rows are gathered at a time.
+
+    On a CPU batches of 64 or more are gathered each in its step (1.5x), smaller ones many together, but no more than
+    stay in its cache (1.2x). A loop in a loop needs equal parts: where n has no divisor that fits, all n together.
+    """
+    if batch_size >= 64:
+        return 1
+    return max((k for k in range(8, n + 1) if n % k == 0 and k * batch_size <= 8192), default=n)
 
 
 def batch_rows(
@@ -225,8 +270,6 @@ def check_lengths(data: Batch) -> None:
 
 def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
     """Rows of the data; those that are not real weigh nothing."""
-    # What XLA doesn't see through, it doesn't work out again for every pixel that it gathers.
-    index, real = lax.optimization_barrier((index, real))
     return Batch(data.x[index], data.y[index], jnp.where(real, data.weight[index], 0))
 
 
@@ -254,7 +297,8 @@ def make_evaluate(objective: Objective, batch_size: int) -> Callable[[Params, Ba
         def body(sums: Metrics, start: jax.Array) -> tuple[Metrics, None]:
             index = start + lax.iota(jnp.int32, width)
             batch = devices.shard(take(data, jnp.minimum(index, n - 1), index < n))
-            return jax.tree.map(jnp.add, sums, objective.sums(params, batch, None)), None
+            run = lambda batch, key: objective.sums(params, batch, key)
+            return jax.tree.map(jnp.add, sums, by_the_cache(run, params, batch, None)), None
 
         starts = jnp.arange(0, n, width, dtype=jnp.int32)
         shapes = jax.eval_shape(lambda: objective.sums(params, take(data, starts[:1], jnp.array([True])), None))
