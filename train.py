@@ -5,13 +5,16 @@ Read it from top to bottom: it is the whole run.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from jaxnn import cli
 from jaxnn.config import steps, to_dict
@@ -21,6 +24,7 @@ HERE = Path(__file__).parent
 
 
 def main(argv: list[str]) -> int:
+    started = time.perf_counter()
     stop: list[int] = []  # the signal that ends the run early
 
     def on_signal(number: int, _: object) -> None:
@@ -38,17 +42,23 @@ def main(argv: list[str]) -> int:
         return 0
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the GPU's memory to others until needed
 
-    import jax  # not before the flags are known to be good
-    import jax.numpy as jnp
+    import jaxnn.data  # not before the flags are known to be good
 
-    import jaxnn
-    from jaxnn import devices, engine, optim, report, run
+    pool = ThreadPoolExecutor(max_workers=4)
+    reading = pool.submit(lambda: jaxnn.data.load(**jaxnn.data.arguments(config)))  # while jax is imported
 
-    screen = report.Screen(highlight=False)
-    started = time.perf_counter()
+    import jax
+
+    from jaxnn import cache, devices, engine, optim, report, run, speed
+
+    screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=started)
+    if not flags.no_cache:
+        cache.keep_programs()
 
     # ---- data -------------------------------------------------------------------------------------------------------
-    data = jaxnn.data.load(**jaxnn.data.arguments(config))
+    clock("data")
+    data = reading.result()
+    clock("start")
     if request.digest not in (None, data.digest):
         raise InputError(f"data.digest={data.digest[:12]}: the run had {request.digest[:12]}; the data have changed")
     n = len(data.train.weight)
@@ -94,17 +104,33 @@ def main(argv: list[str]) -> int:
         run.create(folder)
         run.save_config(folder, config, about, request.source, request.model is not None)
         screen.print(f"{config.name}: {about['name']}, {n:,} training examples; {chosen}; {folder}", soft_wrap=True)
-        key = jax.random.key(config.seed)
+        clock("data")
         train, validation, test = (devices.replicate(split and jaxnn.Batch(*split)) for split in data.splits)
+
+        clock("compilation")  # all of it before the first step, on all cores
+        key = jax.random.key(config.seed)
         state = devices.replicate(engine.make_init(model, tx)(key, example))
+        params = optim.averaged(state.params, state.opt_state)
+        compiled = lambda function, *args, **more: pool.submit(function.lower(*args, **more).compile)
+        lengths = {min(every, total), total % every or every}
+        jobs: dict[Any, Any] = {length: compiled(run_steps, state, train, length, key=key) for length in lengths}
+        for name, split in (("val", validation), ("test", test)):
+            if split is not None:
+                jobs[name] = compiled(evaluate, params, split)
+        program = {name: job.result() for name, job in jobs.items()}
+        gc.freeze()  # what was made so far stays
+        gc.enable()
 
         # ---- loop ---------------------------------------------------------------------------------------------------
         step, row, best, waited = 0, {}, math.inf, 0
         with report.progress(screen, total) as show:
             while step < total and not stop and waited < config.patience:
-                clock, good, n_steps = time.perf_counter(), jax.tree.map(jnp.copy, state), min(every, total - step)
-                state, info = run_steps(state, train, n_steps, key=key)
+                clock("steps")
+                began, good, n_steps = time.perf_counter(), state, min(every, total - step)
+                state, info = program[n_steps](state, train, key=key)
+                sums = program["val"](optim.averaged(state.params, state.opt_state), validation) if validation else None
                 info = jax.device_get(info)
+                ended = time.perf_counter()
                 if not info["finite"]:  # replayed from the last good state, to keep what is good of it
                     gradient, rows = engine.make_gradient(objective, accumulate=accumulate), (batch_size, accumulate)
                     state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, *rows, key=key)
@@ -114,10 +140,12 @@ def main(argv: list[str]) -> int:
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
                 step += n_steps
                 row = {"step": step, "epoch": step / per_epoch, **engine.summary(task, info)}
-                row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (time.perf_counter() - clock)
-                if validation is not None:
-                    sums = evaluate(optim.averaged(state.params, state.opt_state), validation)
+                if sums is not None:
+                    clock("evaluation")
                     row |= engine.prefixed("val", task.summary(jax.device_get(sums)))
+                clock("report")
+                row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (ended - began)
+                row["seconds"] = clock.since - started
                 row = {name: float(value) for name, value in row.items()} | {"step": step}
                 run.append_history(folder, row)
                 show(row)
@@ -127,16 +155,25 @@ def main(argv: list[str]) -> int:
         # ---- report -------------------------------------------------------------------------------------------------
         params = optim.averaged(state.params, state.opt_state)
         run.save_weights(folder, params, stats)
+        last: dict[str, float] = {}
         if test is not None:
-            sums = jax.device_get(evaluate(params, test))
+            clock("evaluation")
+            sums = jax.device_get(program["test"](params, test))
             last = {name: float(value) for name, value in engine.prefixed("test", task.summary(sums)).items()}
-            run.append_history(folder, {"step": step, "epoch": step / per_epoch, **last})
-            row |= last
-        report.table(screen, row, f"{config.name} after {step:,} steps, {time.perf_counter() - started:.1f} s")
+        clock("report")
+        spent = {f"seconds/{part}": seconds for part, seconds in clock.seconds.items()}
+        run.append_history(folder, {"step": step, "epoch": step / per_epoch, **last, **spent})
+        report.table(screen, row | last, f"{config.name} after {step:,} steps, {clock.since - started:.1f} s")
+        report.spent(screen, clock.seconds, seen(step))
+        if clock.seconds["steps"] > 1 and not stop:  # long enough to be worth the look
+            one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), train)
+            flops = seen(step) * speed.matrix_flops(engine.make_gradient(objective), params, one, key)
+            report.peak(screen, flops / clock.seconds["steps"], devices.count() * speed.benchmark_peak(0.3))
         return 128 + stop[0] if stop else 0
 
 
 if __name__ == "__main__":
+    gc.disable()  # until the run has started: a fifth of that time would go into looking for garbage
     try:
         sys.exit(main(sys.argv[1:]))
     except Error as error:

@@ -78,6 +78,7 @@ from .optim import learning_rate as learning_rate
 from .optim import optimizer as optimizer
 from .run import Run as Run
 from .run import load_run as load_run
+from .speed import benchmark_peak as benchmark_peak
 from .tasks import binary as binary
 from .tasks import multiclass as multiclass
 from .tasks import multilabel as multilabel

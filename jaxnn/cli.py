@@ -36,6 +36,8 @@ class Flags:
     """print the resolved config as JSON and stop"""
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
     """check everything, print shapes, parameters and memory, and stop before the first step"""
+    no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
+    """do not keep compiled programs in the user's cache folder; kept, they let the next run start at once"""
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False
     """show where an error was raised"""
 

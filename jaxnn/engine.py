@@ -3,7 +3,7 @@
     objective   the sums of a batch: loss, weight and metrics             (model + task)
     gradient    one batch -> mean gradient                                (jax.grad)
     train_step  (state, batch, key) -> (state, info)                      (optax)
-    run_steps   n of them                                                 (lax.scan, jit, donated state)
+    run_steps   n of them                                                 (lax.scan, jit)
     fit         a whole run, itself pure: usable under jit, vmap and grad
 
 A run draws on its key for three things, none of which is carried: the initial weights, the order of the rows, and
@@ -63,12 +63,12 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
     def gradient(
         params: Params, batch: Batch, key: jax.Array | None, total: jax.Array | None = None
     ) -> tuple[jax.Array, Params, Metrics]:
-        total = batch.weight.sum() if total is None else total
-        total = jnp.where(total > 0, total, 1)
+        weight = batch.weight.sum() if total is None else total
+        weight = jnp.where(weight > 0, weight, 1)
 
         def mean_loss(params: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, Metrics]:
             sums = objective.sums(params, part, key)
-            return sums["loss"] / total, sums
+            return sums["loss"] / weight, sums
 
         run = functools.partial(jax.value_and_grad(mean_loss, has_aux=True), params)
         if accumulate > 1:
@@ -174,7 +174,7 @@ def make_run_steps(
 ) -> Callable[..., tuple[State, Metrics]]:
     """`run_steps(state, data, n, key=key) -> (state, info)`: the next n steps as one compiled scan.
 
-    `data` is a `Batch` of all rows, resident on the devices; the state's buffers are donated. `info` holds an
+    `data` is a `Batch` of all rows, resident on the devices. `info` holds an
     array of n values for each of the step's sums and `lr`, the `grad_norm` of the last step, and `finite`: whether
     every loss, every gradient norm that was taken, and every parameter at the end is. (Where not, `find_fault` replays
     the chunk: a pure function needs no checks on the way.) Raises `InputError` if x, y and weight differ in length.
@@ -194,7 +194,7 @@ def make_run_steps(
     (6, [4.0, 4.0, 2.0, 4.0, 4.0, 2.0])
     """
 
-    @functools.partial(jax.jit, static_argnums=2, donate_argnums=0)
+    @functools.partial(jax.jit, static_argnums=2)
     def run_steps(state: State, data: Batch, n: int, *, key: jax.Array) -> tuple[State, Metrics]:
         check_lengths(data)
         # XLA unrolls a loop of one step, and rounds it differently then: a second one is added that does nothing.
@@ -328,8 +328,8 @@ def find_fault(
         for path, leaf in [*jax.tree_util.tree_leaves_with_path(grads), ((), loss)]:
             if not bool(jnp.isfinite(leaf).all()):
                 return state, jax.tree_util.keystr(path, simple=True, separator="/") or "loss"
-        good = jax.tree.map(jnp.copy, state)  # the state itself is donated
-        state, info = run_steps(state, data, 1, key=key)
+        good = state
+        state, info = run_steps(good, data, 1, key=key)
         if not bool(info["finite"]):
             return good, "the update"
     return state, "nothing on replay"

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import rich.progress
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +32,8 @@ def progress(console: Console, total: int) -> Iterator[Show]:
     if not console.is_terminal:
         yield lambda row: console.print(line(row), highlight=False, soft_wrap=True)
         return
+    import rich.progress  # a pipe has no use for it
+
     columns = (
         rich.progress.TextColumn("epoch {task.fields[epoch]:g}"),
         rich.progress.BarColumn(),
@@ -67,3 +68,17 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
             *("" if value is None else f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}" for value in values),
         )
     console.print(result)
+
+
+def spent(console: Console, seconds: dict[str, float], examples: int) -> None:
+    """Where the time went, and how fast the steps were."""
+    total = sum(seconds.values())
+    shares = ", ".join(f"{part} {value / total:.0%}" for part, value in seconds.items())
+    rate = f"; {examples / seconds['steps']:,.0f} examples/s" if examples else ""
+    console.print(shares + rate, soft_wrap=True)
+
+
+def peak(console: Console, reached: float, most: float) -> None:
+    """The FLOP/s of the steps' matrix products, beside those that the machine can do."""
+    share = f"{reached / most:.0%} of the {most / 1e9:,.0f} that it reaches on large ones"
+    console.print(f"matrix products: {reached / 1e9:,.0f} GFLOP/s on this machine, {share}", soft_wrap=True)

@@ -14,7 +14,8 @@ PACKAGE = Path(jaxnn.__file__).parent
 LAYERS = [  # a module may import from the rows above its own, and within its row
     {"errors"},
     {"types", "config"},
-    {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image", "devices"},
+    {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image"},
+    {"devices", "cache", "speed"},
     {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
     {"models", "engine", "report"},
     {"run", "cli"},

@@ -48,7 +48,12 @@ def test_a_run_writes_its_config_history_and_weights(finished):
     assert [row["step"] for row in rows] == [11, 22] and [row["epoch"] for row in rows] == [1, 2]
     needed = {"train/loss", "val/loss", "val/accuracy", "lr", "grad_norm", "examples_per_s"}
     assert all(needed <= row.keys() for row in rows)
-    assert {"step", "epoch", "test/loss", "test/accuracy"} == last.keys()
+    assert {"step", "epoch", "test/loss", "test/accuracy"} == {name for name in last if "seconds" not in name}
+    parts = {name: value for name, value in last.items() if name.startswith("seconds/")}
+    assert parts.keys() == {
+        f"seconds/{part}" for part in ("start", "data", "compilation", "steps", "evaluation", "report")
+    }
+    assert min(parts.values()) > 0 and rows[-1]["seconds"] < sum(parts.values())
     weights = safetensors.numpy.load_file(finished / "weights.safetensors")
     assert {name: w.shape for name, w in weights.items()} == {"dense_0/w": (10, 64), "dense_0/b": (10,)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import struct
 import zlib
@@ -17,7 +16,7 @@ from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError
 
 IMAGES = re.compile(r"(?:.*[-_.])?(train|t10k|test)[-.]images[-.]idx3-ubyte(?:\.gz)?")
-CHUNK = 2**20
+CHUNK = 2**26
 
 
 def read_array(path: Path, ndim: int) -> np.ndarray:
@@ -30,7 +29,8 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
         packed = raw.read(2) == b"\x1f\x8b"  # an IDX file begins with two zeros
     start = 4 + 4 * ndim
     try:
-        with gzip.open(path) if packed else path.open("rb") as file:
+        with path.open("rb") as raw:
+            file = Inflated(raw.read()) if packed else raw
             header = _read(file, start)
             if len(header) < start:
                 raise InputError(f"{path}={len(header)} bytes: expected {start} or more; download it again")
@@ -42,14 +42,34 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
             size = prod(shape)
             unpacked_size(path, size)
             data = _read(file, size)
-            more = " or more" if len(data) == size and file.read(1) else ""
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            more = " or more" if len(data) == size and file.read1(1) else ""
+    except (EOFError, zlib.error) as error:
         raise InputError(f"{path}: not readable as gzip ({error}); download it again") from error
     if len(data) < size or more:
         raise InputError(
             f"{path}={start + len(data) + bool(more)}{more} bytes: expected {start + size}; download it again"
         )
     return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+class Inflated:
+    """A gzip file, as `gzip.open` reads it but in large pieces, so that other threads run meanwhile."""
+
+    def __init__(self, packed: bytes):
+        self.packed, self.stream = packed, zlib.decompressobj(wbits=31)
+
+    def read1(self, size: int) -> bytes:
+        """From 1 to `size` bytes, none at the end. Raises `EOFError` where it breaks off, `zlib.error` if damaged."""
+        while True:
+            found = self.stream.decompress(self.packed, size)
+            self.packed = self.stream.unconsumed_tail
+            if found:
+                return found
+            if not self.stream.eof:
+                raise EOFError("it breaks off")
+            if not (rest := self.stream.unused_data.lstrip(b"\0")):
+                return b""
+            self.packed, self.stream = rest, zlib.decompressobj(wbits=31)  # one file after another
 
 
 def _read(file: Any, size: int) -> bytearray:

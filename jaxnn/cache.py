@@ -1,0 +1,59 @@
+"""Compiled programs, kept in the user's cache folder: the next run of the same shapes starts at once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def folder() -> Path:
+    """Where programs for this machine are kept, below `$XDG_CACHE_HOME` or `~/.cache`.
+
+    Compiled for one CPU, a program may crash another that shares the folder: each kind of CPU has its own.
+    """
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = [platform.processor()]
+    cpu = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
+    kind = hashlib.sha256(f"{platform.machine()} {cpu}".encode()).hexdigest()[:12]
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxnn" / "programs" / kind
+
+
+def keep_programs() -> None:
+    """Keep what is compiled from here on; where that can't be done, say so once on stderr and go on without.
+
+    A folder that was given to JAX itself (`JAX_COMPILATION_CACHE_DIR`) is left as it is.
+    """
+    settings: Any = jax.config
+    if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
+        return
+    try:
+        path = folder()
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except (OSError, RuntimeError) as reason:  # RuntimeError: there is no home
+        print(f"warning: compiled programs are not kept ({reason}); free or mend the folder", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    warnings.filterwarnings("always", message=".*persistent compilation cache")  # shown below, once
+    show, told = warnings.showwarning, []
+
+    def show_once(message: Any, *rest: Any, **more: Any) -> None:
+        if "persistent compilation cache" not in str(message):
+            show(message, *rest, **more)
+        elif not told:
+            told.append(message)
+            print(f"warning: {path}: a compiled program cannot be kept or read; delete the folder", file=sys.stderr)
+
+    warnings.showwarning = show_once
