@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
         accumulate = config.optim.accumulate
         watch = optim.bounded(config.optim)
         train_step = engine.make_train_step(objective, tx, accumulate=accumulate, watch=watch)
-        run_steps = engine.make_run_steps(train_step, batch_size, multiple=accumulate)
+        run_steps = engine.make_run_steps(train_step, batch_size)
         evaluate = engine.make_evaluate(objective, batch_size=1024)
         if flags.dry_run:
             state = jax.eval_shape(lambda key: engine.make_init(model, tx)(key, example), jax.random.key(0))
@@ -132,8 +132,8 @@ def main(argv: list[str]) -> int:
                 info = jax.device_get(info)
                 ended = time.perf_counter()
                 if not info["finite"]:  # replayed from the last good state, to keep what is good of it
-                    gradient, rows = engine.make_gradient(objective, accumulate=accumulate), (batch_size, accumulate)
-                    state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, *rows, key=key)
+                    gradient = engine.make_gradient(objective, accumulate=accumulate)
+                    state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, batch_size, key=key)
                     run.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
                     lr = info["lr"][min(int(state.step) - step, n_steps - 1)]
                     cause = f"step={state.step}: {leaf} is not finite at lr={lr:g}"

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent.parent / "benchmarks" / "compare.py"
+ROOT = Path(__file__).parent.parent
+SCRIPT = ROOT / "benchmarks" / "compare.py"
 
 
-def compare(*argv: object) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "MNIST_DIR"}
+def compare(*argv: object, path: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "MNIST_DIR"} | {"PYTHONPATH": str(path)}
     return subprocess.run([sys.executable, SCRIPT, *map(str, argv)], capture_output=True, text=True, env=environment)
 
 
@@ -61,9 +62,7 @@ def test_peers_take_turns_on_synthetic_data_and_the_absent_one_is_named(tmp_path
 def test_a_peer_without_convolutions_is_named_and_a_failing_one_ends_in_exit_1(tmp_path):
     broken = tmp_path / "jax.py"
     broken.write_text("raise SystemExit('jax: broken on purpose')")
-    environment = {k: v for k, v in os.environ.items() if k != "MNIST_DIR"} | {"PYTHONPATH": str(tmp_path)}
-    command = [sys.executable, SCRIPT, "--case", "cnn", "--peers", "sklearn,plain", "--limit", "256", "--rounds", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = compare("--case", "cnn", "--peers", "sklearn,plain", "--limit", 256, "--rounds", 1, path=tmp_path)
     assert done.returncode == 1
     assert "sklearn: has no convolutions, left out\n" in done.stdout
     assert "plain: failed, left out from here: jax: broken on purpose\n" in done.stderr

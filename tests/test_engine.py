@@ -37,7 +37,7 @@ def parts(data: Batch, batch_size: int, *, options=None, alpha=0.0, accumulate=1
     tx = optim.optimizer(OptimConfig(**config), steps_per_epoch=-(-len(data.y) // batch_size), total_steps=40)
     step = engine.make_train_step(objective, tx, accumulate=accumulate)
     state = engine.make_init(model, tx)(KEY, jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype))
-    return state, engine.make_run_steps(step, batch_size, multiple=accumulate), objective
+    return state, engine.make_run_steps(step, batch_size), objective
 
 
 def same_bits(a, b):
@@ -140,6 +140,49 @@ def test_accumulated_gradients_equal_the_big_batch(accumulate):
     (big, a), (cut, b) = run_big(big, data, 6, key=KEY), run_cut(cut, data, 6, key=KEY)
     close(big.params, cut.params, 1e-6)
     close(a["loss"], b["loss"], 1e-6)
+
+
+@pytest.mark.parametrize("rows", [17, 32, 40])
+def test_convolutions_in_parts_for_the_cache_equal_the_whole_batch(rows):
+    data = digits(rows, image=True)
+    state, _, objective = parts(data, rows)
+    batch = jax.tree.map(jnp.asarray, data)
+    weight = data.weight.sum()
+    mean = lambda params: objective.sums(params, batch, None)["loss"] / weight
+    loss, grads = jax.jit(jax.value_and_grad(mean))(state.params)
+    gradient = jax.jit(engine.make_gradient(objective))
+    assert gradient.lower(state.params, batch, None).as_text().count("stablehlo.while") == 1
+    close(gradient(state.params, batch, None)[:2], (loss, grads), 1e-6)
+    sums = engine.make_evaluate(objective, rows)(state.params, data)
+    close(sums, objective.sums(state.params, batch, None), 1e-6)
+
+
+def test_the_bits_do_not_depend_on_how_rows_are_gathered():
+    """512 steps of 32 rows are gathered in two loads, 509 (a prime) in one, a few in one."""
+    assert [engine.gathered_together(n, 32) for n in (512, 509, 3)] == [256, 509, 3]
+    assert engine.gathered_together(512, 64) == 1
+    data = digits(50)
+    state, run_steps, _ = parts(data, 32, lr=0.01)
+    whole, info = run_steps(state, data, 512, key=KEY)
+    for n in (509, 3):
+        state, _ = run_steps(state, data, n, key=KEY)
+    assert same_bits(state, whole) and info["loss"].shape == info["weight"].shape == (512,)
+    np.testing.assert_allclose(info["weight"][::2] + info["weight"][1::2], data.weight.sum(), rtol=1e-6)
+
+
+def test_networks_that_share_an_order_see_the_same_rows():
+    data, tx = digits(30), optax.sgd(0.0)
+    fit = lambda key, order: engine.fit(
+        key, network(data), tasks.multiclass(3), tx, data, epochs=1, batch_size=7, order_key=order
+    )
+    model = network(data)
+    keys = jax.random.split(KEY, 2)
+    states, _ = jax.jit(jax.vmap(lambda key: fit(key, KEY)))(keys)
+    objective = engine.make_objective(model, tasks.multiclass(3))
+    run_steps = engine.make_run_steps(engine.make_train_step(objective, optax.sgd(0.1)), 7)
+    start = jax.tree.map(lambda a: a[0], states)._replace(step=jnp.int32(0), opt_state=optax.sgd(0.1).init(None))
+    weights = [run_steps(start, data, 5, key=k, order_key=KEY)[1]["weight"].tolist() for k in keys]
+    assert weights[0] == weights[1] != run_steps(start, data, 5, key=keys[0])[1]["weight"].tolist()
 
 
 def test_a_weight_of_two_is_the_example_twice():

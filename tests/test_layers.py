@@ -87,6 +87,20 @@ def test_dense_is_one_matrix_product_and_a_bias():
     np.testing.assert_allclose(layer.apply(params, xs), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("rows", "units"), [(300, 70), (5, 64), (5, 70)])
+def test_the_layout_of_a_gradient_changes_no_number(rows, units):
+    layer, x, dy = layers.dense(units), normal(0, rows, 80), normal(3, rows, units)
+    params = {"w": normal(1, units, 80), "b": normal(2, units)}
+    compiled = jax.jit(lambda params, x: jax.vjp(layer.apply, params, x)[1](dy))
+    grads, dx = compiled(params, x)
+    exact = np.asarray(dy, np.float64)
+    np.testing.assert_allclose(grads["w"], exact.T @ np.asarray(x, np.float64), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(grads["b"], exact.sum(0), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(dx, exact @ np.asarray(params["w"], np.float64), rtol=1e-5, atol=1e-4)
+    barriers = str(jax.make_jaxpr(lambda params, x: jax.vjp(layer.apply, params, x)[1](dy))(params, x))
+    assert ("optimization_barrier" in barriers) == (rows >= 256 or units <= 64)
+
+
 def test_dense_takes_any_initialiser():
     layer = layers.dense(4, init=lambda key, shape, dtype: jnp.full(shape, 7, dtype))
     params = layer.init(KEY, jnp.zeros(2))

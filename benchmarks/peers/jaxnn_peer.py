@@ -1,0 +1,120 @@
+"""jaxnn as its users get it: a run of train.py with metrics, history and validation.
+
+An epoch is all that lies between two rows of the history: steps, metrics, validation on a twelfth of the rows, writing.
+Many networks at once, or one after the other, are `jaxnn.fit`, under vmap or not.
+"""
+
+# ruff: noqa: E402
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
+import cases  # first: it starts the clock
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+import train
+from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
+
+
+def configured(case: cases.Case, folder: Path, epochs: int, seed: int) -> Config:
+    """The case as a config; iris is learned whole, as its peers do."""
+    network = ModelConfig(kind="cnn", hidden=()) if case.hidden is None else ModelConfig(hidden=case.hidden)
+    data = DataConfig(name="mnist", dir=str(folder), validation_fraction=1 / 12)
+    if case.iris:
+        data = DataConfig(name="iris", validation_fraction=0.0, test_fraction=0.0)
+    optim = OptimConfig(name=case.opt, lr=case.lr)
+    return Config("benchmark", seed, epochs, case.batch, data=data, model=network, optim=optim)
+
+
+def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
+    """One run of train.py, in this process."""
+    folder = Path(os.environ.get("MNIST_DIR", ""))
+    if args.limit and not case.iris:
+        for part, file in cases.FILES.items():
+            x, y = (a[: args.limit] if part == "train" else a for a in cases.split(folder, part))
+            cases.write_idx(scratch, f"{file}-images-idx3-ubyte", x)
+            cases.write_idx(scratch, f"{file}-labels-idx1-ubyte", y)
+        folder = scratch
+    warm = case.measure == "samples_per_s" and not args.cold
+    config = configured(case, folder, case.epochs + warm, args.seed)
+    (scratch / "case.py").write_text(f"from jaxnn.config import *\nconfig = {config!r}\n")
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = train.main([str(scratch / "case.py"), "--workdir", str(scratch / "run")])
+    if code:
+        raise SystemExit(code)
+    *rows, last = [json.loads(line) for line in (scratch / "run" / "history.jsonl").read_text().splitlines()]
+    examples = json.loads((scratch / "run" / "config.json").read_text())["data"]["examples"]["train"]
+    begin = last["seconds/start"] + last["seconds/data"]
+    first = rows[0]["seconds"] - examples / rows[0]["examples_per_s"]  # when the first step began
+    laps = np.diff([first, *(row["seconds"] for row in rows)])
+    reached = [row["seconds"] for row in rows if not args.target or row["val/accuracy"] >= args.target]
+    end = reached[0 if args.target else -1] if reached else None
+    return {
+        "samples_per_s": examples / statistics.median(laps[warm:]),
+        "first_epoch_s": rows[0]["seconds"] - begin,
+        "fit_s": None if end is None else end - begin,
+        "epochs": len(rows),
+        "accuracy": last.get("test/accuracy", rows[-1]["train/accuracy"]),
+    }
+
+
+def together(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
+    """`case.nets` networks that differ in their seeds: at once, or a few of them one after the other."""
+    import jax
+
+    import jaxnn
+
+    x, y, x_test, y_test = cases.load(case, args.limit)
+    data = jax.device_put(jaxnn.Batch(x, y, np.ones(len(y), np.float32)))
+    network = ModelConfig(hidden=case.hidden or ())
+    model = jaxnn.build(network, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), case.classes)
+    tx = jaxnn.optimizer(OptimConfig(name=case.opt, lr=case.lr), steps_per_epoch=len(y) // case.batch, total_steps=1)
+    task, epochs, order = jaxnn.multiclass(case.classes), case.epochs + 1, jax.random.key(0)
+
+    def fit(key: jax.Array) -> Any:
+        options = {"epochs": epochs, "batch_size": case.batch, "order_key": order}
+        return jaxnn.fit(key, model, task, tx, data, **options)[0].params
+
+    nets = 4 if args.variant == "one" else case.nets
+    keys = jax.random.split(jax.random.key(args.seed), nets)
+    train_all = jax.jit(fit if args.variant == "one" else jax.vmap(fit))
+    laps = []
+    for _ in range(2):  # the first compiles
+        begin = time.perf_counter()
+        params = [train_all(key) for key in keys] if args.variant == "one" else [train_all(keys)]
+        jax.block_until_ready(params)
+        laps.append(time.perf_counter() - begin)
+    label = lambda params: model.apply(params, x_test).argmax(-1)
+    found = [label(p) if args.variant == "one" else jax.vmap(label)(p) for p in params]
+    return {
+        "samples_per_s": len(y) * epochs * nets / laps[1],
+        "first_epoch_s": laps[0] - laps[1] * (epochs - 1) / epochs,
+        "fit_s": laps[0],
+        "epochs": epochs,
+        "accuracy": statistics.mean(float((np.asarray(labels) == y_test).mean()) for labels in found),
+        "nets": nets,
+    }
+
+
+def main() -> None:
+    args, case = cases.asked(("default", "one"))
+    with tempfile.TemporaryDirectory() as scratch:
+        line = together(case, args) if case.nets > 1 else run(case, args, Path(scratch))
+    cases.report("jaxnn", args, case, ("jax", "optax", "numpy"), **line)
+
+
+main()
