@@ -128,7 +128,6 @@ def main(argv: list[str]) -> int:
                 clock("steps")
                 began, good, n_steps = time.perf_counter(), state, min(every, total - step)
                 state, info = program[n_steps](state, train, key=key)
-                sums = program["val"](optim.averaged(state.params, state.opt_state), validation) if validation else None
                 info = jax.device_get(info)
                 ended = time.perf_counter()
                 if not info["finite"]:  # replayed from the last good state, to keep what is good of it
@@ -140,8 +139,9 @@ def main(argv: list[str]) -> int:
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
                 step += n_steps
                 row = {"step": step, "epoch": step / per_epoch, **engine.summary(task, info)}
-                if sums is not None:
+                if validation is not None:
                     clock("evaluation")
+                    sums = program["val"](optim.averaged(state.params, state.opt_state), validation)
                     row |= engine.prefixed("val", task.summary(jax.device_get(sums)))
                 clock("report")
                 row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (ended - began)

@@ -51,7 +51,7 @@ CASES = {
     "wide": Case("784-2048-2048-10, SGD, batch 1024", (2048, 2048), batch=1024),
     "cnn": Case("two convolutions with max-pools, Adam, batch 128", None, "adam", 1e-3, 128),
     "population": Case("32 lecture networks with 32 seeds", (50, 50), nets=32, peers="jaxnn-one,sklearn"),
-    "cold": Case("lecture, one epoch: seconds of the whole process, the second time it is run", (50, 50), epochs=1, measure="process_s"),
+    "cold": Case("lecture, one epoch, the second time: s of the process", (50, 50), epochs=1, measure="process_s"),
     "small": Case(
         "iris, 4-16-3, Adam, 200 epochs: seconds of the whole fit, compilation included",
         (16,), "adam", 1e-2, epochs=200, measure="fit_s", iris=True, peers="sklearn,keras,torch",

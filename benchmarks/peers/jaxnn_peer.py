@@ -12,8 +12,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
-import cases  # first: it starts the clock
-
 import argparse
 import contextlib
 import io
@@ -24,6 +22,7 @@ import tempfile
 import time
 from typing import Any
 
+import cases  # first: it starts the clock
 import numpy as np
 
 import train
