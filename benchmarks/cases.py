@@ -94,6 +94,30 @@ def split(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return read_idx(folder, f"{name}-images-idx3-ubyte"), read_idx(folder, f"{name}-labels-idx1-ubyte")
 
 
+def prepare(limit: int | None, scratch: Path) -> tuple[str, Path]:
+    """What the images are, in words, and the folder with their IDX files: the user's, or one made in `scratch`."""
+    if source := os.environ.get("MNIST_DIR"):
+        folder = Path(source).absolute()
+        train, test = split(folder, "train"), split(folder, "test")
+        if limit is None or limit >= len(train[0]):
+            return "MNIST", folder
+        name = f"the first {limit:,} rows of MNIST"
+    else:
+        rows = limit or 60_000
+        rng = np.random.default_rng(0)
+        prototypes = rng.integers(0, 96, (10, 28, 28), np.uint8)
+
+        def images(n: int) -> tuple[np.ndarray, np.ndarray]:
+            y = rng.integers(0, 10, n, np.uint8)
+            return prototypes[y] + rng.integers(0, 160, (n, 28, 28), np.uint8), y
+
+        train, test = images(rows), images(10_000)
+        name = f"{rows:,} synthetic images in the shape of MNIST (set MNIST_DIR for MNIST)"
+    write_split(scratch, "train", *(part[:limit] for part in train))
+    write_split(scratch, "test", *test)
+    return name, scratch
+
+
 def load(case: Case, limit: int | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """x, y of training and of test: uint8 images (n, 28, 28, 1) or iris (float32, tested on itself), int32 labels."""
     if case.iris:
@@ -132,7 +156,7 @@ def accuracy(predict: Callable[[np.ndarray], np.ndarray], x: np.ndarray, y: np.n
 def parse(variants: Sequence[str]) -> argparse.Namespace:
     """The flags of a peer's script."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--case", choices=CASES, default="lecture")
+    parser.add_argument("--case", choices=CASES, type=lambda name: ALIASES.get(name, name), default="lecture")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--limit", type=int, help="train on the first LIMIT rows")

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import cases
-import numpy as np
 from cases import ALIASES, CASES, Case
 
 HERE = Path(__file__).parent
@@ -140,31 +139,11 @@ def usable(name: str, case: Case) -> bool:
 
 def data(case: Case, limit: int | None, scratch: Path) -> tuple[str, Path]:
     """What the data are, in words, and the folder with their IDX files: the user's, or one made in `scratch`."""
-    if case.iris:
-        return "iris", scratch
-    if source := os.environ.get("MNIST_DIR"):
-        folder = Path(source).absolute()
-        try:
-            train, test = cases.split(folder, "train"), cases.split(folder, "test")
-        except (OSError, ValueError, IndexError) as e:
-            fail(f"MNIST_DIR={source}: cannot be read ({e}); name the folder with train-images-idx3-ubyte.gz")
-        if limit is None or limit >= len(train[0]):
-            return "MNIST", folder
-        name = f"the first {limit:,} rows of MNIST"
-    else:
-        rows = limit or 60_000
-        rng = np.random.default_rng(0)
-        prototypes = rng.integers(0, 96, (10, 28, 28), np.uint8)
-
-        def images(n: int) -> tuple[np.ndarray, np.ndarray]:
-            y = rng.integers(0, 10, n, np.uint8)
-            return prototypes[y] + rng.integers(0, 160, (n, 28, 28), np.uint8), y
-
-        train, test = images(rows), images(10_000)
-        name = f"{rows:,} synthetic images in the shape of MNIST (set MNIST_DIR for MNIST)"
-    cases.write_split(scratch, "train", *(part[:limit] for part in train))
-    cases.write_split(scratch, "test", *test)
-    return name, scratch
+    try:
+        return ("iris", scratch) if case.iris else cases.prepare(limit, scratch)
+    except (OSError, ValueError, IndexError) as e:
+        source = os.environ.get("MNIST_DIR")
+        fail(f"MNIST_DIR={source}: cannot be read ({e}); name the folder with train-images-idx3-ubyte.gz")
 
 
 def cpu_seconds() -> tuple[float, float]:

@@ -180,7 +180,7 @@ def test_networks_that_share_an_order_see_the_same_rows():
     states, _ = jax.jit(jax.vmap(lambda key: fit(key, KEY)))(keys)
     objective = engine.make_objective(model, tasks.multiclass(3))
     run_steps = engine.make_run_steps(engine.make_train_step(objective, optax.sgd(0.1)), 7)
-    start = jax.tree.map(lambda a: a[0], states)._replace(step=jnp.int32(0), opt_state=optax.sgd(0.1).init(None))
+    start = jax.tree.map(lambda a: a[0], states)._replace(step=jnp.int32(0), opt_state=optax.sgd(0.1).init({}))
     weights = [run_steps(start, data, 5, key=k, order_key=KEY)[1]["weight"].tolist() for k in keys]
     assert weights[0] == weights[1] != run_steps(start, data, 5, key=keys[0])[1]["weight"].tolist()
 

@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import io
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -41,13 +40,7 @@ def configured(case: cases.Case, folder: Path, epochs: int, seed: int) -> Config
 
 def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """One run of train.py, in this process."""
-    folder = Path(os.environ.get("MNIST_DIR", ""))
-    if args.limit and not case.iris:
-        for part, file in cases.FILES.items():
-            x, y = (a[: args.limit] if part == "train" else a for a in cases.split(folder, part))
-            cases.write_idx(scratch, f"{file}-images-idx3-ubyte", x)
-            cases.write_idx(scratch, f"{file}-labels-idx1-ubyte", y)
-        folder = scratch
+    folder = scratch if case.iris else cases.prepare(args.limit, scratch)[1]
     warm = case.measure == "samples_per_s" and not args.cold
     config = configured(case, folder, case.epochs + warm, args.seed)
     (scratch / "case.py").write_text(f"from jaxnn.config import *\nconfig = {config!r}\n")
