@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import statistics
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,8 +127,9 @@ def load(case: Case, limit: int | None = None) -> tuple[np.ndarray, np.ndarray, 
         x, y = load_iris(return_X_y=True)
         x, y = x.astype(np.float32)[:limit], y.astype(np.int32)[:limit]
         return x, y, x, y
-    folder = Path(os.environ["MNIST_DIR"])
-    (x, y), (x_test, y_test) = split(folder, "train"), split(folder, "test")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = prepare(None, Path(scratch))[1]
+        (x, y), (x_test, y_test) = split(folder, "train"), split(folder, "test")
     return x[:limit, ..., None], y[:limit].astype(np.int32), x_test[..., None], y_test.astype(np.int32)
 
 

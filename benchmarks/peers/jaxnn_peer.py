@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import io
 import json
+import runpy
 import statistics
 import tempfile
 import time
@@ -24,7 +25,6 @@ from typing import Any
 import cases  # first: it starts the clock
 import numpy as np
 
-import train
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
 
 
@@ -44,10 +44,13 @@ def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, 
     warm = case.measure == "samples_per_s" and not args.cold
     config = configured(case, folder, case.epochs + warm, args.seed)
     (scratch / "case.py").write_text(f"from jaxnn.config import *\nconfig = {config!r}\n")
+    sys.argv = ["train.py", str(scratch / "case.py"), "--workdir", str(scratch / "run")]
     with contextlib.redirect_stdout(io.StringIO()):
-        code = train.main([str(scratch / "case.py"), "--workdir", str(scratch / "run")])
-    if code:
-        raise SystemExit(code)
+        try:
+            runpy.run_path(str(HERE.parents[1] / "train.py"), run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise
     *rows, last = [json.loads(line) for line in (scratch / "run" / "history.jsonl").read_text().splitlines()]
     examples = json.loads((scratch / "run" / "config.json").read_text())["data"]["examples"]["train"]
     begin = last["seconds/start"] + last["seconds/data"]
