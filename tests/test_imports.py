@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import jaxnn
@@ -70,6 +71,28 @@ def test_import_jaxnn_loads_nothing_heavy():
 def test_the_whole_face_needs_no_optional_library():
     code = "import jaxnn\nfor name in jaxnn.__all__: getattr(jaxnn, name)"
     assert not {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax"} & loaded_by(code)
+
+
+def test_a_run_on_idx_files_loads_no_library_that_it_does_not_use(tmp_path):
+    for part, n in (("train", 40), ("t10k", 10)):
+        for name, array in (
+            ("images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (n, 4, 4), np.uint8)),
+            ("labels-idx1-ubyte", np.arange(n, dtype=np.uint8) % 2),
+        ):
+            head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+            (tmp_path / f"{part}-{name}").write_bytes(head + array.tobytes())
+    argv = ["train.py", "mnist_mlp", "--data.dir", str(tmp_path), "--epochs", "1", "--workdir", str(tmp_path / "run")]
+    code = f"""
+import runpy, sys
+sys.argv = {argv}
+try:
+    runpy.run_path({str(PACKAGE.parent / "train.py")!r}, run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code"""
+    loaded = loaded_by(code)
+    assert "optax" in loaded
+    unused = {"flax", "orbax", "sklearn", "matplotlib", "tensorflow_datasets", "tensorflow", "PIL", "rich.progress"}
+    assert not unused & loaded
 
 
 WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
