@@ -20,11 +20,10 @@ from jaxnn import cli
 from jaxnn.config import steps, to_dict
 from jaxnn.errors import Error, InputError, NumericsError
 
-HERE = Path(__file__).parent
+HERE, STARTED = Path(__file__).parent, time.perf_counter()
 
 
 def main(argv: list[str]) -> int:
-    started = time.perf_counter()
     stop: list[int] = []  # the signal that ends the run early
 
     def on_signal(number: int, _: object) -> None:
@@ -51,9 +50,7 @@ def main(argv: list[str]) -> int:
 
     from jaxnn import cache, devices, engine, optim, report, run, speed
 
-    screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=started)
-    if not flags.no_cache:
-        cache.keep_programs()
+    screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=STARTED)
 
     # ---- data -------------------------------------------------------------------------------------------------------
     clock("data")
@@ -108,16 +105,21 @@ def main(argv: list[str]) -> int:
         train, validation, test = (devices.replicate(split and jaxnn.Batch(*split)) for split in data.splits)
 
         clock("compilation")  # all of it before the first step, on all cores
+        if not flags.no_cache:
+            cache.keep_programs()
         key = jax.random.key(config.seed)
-        state = devices.replicate(engine.make_init(model, tx)(key, example))
+        init = jax.jit(lambda key: engine.make_init(model, tx)(key, example))
+        state = devices.replicated(jax.eval_shape(init, key))  # its shapes; it is made when all is compiled
         params = optim.averaged(state.params, state.opt_state)
         compiled = lambda function, *args, **more: pool.submit(function.lower(*args, **more).compile)
         lengths = {min(every, total), total % every or every}
-        jobs: dict[Any, Any] = {length: compiled(run_steps, state, train, length, key=key) for length in lengths}
+        jobs: dict[Any, Any] = {"init": compiled(init, key)}
+        jobs |= {length: compiled(run_steps, state, train, length, key=key) for length in lengths}
         for name, split in (("val", validation), ("test", test)):
             if split is not None:
                 jobs[name] = compiled(evaluate, params, split)
         program = {name: job.result() for name, job in jobs.items()}
+        state = devices.replicate(program["init"](key))
         gc.freeze()  # what was made so far stays
         gc.enable()
 
@@ -145,7 +147,7 @@ def main(argv: list[str]) -> int:
                     row |= engine.prefixed("val", task.summary(jax.device_get(sums)))
                 clock("report")
                 row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (ended - began)
-                row["seconds"] = clock.since - started
+                row["seconds"] = clock.since - STARTED
                 row = {name: float(value) for name, value in row.items()} | {"step": step}
                 run.append_history(folder, row)
                 show(row)
@@ -163,12 +165,13 @@ def main(argv: list[str]) -> int:
         clock("report")
         spent = {f"seconds/{part}": seconds for part, seconds in clock.seconds.items()}
         run.append_history(folder, {"step": step, "epoch": step / per_epoch, **last, **spent})
-        report.table(screen, row | last, f"{config.name} after {step:,} steps, {clock.since - started:.1f} s")
+        report.table(screen, row | last, f"{config.name} after {step:,} steps, {clock.since - STARTED:.1f} s")
         report.spent(screen, clock.seconds, seen(step))
         if clock.seconds["steps"] > 1 and not stop:  # long enough to be worth the look
             one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), train)
             flops = seen(step) * speed.matrix_flops(engine.make_gradient(objective), params, one, key)
-            report.peak(screen, flops / clock.seconds["steps"], devices.count() * speed.benchmark_peak(0.3))
+            many = 1 if jax.default_backend() == "cpu" else devices.count()  # CPU devices share their cores
+            report.peak(screen, flops / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
         return 128 + stop[0] if stop else 0
 
 

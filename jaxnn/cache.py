@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import platform
+import re
 import sys
 import tempfile
 import warnings
@@ -22,8 +24,8 @@ def folder() -> Path:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        lines = [platform.processor()]
-    cpu = next((line for line in lines if line.startswith(("flags", "Features"))), lines[0])
+        lines = []
+    cpu = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
     kind = hashlib.sha256(f"{platform.machine()} {cpu}".encode()).hexdigest()[:12]
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxnn" / "programs" / kind
 
@@ -41,7 +43,7 @@ def keep_programs() -> None:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError) as reason:  # RuntimeError: there is no home
-        print(f"warning: compiled programs are not kept ({reason}); free or mend the folder", file=sys.stderr)
+        print(f"warning: compiled programs are not kept ({reason}); mend the folder, or --no-cache", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -52,8 +54,13 @@ def keep_programs() -> None:
     def show_once(message: Any, *rest: Any, **more: Any) -> None:
         if "persistent compilation cache" not in str(message):
             show(message, *rest, **more)
-        elif not told:
+            return
+        # jax never replaces an entry: one that is damaged would be compiled anew, with a warning, at every run
+        if damaged := re.search(r"reading .* entry for '([^']+)'", str(message)):
+            for entry in path.glob(f"{glob.escape(damaged[1])}-*-cache"):
+                entry.unlink(missing_ok=True)
+        if not told:
             told.append(message)
-            print(f"warning: {path}: a compiled program cannot be kept or read; delete the folder", file=sys.stderr)
+            print(f"warning: {path}: a program could not be kept or read; it is compiled anew", file=sys.stderr)
 
     warnings.showwarning = show_once

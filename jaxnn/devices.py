@@ -66,5 +66,14 @@ def shard(tree: Any) -> Any:
 
 def replicate(tree: Any) -> Any:
     """Put arrays on every device in use."""
-    mesh = jax.sharding.get_mesh() if count() > 1 else None
-    return jax.device_put(tree, mesh and NamedSharding(mesh, PartitionSpec()))
+    return jax.device_put(tree, _everywhere())
+
+
+def replicated(shapes: Any) -> Any:
+    """The `jax.ShapeDtypeStruct`s of arrays that `replicate` is going to put somewhere."""
+    everywhere = _everywhere()
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere), shapes)
+
+
+def _everywhere() -> NamedSharding | None:
+    return NamedSharding(jax.sharding.get_mesh(), PartitionSpec()) if count() > 1 else None

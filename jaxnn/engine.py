@@ -86,7 +86,8 @@ def by_the_cache(run: Callable[..., Any], params: Params, batch: Batch, key: jax
     """`run(batch, key)`; for convolutions on a CPU, in parts of up to 16 images.
 
     The patches of so many images stay in its cache between the product that reads them and the one that follows:
-    a step of 128 is 1.6 times as fast in parts of 16, and less so in parts of 8 or 64.
+    a step of 128 is 1.6 times as fast in parts of 16, and less so in parts of 8 or 64. The noise of dropout follows
+    the parts: it is another one on other platforms.
     """
     parts = -(-len(batch.weight) // 16)
     if parts == 1 or not any(jnp.ndim(leaf) == 4 for leaf in jax.tree.leaves(params)):
@@ -98,7 +99,7 @@ def by_the_cache(run: Callable[..., Any], params: Params, batch: Batch, key: jax
 def in_parts(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
     """The sum of `run(part, key of the part)` over equal parts of the batch; padding weighs nothing."""
     if missing := -len(batch.weight) % parts:
-        batch = jax.tree.map(lambda a: jnp.concatenate([a, a[:missing]]), batch)
+        batch = jax.tree.map(lambda a: jnp.concatenate([a, jnp.broadcast_to(a[:1], (missing, *a.shape[1:]))]), batch)
         batch = batch._replace(weight=batch.weight.at[-missing:].set(0))
     # Row i goes to part i mod k: padding at the end, or a split over devices, moves no row to another part.
     cut = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), batch)
@@ -139,7 +140,7 @@ def make_train_step(
     ) -> tuple[State, Metrics]:
         key = jax.random.fold_in(key, state.step)
         loss, grads, sums = gradient(state.params, batch, key, total)
-        value_fn = lambda params: gradient(params, batch, key)[0]  # for line searches
+        value_fn = lambda params: gradient(params, batch, key, total)[0]  # for line searches
         extra = {"value": loss, "grad": grads, "value_fn": value_fn}
         with optim.relaxed():
             updates, opt_state = tx.update(grads, state.opt_state, state.params, **extra)
@@ -227,7 +228,7 @@ def make_run_steps(
             batch = Batch(data.x[index], data.y[index] if y is None else y, weight)
             return (step if together == 1 else functools.partial(lax.scan, step))(state, (i, batch, total))
 
-        together = gathered_together(len(slot), batch_size)
+        together = gathered_together(len(slot), batch_size, data.x)
         totals = sum_in_pairs(weight)
         xs = (slot, index, labels, weight, totals)
         if together > 1:
@@ -243,15 +244,18 @@ def make_run_steps(
     return run_steps
 
 
-def gathered_together(n: int, batch_size: int) -> int:
-    """For how many of n steps the rows are gathered at a time.
+def gathered_together(n: int, batch_size: int, x: jax.Array) -> int:
+    """For how many of n steps the rows of x are gathered at a time.
 
     On a CPU batches of 64 or more are gathered each in its step (1.5x), smaller ones many together, but no more than
-    stay in its cache (1.2x). A loop in a loop needs equal parts: where n has no divisor that fits, all n together.
+    8 MiB, which stay in its cache (1.2x). A loop in a loop needs equal parts: where n has no divisor that fits, all n
+    are gathered together, unless that is many times the data.
     """
     if batch_size >= 64:
         return 1
-    return max((k for k in range(8, n + 1) if n % k == 0 and k * batch_size <= 8192), default=n)
+    fits = 2**23 // max(batch_size * x[0].size * x.dtype.itemsize, 1)
+    default = n if n * batch_size <= 2 * len(x) else 1
+    return max((k for k in range(8, min(n, fits) + 1) if n % k == 0), default=default)
 
 
 def sum_in_pairs(a: jax.Array) -> jax.Array:

@@ -41,7 +41,7 @@ def progress(console: Console, total: int) -> Iterator[Show]:
         rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=console) as bar:
-        task = bar.add_task("train", total=total, epoch=0, text="compiling")
+        task = bar.add_task("train", total=total, epoch=0, text="")
         yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], text=line(row, short=True))
 
 

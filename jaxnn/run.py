@@ -3,7 +3,7 @@
 It holds three files:
 
     config.json           all values of the config, versions, what is known of the data   (replays the run)
-    history.jsonl         a row an epoch or interval; the last one has the test metrics
+    history.jsonl         a row an epoch or interval; the last one has the test metrics and where the time went
     weights.safetensors   the weights by path (`dense_0/w`), readable without JAX
 """
 

@@ -78,7 +78,7 @@ def benchmark_peak(seconds: float = 1.0) -> float:
     for a in squares:
         product(a, a).block_until_ready()  # compile
     best, end = 0.0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
+    while not best or time.perf_counter() < end:
         for n, a in zip(sizes, squares, strict=True):
             start = time.perf_counter()
             product(a, a).block_until_ready()

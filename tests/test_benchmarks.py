@@ -28,8 +28,12 @@ def compare(*argv: object, path: Path = ROOT) -> subprocess.CompletedProcess[str
         (["--epochs", "1.5"], "--epochs=1.5: must be a whole number >= 1"),
         (["--batch", "-1"], "--batch=-1: must be a whole number >= 1"),
         (["--limit", "16"], "--batch=32: there are only 16 rows to train on; make it smaller or --limit greater"),
+        (["--device", "gpus"], "--device=gpus: unknown; did you mean gpu? Choose from cpu, gpu"),
         (["--case", "small", "--limit", "99"], "--limit=99: iris has 150 rows and all are used; leave it out"),
-        (["--json", "no/such/folder"], "--json=no/such/folder: cannot be written; name a file in a folder that exists"),
+        (
+            ["--json", "no/such/folder"],
+            "--json=no/such/folder: cannot be written (No such file or directory); name a file",
+        ),
         (["--report", "no_such_file"], "--report=no_such_file: No such file or directory; name a file that --json"),
         (["--round", "1"], "unrecognized arguments: --round 1; see --help"),
     ],

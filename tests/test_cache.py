@@ -46,7 +46,8 @@ def test_rubbish_is_compiled_anew_with_one_warning(first, tmp_path):
         path.write_bytes(path.read_bytes()[:100] + b"rubbish")
     again, said = train(home, tmp_path / "run")
     assert again == weights
-    assert said.startswith(f"warning: {home}") and said.endswith("delete the folder\n") and said.count("\n") == 1
+    assert said.startswith(f"warning: {home}") and said.endswith("compiled anew\n") and said.count("\n") == 1
+    assert train(home, tmp_path / "after") == (weights, "")  # what was damaged has been replaced
 
 
 def test_a_folder_that_cannot_be_written_is_one_warning(first, tmp_path):

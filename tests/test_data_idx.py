@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -168,3 +170,19 @@ def test_a_validation_set_is_a_folder_without_a_test_part(folder, tmp_path_facto
     for name in (TRAIN, "train-labels-idx1-ubyte.gz"):
         (other / name).write_bytes((folder / name).read_bytes())
     assert load(folder, validation=other).shapes["validation"] == (20, 5, 4, 1)
+
+
+def test_gzip_is_read_as_the_standard_library_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "PIECE", 7)
+    one, two = gzip.compress(b"first" * 50), gzip.compress(b"second" * 50)
+    for packed in (one, one + two, one + bytes(20), one + bytes(9) + two, gzip.compress(b"")):
+        stream, found = idx.Inflated(io.BytesIO(packed)), b""
+        while piece := stream.read1(11):
+            assert len(piece) <= 11
+            found += piece
+        assert found == gzip.decompress(packed)
+    for damaged in (one[:-1], one + b"rubbish", one[:-8] + b"12345678", two[:20]):
+        stream = idx.Inflated(io.BytesIO(damaged))
+        with pytest.raises((EOFError, zlib.error)):
+            while stream.read1(1000):
+                pass

@@ -49,12 +49,14 @@ def close(a, b, rtol):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol)
 
 
-@pytest.mark.parametrize("image", [False, True])
-def test_the_bits_do_not_depend_on_how_the_run_is_cut(image):
+@pytest.mark.parametrize(("image", "batch_size"), [(False, 8), (True, 8), (True, 20)])
+def test_the_bits_do_not_depend_on_how_the_run_is_cut(image, batch_size):
     data, results = digits(50, image=image), []
-    state, run_steps, _ = parts(data, 8, options={"dropout": 0.3}, name="adam", lr=0.01, schedule="cosine", ema=0.9)
+    state, run_steps, _ = parts(
+        data, batch_size, options={"dropout": 0.3}, name="adam", lr=0.01, schedule="cosine", ema=0.9
+    )
     for cuts in ([14], [1] * 14, [3, 3, 3, 3, 1, 1], [6, 6, 1, 1]):
-        cut = jax.tree.map(jnp.copy, state)
+        cut = state
         for n in cuts:
             cut, _ = run_steps(cut, data, n, key=KEY)
         assert int(cut.step) == 14
@@ -157,11 +159,21 @@ def test_convolutions_in_parts_for_the_cache_equal_the_whole_batch(rows):
     close(sums, objective.sums(state.params, batch, None), 1e-6)
 
 
+@pytest.mark.parametrize(("n", "size", "rows", "together"), [
+    (512, 784, 10**4, 256), (1719, 784, 55_000, 191), (509, 784, 10**4, 509), (509, 784, 100, 1), (7, 784, 1000, 7),
+    (512, 150_000, 10**4, 1),
+])  # fmt: skip
+def test_rows_are_gathered_for_as_many_steps_as_fit_the_cache(n, size, rows, together):
+    x = np.broadcast_to(np.zeros((), np.uint8), (rows, size))
+    assert engine.gathered_together(n, 32, x) == together
+    assert engine.gathered_together(n, 64, x) == 1
+
+
 def test_the_bits_do_not_depend_on_how_rows_are_gathered():
-    """512 steps of 32 rows are gathered in two loads, 509 (a prime) in one, a few in one."""
-    assert [engine.gathered_together(n, 32) for n in (512, 509, 3)] == [256, 509, 3]
-    assert engine.gathered_together(512, 64) == 1
-    data = digits(50)
+    """512 steps are gathered in two loads, 509 (a prime, many times the data) each in its step, a few in one."""
+    rng = np.random.default_rng(0)
+    data = Batch(rng.normal(size=(50, 200)).astype(np.float32), np.arange(50) % 3, rng.uniform(0.5, 2, 50).astype("f"))
+    assert [engine.gathered_together(n, 32, data.x) for n in (512, 509, 3)] == [256, 1, 3]
     state, run_steps, _ = parts(data, 32, lr=0.01)
     whole, info = run_steps(state, data, 512, key=KEY)
     for n in (509, 3):
@@ -171,18 +183,19 @@ def test_the_bits_do_not_depend_on_how_rows_are_gathered():
 
 
 def test_networks_that_share_an_order_see_the_same_rows():
-    data, tx = digits(30), optax.sgd(0.0)
-    fit = lambda key, order: engine.fit(
-        key, network(data), tasks.multiclass(3), tx, data, epochs=1, batch_size=7, order_key=order
+    data, (task, lr) = digits(30), (tasks.multiclass(3), 0.1)
+    model, keys = network(data), jax.random.split(KEY, 2)
+    fit = lambda key, order: (
+        engine.fit(key, model, task, optax.sgd(lr), data, epochs=1, batch_size=7, order_key=order)[0].params
     )
-    model = network(data)
-    keys = jax.random.split(KEY, 2)
-    states, _ = jax.jit(jax.vmap(lambda key: fit(key, KEY)))(keys)
-    objective = engine.make_objective(model, tasks.multiclass(3))
-    run_steps = engine.make_run_steps(engine.make_train_step(objective, optax.sgd(0.1)), 7)
-    start = jax.tree.map(lambda a: a[0], states)._replace(step=jnp.int32(0), opt_state=optax.sgd(0.1).init({}))
-    weights = [run_steps(start, data, 5, key=k, order_key=KEY)[1]["weight"].tolist() for k in keys]
-    assert weights[0] == weights[1] != run_steps(start, data, 5, key=keys[0])[1]["weight"].tolist()
+    run_steps = engine.make_run_steps(engine.make_train_step(engine.make_objective(model, task), optax.sgd(lr)), 7)
+    many = jax.jit(jax.vmap(lambda key: fit(key, KEY)))(keys)
+    for i, key in enumerate(keys):
+        state = engine.make_init(model, optax.sgd(lr))(key, jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype))
+        state, _ = run_steps(state, data, 5, key=key, order_key=KEY)
+        close(jax.tree.map(lambda a, i=i: a[i], many), state.params, 1e-5)
+        other = jax.tree.leaves(fit(key, key))
+        assert not all(np.allclose(a, b, rtol=1e-4) for a, b in zip(other, jax.tree.leaves(state.params), strict=True))
 
 
 def test_a_weight_of_two_is_the_example_twice():
@@ -207,14 +220,17 @@ def test_the_penalty_adds_alpha_times_the_weights_to_the_gradient():
     close(penalised, expected, 1e-6)
 
 
-@pytest.mark.parametrize(("image", "accumulate"), [(False, 1), (True, 1), (False, 3)])
-def test_eight_devices_agree_with_one(image, accumulate):
+@pytest.mark.parametrize(
+    ("image", "accumulate", "batch_size"),
+    [(False, 1, 12), (True, 1, 12), (True, 1, 36), (False, 3, 12), (False, 15, 12)],
+)
+def test_eight_devices_agree_with_one(image, accumulate, batch_size):
     data = digits(50, image=image)  # 50 and 12 do not divide by 8
     results = []
     for number in (1, 8):
         with devices.use(number):
             config = {"lr": 0.1, "options": {"dropout": 0.25}, "accumulate": accumulate}
-            state, run_steps, objective = parts(data, 12, **config)
+            state, run_steps, objective = parts(data, batch_size, **config)
             state, info = run_steps(devices.replicate(state), devices.replicate(data), 10, key=KEY)
             assert all(leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
             sums = engine.make_evaluate(objective, 16)(state.params, data)

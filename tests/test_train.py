@@ -337,6 +337,30 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
     assert "━" in terminal.getvalue() and "0:00:00" in terminal.getvalue()
 
 
+def test_two_devices_train_as_one_does(finished, tmp_path):
+    done = train(*QUICK, "--workdir", tmp_path / "run", "--devices", "2", JAX_NUM_CPU_DEVICES="2")
+    assert done.returncode == 0 and "2 devices" in done.stdout, done.stderr
+    one, two = (safetensors.numpy.load_file(f / "weights.safetensors") for f in (finished, tmp_path / "run"))
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_run_says_where_its_time_went():
+    import io
+
+    from rich.console import Console
+
+    from jaxnn import report
+
+    console = Console(file=io.StringIO(), width=80)
+    report.spent(console, {"start": 1.0, "compilation": 1.0, "steps": 2.0}, 3000)
+    report.spent(console, {"start": 1.0}, 0)
+    report.peak(console, 1e11, 4e11)
+    start, stopped, peak = console.file.getvalue().splitlines()
+    assert start == "start 25%, compilation 25%, steps 50%; 1,500 examples/s" and stopped == "start 100%"
+    assert peak == "matrix products: 100 GFLOP/s on this machine, 25% of the 400 that it reaches on large ones"
+
+
 def test_the_default_reads_digits(tmp_path):
     done = train("--workdir", tmp_path / "run")
     assert done.returncode == 0, done.stderr

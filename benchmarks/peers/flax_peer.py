@@ -94,4 +94,4 @@ def build(case: cases.Case, x: np.ndarray, y: np.ndarray, args) -> tuple[Callabl
     return run, lambda x, y: cases.accuracy(lambda x: logits(x).argmax(-1), x, y)
 
 
-cases.main("flax", build, ["flax", "jax", "optax"], ("linen", "nnx"))
+cases.main("flax", build, ["flax", "jax", "optax"], ("linen", "nnx"), drops=True)

@@ -12,6 +12,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
+import cases  # the clock starts here
+
+# isort: split
 import argparse
 import contextlib
 import io
@@ -20,9 +23,9 @@ import runpy
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
-import cases  # first: it starts the clock
 import numpy as np
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
@@ -41,8 +44,19 @@ def configured(case: cases.Case, folder: Path, epochs: int, seed: int) -> Config
 def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """One run of train.py, in this process."""
     folder = scratch if case.iris else cases.prepare(args.limit, scratch)[1]
+    held_out = None
+    if args.target:  # the rows that the peers validate on
+        (x, y), test = cases.split(folder, "train"), cases.split(folder, "test")
+        n = len(y) - cases.held_out(len(y))
+        for name, part in (("train", (x[:n], y[:n])), ("validation", (x[n:], y[n:]))):
+            (scratch / name).mkdir()
+            cases.write_split(scratch / name, "train", *part)
+        cases.write_split(scratch / "train", "test", *test)
+        folder, held_out = scratch / "train", scratch / "validation"
     warm = case.measure == "samples_per_s" and not args.cold
     config = configured(case, folder, case.epochs + warm, args.seed)
+    if held_out:
+        config = replace(config, data=replace(config.data, validation=str(held_out)))
     (scratch / "case.py").write_text(f"from jaxnn.config import *\nconfig = {config!r}\n")
     sys.argv = ["train.py", str(scratch / "case.py"), "--workdir", str(scratch / "run")]
     with contextlib.redirect_stdout(io.StringIO()):
@@ -64,6 +78,37 @@ def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, 
         "fit_s": None if end is None else end - begin,
         "epochs": len(rows),
         "accuracy": last.get("test/accuracy", rows[-1]["train/accuracy"]),
+    }
+
+
+def stepwise(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
+    """The engine's own step, dispatched from Python one at a time instead of scanned."""
+    import jax
+
+    import jaxnn
+
+    x, y, x_test, y_test = cases.load(case, args.limit)
+    data = jax.device_put(jaxnn.Batch(x, y, np.ones(len(y), np.float32)))
+    example, config = jax.ShapeDtypeStruct(x.shape[1:], x.dtype), configured(case, Path(), 1, args.seed)
+    model, key = jaxnn.build(config.model, example, case.classes), jax.random.key(args.seed)
+    steps = -(-len(y) // case.batch)
+    tx = jaxnn.optimizer(config.optim, steps_per_epoch=steps, total_steps=steps)
+    train_step = jaxnn.make_train_step(jaxnn.make_objective(model, jaxnn.multiclass(case.classes)), tx)
+    run_steps = jaxnn.make_run_steps(train_step, case.batch)
+    state, laps = jaxnn.make_init(model, tx)(key, example), []
+    for _ in range(case.epochs + 1):
+        begin = time.perf_counter()
+        for _ in range(steps):
+            state, _ = run_steps(state, data, 1, key=key)
+        jax.block_until_ready(state)
+        laps.append(time.perf_counter() - begin)
+    found = model.apply(state.params, x_test).argmax(-1)
+    return {
+        "samples_per_s": len(y) / statistics.median(laps[1:]),
+        "first_epoch_s": laps[0],
+        "fit_s": sum(laps),
+        "epochs": len(laps),
+        "accuracy": float((np.asarray(found) == y_test).mean()),
     }
 
 
@@ -106,9 +151,10 @@ def together(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main() -> None:
-    args, case = cases.asked(("default", "one"))
+    args, case = cases.asked(("default", "step", "one"))
     with tempfile.TemporaryDirectory() as scratch:
-        line = together(case, args) if case.nets > 1 else run(case, args, Path(scratch))
+        alone = stepwise if args.variant == "step" else lambda case, args: run(case, args, Path(scratch))
+        line = together(case, args) if case.nets > 1 else alone(case, args)
     cases.report("jaxnn", args, case, ("jax", "optax", "numpy"), **line)
 
 

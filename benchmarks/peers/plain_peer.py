@@ -126,4 +126,4 @@ def build(case: cases.Case, x: np.ndarray, y: np.ndarray, args) -> tuple[Callabl
     return run, lambda x, y: cases.accuracy(lambda x: predict(state[0], x), x, y)
 
 
-cases.main("plain", build, ["jax", "optax"], prepare=cases.pixels)
+cases.main("plain", build, ["jax", "optax"], prepare=cases.pixels, drops=True)

@@ -13,18 +13,20 @@ from torch import nn
 
 def build(case: cases.Case, x: np.ndarray, y: np.ndarray, args) -> tuple[Callable, Callable]:
     torch.manual_seed(args.seed)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if case.hidden is None:
-        tensor = lambda a: torch.from_numpy(a).permute(0, 3, 1, 2).contiguous()
+        tensor = lambda a: torch.from_numpy(a).permute(0, 3, 1, 2).contiguous().to(device)
         body = [nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)]
         model = nn.Sequential(*body, nn.Flatten(), nn.Linear(1600, case.classes))
     else:
-        tensor = torch.from_numpy
+        tensor = lambda a: torch.from_numpy(a).to(device)
         sizes = (x.shape[1], *case.hidden)
         body = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
         model = nn.Sequential(*body, nn.Linear(sizes[-1], case.classes))
     if args.variant == "channels_last":
         model = model.to(memory_format=torch.channels_last)
-    xs, ys, b = tensor(x), torch.from_numpy(y).long(), case.batch
+    model = model.to(device)
+    xs, ys, b = tensor(x), torch.from_numpy(y).long().to(device), case.batch
     optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[case.opt](model.parameters(), case.lr, fused=True)
     loss = lambda x, y: nn.functional.cross_entropy(model(x), y)
     if args.variant == "compile":
@@ -32,16 +34,18 @@ def build(case: cases.Case, x: np.ndarray, y: np.ndarray, args) -> tuple[Callabl
 
     def run(epochs: int) -> None:
         for _ in range(epochs):
-            for rows in torch.randperm(len(xs))[: len(xs) // b * b].view(-1, b):
+            for rows in torch.randperm(len(xs), device=device)[: len(xs) // b * b].view(-1, b):
                 optimizer.zero_grad(set_to_none=True)
                 loss(xs[rows], ys[rows]).backward()
                 optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
 
     @torch.no_grad()
     def predict(x: np.ndarray) -> np.ndarray:
-        return model(tensor(x)).argmax(1).numpy()
+        return model(tensor(x)).argmax(1).cpu().numpy()
 
     return run, lambda x, y: cases.accuracy(predict, x, y)
 
 
-cases.main("torch", build, ["torch"], ("eager", "channels_last", "compile"))
+cases.main("torch", build, ["torch"], ("eager", "channels_last", "compile"), drops=True)

@@ -16,7 +16,7 @@ from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError
 
 IMAGES = re.compile(r"(?:.*[-_.])?(train|t10k|test)[-.]images[-.]idx3-ubyte(?:\.gz)?")
-CHUNK = 2**26
+CHUNK, PIECE = 2**26, 2**20  # bytes at a time: unpacked, packed
 
 
 def read_array(path: Path, ndim: int) -> np.ndarray:
@@ -30,7 +30,7 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
     start = 4 + 4 * ndim
     try:
         with path.open("rb") as raw:
-            file = Inflated(raw.read()) if packed else raw
+            file = Inflated(raw) if packed else raw
             header = _read(file, start)
             if len(header) < start:
                 raise InputError(f"{path}={len(header)} bytes: expected {start} or more; download it again")
@@ -53,23 +53,35 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
 
 
 class Inflated:
-    """A gzip file, as `gzip.open` reads it but in large pieces, so that other threads run meanwhile."""
+    """A gzip file, as `gzip.open` reads it but in larger pieces, so that other threads run meanwhile."""
 
-    def __init__(self, packed: bytes):
-        self.packed, self.stream = packed, zlib.decompressobj(wbits=31)
+    def __init__(self, file: Any):
+        self.file, self.packed, self.stream = file, b"", zlib.decompressobj(wbits=31)
 
     def read1(self, size: int) -> bytes:
         """From 1 to `size` bytes, none at the end. Raises `EOFError` where it breaks off, `zlib.error` if damaged."""
         while True:
+            if not self.packed:
+                self.packed = self.file.read(PIECE)
+            ended = not self.packed
             found = self.stream.decompress(self.packed, size)
             self.packed = self.stream.unconsumed_tail
+            if self.stream.eof:  # one file may follow another, or zeros
+                self.packed = self._after(self.stream.unused_data)
+                if self.packed:
+                    self.stream = zlib.decompressobj(wbits=31)
+                elif not found:
+                    return b""
             if found:
                 return found
-            if not self.stream.eof:
+            if ended and not self.stream.eof:
                 raise EOFError("it breaks off")
-            if not (rest := self.stream.unused_data.lstrip(b"\0")):
-                return b""
-            self.packed, self.stream = rest, zlib.decompressobj(wbits=31)  # one file after another
+
+    def _after(self, rest: bytes) -> bytes:
+        """What follows, without padding."""
+        while not (rest := rest.lstrip(b"\0")) and (more := self.file.read(PIECE)):
+            rest = more
+        return rest
 
 
 def _read(file: Any, size: int) -> bytearray:
