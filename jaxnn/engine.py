@@ -244,18 +244,18 @@ def make_run_steps(
     return run_steps
 
 
-def gathered_together(n: int, batch_size: int, x: jax.Array) -> int:
+def gathered_together(n: int, batch_size: int, x: Any) -> int:
     """For how many of n steps the rows of x are gathered at a time.
 
     On a CPU batches of 64 or more are gathered each in its step (1.5x), smaller ones many together, but no more than
     8 MiB, which stay in its cache (1.2x). A loop in a loop needs equal parts: where n has no divisor that fits, all n
-    are gathered together, unless that is many times the data.
+    are gathered together if that is no more than 128 MiB.
     """
     if batch_size >= 64:
         return 1
-    fits = 2**23 // max(batch_size * x[0].size * x.dtype.itemsize, 1)
-    default = n if n * batch_size <= 2 * len(x) else 1
-    return max((k for k in range(8, min(n, fits) + 1) if n % k == 0), default=default)
+    size = max(batch_size * x[0].size * x.dtype.itemsize, 1)
+    default = n if n * size <= 2**27 else 1
+    return max((k for k in range(8, min(n, 2**23 // size) + 1) if n % k == 0), default=default)
 
 
 def sum_in_pairs(a: jax.Array) -> jax.Array:

@@ -352,11 +352,12 @@ def test_a_run_says_where_its_time_went():
 
     from jaxnn import report
 
-    console = Console(file=io.StringIO(), width=80)
+    file = io.StringIO()
+    console = Console(file=file, width=80)
     report.spent(console, {"start": 1.0, "compilation": 1.0, "steps": 2.0}, 3000)
     report.spent(console, {"start": 1.0}, 0)
     report.peak(console, 1e11, 4e11)
-    start, stopped, peak = console.file.getvalue().splitlines()
+    start, stopped, peak = file.getvalue().splitlines()
     assert start == "start 25%, compilation 25%, steps 50%; 1,500 examples/s" and stopped == "start 100%"
     assert peak == "matrix products: 100 GFLOP/s on this machine, 25% of the 400 that it reaches on large ones"
 
