@@ -4,7 +4,7 @@ Run it with
 
     python train.py mnist_cnn --data.dir DIR
 
-The figure is the mean ± standard deviation over 3 seeds; a run takes 64 s on two CPU cores.
+The figure is the mean ± standard deviation over 3 seeds; a run takes 49 s on two CPU cores.
 Convolution on a CPU as matrix products.
 """
 
