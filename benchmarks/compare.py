@@ -294,12 +294,7 @@ def main() -> None:
                     rows[name].append(run)
     rows = {name: runs for name, runs in rows.items() if runs}
     versions = {k: v for runs in rows.values() for run in runs for k, v in run["versions"].items()}
-    head = {
-        "case": args.case,
-        "batch": args.batch or case.batch,
-        "data": source,
-        "machine": machine() | {"device": args.device},
-    }
+    head = {"case": args.case, "batch": args.batch or case.batch, "data": source, "machine": machine()}
     result = {**head, "versions": versions, "rows": rows}
     if rows:
         print(f"\n{table(result)}\n\n{setting(result)}")

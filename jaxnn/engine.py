@@ -253,7 +253,7 @@ def gathered_together(n: int, batch_size: int, x: Any) -> int:
     """
     if batch_size >= 64:
         return 1
-    size = max(batch_size * x[0].size * x.dtype.itemsize, 1)
+    size = max(batch_size * (x.size // len(x)) * x.dtype.itemsize, 1)
     default = n if n * size <= 2**27 else 1
     return max((k for k in range(8, min(n, 2**23 // size) + 1) if n % k == 0), default=default)
 

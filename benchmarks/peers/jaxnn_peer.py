@@ -81,21 +81,29 @@ def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, 
     }
 
 
+def parts(case: cases.Case, args: argparse.Namespace) -> tuple[Any, tuple[np.ndarray, np.ndarray], Any, Any]:
+    """The training rows on the device, the test rows, the model and the optimizer."""
+    import jax
+
+    import jaxnn
+
+    x, y, *test = cases.load(case, args.limit)
+    config = configured(case, Path(), case.epochs, args.seed)
+    model = jaxnn.build(config.model, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), case.classes)
+    tx = jaxnn.optimizer(config.optim, steps_per_epoch=-(-len(y) // case.batch), total_steps=1)
+    return jax.device_put(jaxnn.Batch(x, y, np.ones(len(y), np.float32))), (test[0], test[1]), model, tx
+
+
 def stepwise(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
     """The engine's own step, dispatched from Python one at a time instead of scanned."""
     import jax
 
     import jaxnn
 
-    x, y, x_test, y_test = cases.load(case, args.limit)
-    data = jax.device_put(jaxnn.Batch(x, y, np.ones(len(y), np.float32)))
-    example, config = jax.ShapeDtypeStruct(x.shape[1:], x.dtype), configured(case, Path(), 1, args.seed)
-    model, key = jaxnn.build(config.model, example, case.classes), jax.random.key(args.seed)
-    steps = -(-len(y) // case.batch)
-    tx = jaxnn.optimizer(config.optim, steps_per_epoch=steps, total_steps=steps)
+    data, (x_test, y_test), model, tx = parts(case, args)
     train_step = jaxnn.make_train_step(jaxnn.make_objective(model, jaxnn.multiclass(case.classes)), tx)
-    run_steps = jaxnn.make_run_steps(train_step, case.batch)
-    state, laps = jaxnn.make_init(model, tx)(key, example), []
+    run_steps, key = jaxnn.make_run_steps(train_step, case.batch), jax.random.key(args.seed)
+    steps, state, laps = -(-len(data.y) // case.batch), jaxnn.make_init(model, tx)(key, data.x[0]), []
     for _ in range(case.epochs + 1):
         begin = time.perf_counter()
         for _ in range(steps):
@@ -104,7 +112,7 @@ def stepwise(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
         laps.append(time.perf_counter() - begin)
     found = model.apply(state.params, x_test).argmax(-1)
     return {
-        "samples_per_s": len(y) / statistics.median(laps[1:]),
+        "samples_per_s": len(data.y) / statistics.median(laps[1:]),
         "first_epoch_s": laps[0],
         "fit_s": sum(laps),
         "epochs": len(laps),
@@ -118,11 +126,7 @@ def together(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
 
     import jaxnn
 
-    x, y, x_test, y_test = cases.load(case, args.limit)
-    data = jax.device_put(jaxnn.Batch(x, y, np.ones(len(y), np.float32)))
-    network = ModelConfig(hidden=case.hidden or ())
-    model = jaxnn.build(network, jax.ShapeDtypeStruct(x.shape[1:], x.dtype), case.classes)
-    tx = jaxnn.optimizer(OptimConfig(name=case.opt, lr=case.lr), steps_per_epoch=len(y) // case.batch, total_steps=1)
+    data, (x_test, y_test), model, tx = parts(case, args)
     task, epochs, order = jaxnn.multiclass(case.classes), case.epochs + 1, jax.random.key(0)
 
     def fit(key: jax.Array) -> Any:
@@ -141,7 +145,7 @@ def together(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
     label = lambda params: model.apply(params, x_test).argmax(-1)
     found = [label(p) if args.variant == "one" else jax.vmap(label)(p) for p in params]
     return {
-        "samples_per_s": len(y) * epochs * nets / laps[1],
+        "samples_per_s": len(data.y) * epochs * nets / laps[1],
         "first_epoch_s": laps[0] - laps[1] * (epochs - 1) / epochs,
         "fit_s": laps[0],
         "epochs": epochs,
@@ -153,8 +157,12 @@ def together(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     args, case = cases.asked(("default", "step", "one"))
     with tempfile.TemporaryDirectory() as scratch:
-        alone = stepwise if args.variant == "step" else lambda case, args: run(case, args, Path(scratch))
-        line = together(case, args) if case.nets > 1 else alone(case, args)
+        if case.nets > 1:
+            line = together(case, args)
+        elif args.variant == "step":
+            line = stepwise(case, args)
+        else:
+            line = run(case, args, Path(scratch))
     cases.report("jaxnn", args, case, ("jax", "optax", "numpy"), **line)
 
 
