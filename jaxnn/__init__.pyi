@@ -37,6 +37,8 @@ from .errors import Error as Error
 from .errors import InputError as InputError
 from .errors import NumericsError as NumericsError
 from .errors import StorageError as StorageError
+from .estimators import MLPClassifier as MLPClassifier
+from .estimators import MLPRegressor as MLPRegressor
 from .flax_models import from_linen as from_linen
 from .flax_models import from_nnx as from_nnx
 from .gradients import backpropagation as backpropagation

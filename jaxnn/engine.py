@@ -195,15 +195,36 @@ def make_run_steps(
     (6, [4.0, 4.0, 2.0, 4.0, 4.0, 2.0])
     """
 
+    run_rows = make_run_rows(train_step)
+
     @functools.partial(jax.jit, static_argnums=2)
     def run_steps(
         state: State, data: Batch, n: int, *, key: jax.Array, order_key: jax.Array | None = None
     ) -> tuple[State, Metrics]:
         check_lengths(data)
         order_key = key if order_key is None else order_key
-        # XLA unrolls a loop of one step, and rounds it differently then: a second one is added that does nothing.
-        noise, slot = _key(key, "noise"), lax.iota(jnp.int32, max(n, 2))
-        index, real = jax.vmap(lambda t: batch_rows(order_key, t, data, batch_size))(state.step + slot)
+        steps = state.step + lax.iota(jnp.int32, n)
+        index, real = jax.vmap(lambda t: batch_rows(order_key, t, data, batch_size))(steps)
+        return run_rows(state, data, index, real, key)
+
+    return run_steps
+
+
+def make_run_rows(train_step: Callable[..., tuple[State, Metrics]]) -> Callable[..., tuple[State, Metrics]]:
+    """`run_rows(state, data, index, real, key) -> (state, info)`: `run_steps` over rows that the caller chose.
+
+    index `i32[n, B]` and real `bool[n, B]`: the rows of each of n steps, and which of them are no padding. To be
+    called under `jit`. `info` is that of `run_steps`.
+    """
+
+    def run_rows(
+        state: State, data: Batch, index: jax.Array, real: jax.Array, key: jax.Array
+    ) -> tuple[State, Metrics]:
+        n, width = index.shape
+        noise = _key(key, "noise")
+        if n == 1:  # XLA unrolls a loop of one step, and rounds it differently then: a second one does nothing
+            index, real = jnp.concatenate([index, index]), jnp.concatenate([real, real])
+        slot = lax.iota(jnp.int32, len(index))
         # What is one number a row is gathered for all steps at once, the rest as it is needed. Each small operation
         # that is not in the loop also keeps the cores from falling asleep between its matrix products.
         weight = jnp.where(real, data.weight[index], 0)
@@ -228,7 +249,7 @@ def make_run_steps(
             batch = Batch(data.x[index], data.y[index] if y is None else y, weight)
             return (step if together == 1 else functools.partial(lax.scan, step))(state, (i, batch, total))
 
-        together = gathered_together(len(slot), batch_size, data.x)
+        together = gathered_together(len(slot), width, data.x)
         totals = sum_in_pairs(weight)
         xs = (slot, index, labels, weight, totals)
         if together > 1:
@@ -241,7 +262,7 @@ def make_run_steps(
         finite = [jnp.isfinite(leaf).all() for leaf in leaves]
         return state, info | {"grad_norm": info["grad_norm"][-1], "finite": jnp.stack(finite).all()}
 
-    return run_steps
+    return run_rows
 
 
 def gathered_together(n: int, batch_size: int, x: Any) -> int:
