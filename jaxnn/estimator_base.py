@@ -7,6 +7,7 @@ keep the best weights) is decided here, in its words and by its rules.
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Callable, Iterator
 from numbers import Integral, Real
@@ -100,7 +101,7 @@ class MLP(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, X_val: Any = None, y_val: Any = None
     ) -> Any:
         hidden = self.hidden_layer_sizes
-        hidden = [int(size) for size in (hidden if hasattr(hidden, "__iter__") else [hidden])]
+        hidden = [operator.index(size) for size in (hidden if hasattr(hidden, "__iter__") else [hidden])]
         if any(size <= 0 for size in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         if incremental and self.early_stopping:
