@@ -253,7 +253,8 @@ class MLP(BaseEstimator):
             rate, opt_state, step, order = self._optimizer
         else:
             rate = float(self.learning_rate_init)
-            step, order = self._optimizer.step if self._optimizer else np.int32(0), None
+            step: Any = self._optimizer.step if self._optimizer else np.int32(0)
+            order = None
             opt_state = run.init(params, self._settings(rate, dtype))
         if self.early_stopping and self.best_validation_score_ is None:
             self.best_loss_, self.best_validation_score_ = None, -np.inf
