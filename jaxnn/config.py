@@ -75,6 +75,26 @@ def steps(flag: str, duration: str, *, steps_per_epoch: int, total: int) -> int:
     return round(number * scale)
 
 
+def save_every(duration: str, *, steps_per_epoch: int, total: int) -> tuple[int | None, float]:
+    """How often a checkpoint is saved: `(steps, seconds)`, None and infinity where that plays no part.
+
+    >>> [save_every(d, steps_per_epoch=45, total=900) for d in ("500", "2epochs", "30s", "never")]
+    [(500, inf), (90, inf), (None, 30.0), (None, inf)]
+    """
+    flag = "--checkpoint.every"
+    if duration == "never":
+        return None, math.inf
+    if seconds := re.fullmatch(r"(\d+(?:\.\d+)?)s", duration):
+        positive(flag, float(seconds[1]))
+        return None, float(seconds[1])
+    if not _DURATION.fullmatch(duration.strip()):
+        raise InputError(f"{flag}={duration}: must be steps, epochs, percent or seconds; write 500, 2epochs or 30s")
+    every = steps(flag, duration, steps_per_epoch=steps_per_epoch, total=total)
+    if every < 1:
+        raise InputError(f"{flag}={duration}: is less than one of the {total} steps; write 1epoch")
+    return every, math.inf
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """What is learned from, and how it is split."""
@@ -266,6 +286,28 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """When the run is saved, so that the same command goes on where it was."""
+
+    every: str = "30s"
+    """500 (steps), 2epochs, 10%, 30s (at the end of the steps under way), or never; the end is always saved"""
+    keep: int = 2
+    """how many of the newest are kept"""
+    best: str | None = None
+    """a metric of the history such as val/accuracy: the checkpoint that was best by it is kept besides"""
+
+    def __post_init__(self) -> None:
+        save_every(self.every, steps_per_epoch=100, total=10_000)
+        check("--checkpoint.keep", self.keep, ">= 1", self.keep >= 1)
+
+    def score(self, row: dict[str, float]) -> float | None:
+        """How good a row of the history is by `best`, greater is better; None where it is not asked for."""
+        if self.best is None:
+            return None
+        return -row[self.best] if self.best.endswith(("loss", "mse", "mae")) else row[self.best]
+
+
+@dataclass(frozen=True)
 class Config:
     """A run: the same config, seed and data give the same bits."""
 
@@ -286,11 +328,12 @@ class Config:
     devices: int | None = None
     """how many devices the batch is split over (default: all there are)"""
     workdir: str | None = None
-    """folder of the results (default: runs/NAME-TIME)"""
+    """folder of the results (default: runs/NAME-TIME); a run that it holds goes on where it was"""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         check("--seed", self.seed, "in [0, 2^32)", 0 <= self.seed < 2**32)
@@ -321,8 +364,9 @@ def read_run(path: Path, name: str) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
             raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
-    for key in saved.keys() - kinds.keys() - {"versions"}:
-        raise choices(f"{name}={path}", key, [*kinds, "versions"])
+    known = [*kinds, "source_digest", "versions"]
+    for key in saved.keys() - set(known):
+        raise choices(f"{name}={path}", key, known)
     return saved
 
 

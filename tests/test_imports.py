@@ -16,10 +16,10 @@ LAYERS = [  # a module may import from the rows above its own, and within its ro
     {"errors"},
     {"types", "strict_json", "config"},
     {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image"},
-    {"devices", "cache", "speed"},
+    {"devices", "cache", "speed", "checkpoint", "chunks"},
     {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
     {"models", "engine", "report"},
-    {"run", "cli"},
+    {"run", "cli", "workdir", "resume"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -97,8 +97,8 @@ except SystemExit as end:
 
 WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
     *("Batch", "Metrics", "State", "Task", "Run", "load_run"),
-    *("Config", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
-    *("Error", "InputError", "DataError", "NumericsError", "StorageError"),
+    *("Config", "CheckpointConfig", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
+    *("Error", "InputError", "DataError", "LockedError", "NumericsError", "StorageError"),
 }
 
 
