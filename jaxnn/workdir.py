@@ -62,7 +62,7 @@ def enter(folder: Path) -> int:
 
 def refuse_full(folder: Path, need: int) -> None:
     """Refuse a disk without room for `need` bytes besides what the folder's checkpoints have already."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
     have = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.glob("checkpoints/*/*"))
     if need > have:
         cure = "free some space, name another folder, or lower --checkpoint.keep"

@@ -196,9 +196,8 @@ except checkpoint.StorageError as error:
 
 
 def test_s04_a_file_that_may_not_grow_says_what_it_needs_and_leaves_nothing_half(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path / "c")], capture_output=True, text=True, cwd=ROOT
-    )
+    command = [sys.executable, "-c", LIMITED, str(tmp_path / "c")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert re.search(r"File too large\); needs 40,\d\d\d bytes, has [\d,]+: free some space", done.stdout), done.stderr
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["000000001"]
     assert checkpoint.read(tmp_path / "c" / "000000001").step == 1
