@@ -62,8 +62,11 @@ def enter(folder: Path) -> int:
 
 def refuse_full(folder: Path, need: int) -> None:
     """Refuse a disk without room for `need` bytes besides what the folder's checkpoints have already."""
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if os.path.exists(path))
-    have = shutil.disk_usage(there).free + sum(path.stat().st_size for path in folder.glob("checkpoints/*/*"))
+    folder = folder.absolute()
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    have = shutil.disk_usage(there).free
+    if there == folder:
+        have += sum(path.stat().st_size for path in folder.glob("checkpoints/*/*"))
     if need > have:
         cure = "free some space, name another folder, or lower --checkpoint.keep"
         raise InputError(f"--workdir={folder}: needs {need:,} bytes, has {have:,}; {cure}")
