@@ -232,7 +232,7 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
     leaves: dict[str, np.ndarray] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = _path(path)
-        kind = getattr(leaf, "dtype", np.asarray(leaf).dtype)
+        kind = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
         if kind.name not in DTYPES:
             raise InputError(f"{name}={kind}: cannot be saved; use a plain dtype (of a PRNG key, jax.random.key_data)")
         if name in leaves:
