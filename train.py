@@ -5,6 +5,7 @@ Read it from top to bottom: it is the whole run.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import math
@@ -12,13 +13,13 @@ import os
 import signal
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+import traceback
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from jaxnn import cli
-from jaxnn.config import steps, to_dict
-from jaxnn.errors import Error, InputError, NumericsError
+from jaxnn.config import save_every, steps, to_dict
+from jaxnn.errors import Error, InputError, NumericsError, choices
 
 HERE, STARTED = Path(__file__).parent, time.perf_counter()
 
@@ -28,10 +29,13 @@ def main(argv: list[str]) -> int:
 
     def on_signal(number: int, _: object) -> None:
         stop.append(number)
-        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)  # a second one ends at once
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
+
+    from jaxnn import cli  # not before the signals are taken
 
     # ---- config -----------------------------------------------------------------------------------------------------
     request = cli.parse(argv, HERE / "configs")
@@ -48,7 +52,7 @@ def main(argv: list[str]) -> int:
 
     import jax
 
-    from jaxnn import cache, devices, engine, optim, report, run, speed
+    from jaxnn import cache, chunks, devices, engine, optim, report, resume, run, speed, workdir
 
     screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=STARTED)
 
@@ -68,6 +72,7 @@ def main(argv: list[str]) -> int:
     every = steps("--eval_every", config.eval_every, steps_per_epoch=per_epoch, total=total)
     if every < 1:
         raise InputError(f"--eval_every={config.eval_every}: is less than one of the {total} steps; write 1epoch")
+    save_steps, save_seconds = save_every(config.checkpoint.every, steps_per_epoch=per_epoch, total=total)
 
     # ---- model and optimizer ----------------------------------------------------------------------------------------
     about = data.describe()
@@ -86,101 +91,161 @@ def main(argv: list[str]) -> int:
         train_step = engine.make_train_step(objective, tx, accumulate=accumulate, watch=watch)
         run_steps = engine.make_run_steps(train_step, batch_size)
         evaluate = engine.make_evaluate(objective, batch_size=1024)
+        key = jax.random.key(config.seed)
+        init = jax.jit(lambda key: engine.make_init(model, tx)(key, example))
+        shapes = devices.replicated(jax.eval_shape(init, key))  # of the state; it is made when all is compiled
+        params, one = optim.averaged(shapes.params, shapes.opt_state), engine.one_row(data.train)
+        if config.checkpoint.best:
+            names = engine.metric_names(objective, task, params, one, validation=data.validation is not None)
+            if config.checkpoint.best not in names:
+                raise choices("--checkpoint.best", config.checkpoint.best, names)
+        size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))
         if flags.dry_run:
-            state = jax.eval_shape(lambda key: engine.make_init(model, tx)(key, example), jax.random.key(0))
-            size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree)) / 2**20
             print(jaxnn.summary(model, example))
             print(f"{config.name}: {about['name']}, {n:,} training examples, {total:,} steps of {batch_size}; {chosen}")
-            print(f"memory: {size(state):.2f} MiB of state, {size(data.splits):.2f} MiB of data")
-            return 0
+            print(f"memory: {size(shapes) / 2**20:.2f} MiB of state, {size(data.splits) / 2**20:.2f} MiB of data")
+            return 128 + stop[0] if stop else 0
 
-        # ---- start --------------------------------------------------------------------------------------------------
-        if stop:
-            return 128 + stop[0]
+        # ---- start, or go on ----------------------------------------------------------------------------------------
         folder = Path(config.workdir or "runs/" + time.strftime(f"{config.name}-%Y%m%d-%H%M%S"))
-        run.create(folder)
-        run.save_config(folder, config, about, request.source, request.model is not None)
+        own = {"own_model": request.model is not None, "source_digest": request.source_digest}
+        identity = workdir.about(config, about, chosen, source=request.source, **own)
+        begun = resume.begin(folder, identity, shapes, config, total=total, per_epoch=per_epoch)
         screen.print(f"{config.name}: {about['name']}, {n:,} training examples; {chosen}; {folder}", soft_wrap=True)
+        for line in begun.lines:
+            screen.print(line, soft_wrap=True)
+        if begun.finished:
+            return 128 + stop[0] if stop else 0
+        step, row, host = begun.step, begun.row, begun.host
         clock("data")
         train, validation, test = (devices.replicate(split and jaxnn.Batch(*split)) for split in data.splits)
 
         clock("compilation")  # all of it before the first step, on all cores
         if not flags.no_cache:
             cache.keep_programs()
-        key = jax.random.key(config.seed)
-        init = jax.jit(lambda key: engine.make_init(model, tx)(key, example))
-        state = devices.replicated(jax.eval_shape(init, key))  # its shapes; it is made when all is compiled
-        params = optim.averaged(state.params, state.opt_state)
+        flops = lambda: speed.matrix_flops(engine.make_gradient(objective), params, one, key)
+        most = math.inf if request.model else speed.most_flops(params, example)
+        longest = chunks.longest(every, batch_size, most, flops, jax.default_backend())
+        length, lengths = chunks.cut(step, total, [every, *filter(None, [save_steps])], longest)
         compiled = lambda function, *args, **more: pool.submit(function.lower(*args, **more).compile)
-        lengths = {min(every, total), total % every or every}
-        jobs: dict[Any, Any] = {"init": compiled(init, key)}
-        jobs |= {length: compiled(run_steps, state, train, length, key=key) for length in lengths}
+        start = compiled(init, key) if begun.state is None else None
+        jobs: dict[Any, Any] = {n_steps: compiled(run_steps, shapes, train, n_steps, key=key) for n_steps in lengths}
         for name, split in (("val", validation), ("test", test)):
             if split is not None:
                 jobs[name] = compiled(evaluate, params, split)
+        state = devices.replicate(start.result()(key) if start else begun.state)
+        wait = lambda function, *args: pool.submit(function, *args).result()  # a second signal ends this one at once
+
+        def save() -> Future[None]:
+            """Beside the steps that follow: they do not wait for the disk."""
+            saving.result()  # the save before this one
+            kept = {"keep": config.checkpoint.keep, "score": score, "keep_best": config.checkpoint.best is not None}
+            return pool.submit(workdir.save_state, folder, step, state, identity, host.pack(), **kept)
+
+        saving: Future[None] = Future()
+        saving.set_result(None)
+        saved, saved_at, score = step, time.monotonic(), None
+        if begun.state is None:
+            saving = save()
         program = {name: job.result() for name, job in jobs.items()}
-        state = devices.replicate(program["init"](key))
+        saving.result()  # no step before it is known that steps can be saved
         gc.freeze()  # what was made so far stays
         gc.enable()
 
         # ---- loop ---------------------------------------------------------------------------------------------------
-        step, row, best, waited = 0, {}, math.inf, 0
+        def run_chunk(n_steps: int) -> tuple[Any, Any]:
+            after, info = program[n_steps](state, train, key=key)
+            return after, jax.device_get(info)
+
+        earlier, began, timed = row.get("seconds", 0.0) - STARTED, seen(step), 0.0
         with report.progress(screen, total) as show:
-            while step < total and not stop and waited < config.patience:
+            while step < total and not stop and host.waited < config.patience:
                 clock("steps")
-                began, good, n_steps = time.perf_counter(), state, min(every, total - step)
-                state, info = program[n_steps](state, train, key=key)
-                info = jax.device_get(info)
-                ended = time.perf_counter()
+                good, n_steps, since = state, length(step), time.perf_counter()
+                try:
+                    state, info = wait(run_chunk, n_steps)
+                except Exception:  # in a function of the user's own
+                    saving = saving if saved == step else save()
+                    saving.result()
+                    raise
+                timed += time.perf_counter() - since
                 if not info["finite"]:  # replayed from the last good state, to keep what is good of it
                     gradient = engine.make_gradient(objective, accumulate=accumulate)
                     state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, batch_size, key=key)
-                    run.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
+                    workdir.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
+                    saving.result()
                     lr = info["lr"][min(int(state.step) - step, n_steps - 1)]
-                    cause = f"step={state.step}: {leaf} is not finite at lr={lr:g}"
+                    index, real = engine.batch_rows(key, state.step, train, batch_size)
+                    rows = ", ".join(map(str, index[real][:5].tolist()))
+                    cause = f"step={state.step}: {leaf} is not finite at lr={lr:g} on the training examples {rows}, ..."
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
+                saving.result()  # nothing is told that rests on a save which may yet fail
                 step += n_steps
-                row = {"step": step, "epoch": step / per_epoch, **engine.summary(task, info)}
-                if validation is not None:
-                    clock("evaluation")
-                    sums = program["val"](optim.averaged(state.params, state.opt_state), validation)
-                    row |= engine.prefixed("val", task.summary(jax.device_get(sums)))
-                clock("report")
-                row["examples_per_s"] = (seen(step) - seen(step - n_steps)) / (ended - began)
-                row["seconds"] = clock.since - STARTED
-                row = {name: float(value) for name, value in row.items()} | {"step": step}
-                run.append_history(folder, row)
-                show(row)
-                waited = waited + 1 if config.tol is not None and row["train/loss"] > best - config.tol else 0
-                best = min(best, row["train/loss"])
+                host, score, best = host._replace(sums=engine.add(host.sums, info)), None, host.top
+                if step % every == 0 or step == total:
+                    row = {"step": step, "epoch": step / per_epoch, **engine.row(task, host.sums)}
+                    if validation is not None:
+                        clock("evaluation")
+                        averaged = optim.averaged(state.params, state.opt_state)
+                        sums = wait(lambda params: jax.device_get(program["val"](params, validation)), averaged)
+                        row |= engine.prefixed("val", task.summary(sums))
+                    clock("report")
+                    row["examples_per_s"] = (seen(step) - began) / timed
+                    row["seconds"] = earlier + clock.since
+                    row = {name: float(value) for name, value in row.items()} | {"step": step}
+                    workdir.append_history(folder, row)
+                    show(row)
+                    began, timed = seen(step), 0.0
+                    if step % every == 0:  # else more epochs may follow, another time
+                        host = host.next(row["train/loss"], config.tol)
+                    score = config.checkpoint.score(row)
+                    host = host._replace(top=max(host.top, -math.inf if score is None else score))
+                due = (save_steps and step % save_steps == 0) or time.monotonic() - saved_at >= save_seconds
+                if due or host.top > best:
+                    saving, saved, saved_at = save(), step, time.monotonic()
 
         # ---- report -------------------------------------------------------------------------------------------------
+        if saved < step:
+            saving = save()
         params = optim.averaged(state.params, state.opt_state)
-        run.save_weights(folder, params, stats)
+        workdir.save_weights(folder, params, stats)
         last: dict[str, float] = {}
         if test is not None:
             clock("evaluation")
-            sums = jax.device_get(program["test"](params, test))
+            sums = wait(lambda: jax.device_get(program["test"](params, test)))
             last = {name: float(value) for name, value in engine.prefixed("test", task.summary(sums)).items()}
+        saving.result()
         clock("report")
         spent = {f"seconds/{part}": seconds for part, seconds in clock.seconds.items()}
-        run.append_history(folder, {"step": step, "epoch": step / per_epoch, **last, **spent})
+        workdir.append_history(folder, {"step": step, "epoch": step / per_epoch, **last, **spent})
         report.table(screen, row | last, f"{config.name} after {step:,} steps, {clock.since - STARTED:.1f} s")
-        report.spent(screen, clock.seconds, seen(step))
+        done = seen(step) - seen(begun.step)
+        report.spent(screen, clock.seconds, done)
         if clock.seconds["steps"] > 1 and not stop:  # long enough to be worth the look
-            one = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), train)
-            flops = seen(step) * speed.matrix_flops(engine.make_gradient(objective), params, one, key)
             many = 1 if jax.default_backend() == "cpu" else devices.count()  # CPU devices share their cores
-            report.peak(screen, flops / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
+            report.peak(screen, done * flops() / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
         return 128 + stop[0] if stop else 0
+
+
+def end(code: int) -> None:
+    """End the process, whatever its threads are doing."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
     gc.disable()  # until the run has started: a fifth of that time would go into looking for garbage
     try:
-        sys.exit(main(sys.argv[1:]))
+        code = main(sys.argv[1:])
     except Error as error:
         if "--traceback" in sys.argv:
-            raise
+            traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        end(error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        end(1)
+    else:
+        sys.exit(code)

@@ -1,4 +1,5 @@
 from . import activations as activations
+from . import checkpoint as checkpoint
 from . import data as data
 from . import devices as devices
 from . import image as image
@@ -18,6 +19,7 @@ from .activations import silu as silu
 from .activations import softmax as softmax
 from .activations import softplus as softplus
 from .activations import tanh as tanh
+from .config import CheckpointConfig as CheckpointConfig
 from .config import Config as Config
 from .config import DataConfig as DataConfig
 from .config import ModelConfig as ModelConfig
@@ -35,6 +37,7 @@ from .engine import make_train_step as make_train_step
 from .errors import DataError as DataError
 from .errors import Error as Error
 from .errors import InputError as InputError
+from .errors import LockedError as LockedError
 from .errors import NumericsError as NumericsError
 from .errors import StorageError as StorageError
 from .estimators import MLPClassifier as MLPClassifier

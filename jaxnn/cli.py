@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import hashlib
 import io
 import itertools
 import re
@@ -49,6 +50,7 @@ class Request:
     flags: Flags
     source: str | None = None  # the config file's name
     model: Callable[[int], Any] | None = None  # the config file's own model, given the number of outputs
+    source_digest: str | None = None  # SHA-256 of that file, if it brought a model
     digest: str | None = None  # of the data of the run that is replayed
 
 
@@ -79,7 +81,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
     # A file of someone's own is needed again only for its model; its values are all in config.json.
     named_again = path and (path.parent == configs or "model" in brought)
-    return Request(flags, path.stem if path and named_again else None, brought.get("model"), digest)
+    source_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path and "model" in brought else None
+    return Request(flags, path.stem if path and named_again else None, brought.get("model"), source_digest, digest)
 
 
 def _tyro(argv: list[str], default: Flags, description: str) -> Flags:

@@ -6,7 +6,6 @@ Nothing here imports jax, so that `--help` and a misspelt flag are answered at o
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxnn import strict_json
 from jaxnn.errors import InputError, choices
 
 ACTIVATIONS = (
@@ -73,6 +73,26 @@ def steps(flag: str, duration: str, *, steps_per_epoch: int, total: int) -> int:
     if unit[0] == "s" and not number.is_integer():
         raise InputError(f"{flag}={duration}: steps must be whole; write {math.ceil(number)} or use epochs or %")
     return round(number * scale)
+
+
+def save_every(duration: str, *, steps_per_epoch: int, total: int) -> tuple[int | None, float]:
+    """How often a checkpoint is saved: `(steps, seconds)`, None and infinity where that plays no part.
+
+    >>> [save_every(d, steps_per_epoch=45, total=900) for d in ("500", "2epochs", "30s", "never")]
+    [(500, inf), (90, inf), (None, 30.0), (None, inf)]
+    """
+    flag = "--checkpoint.every"
+    if duration == "never":
+        return None, math.inf
+    if seconds := re.fullmatch(r"(\d+(?:\.\d+)?)s", duration):
+        positive(flag, float(seconds[1]))
+        return None, float(seconds[1])
+    if not _DURATION.fullmatch(duration.strip()):
+        raise InputError(f"{flag}={duration}: must be steps, epochs, percent or seconds; write 500, 2epochs or 30s")
+    every = steps(flag, duration, steps_per_epoch=steps_per_epoch, total=total)
+    if every < 1:
+        raise InputError(f"{flag}={duration}: is less than one of the {total} steps; write 1epoch")
+    return every, math.inf
 
 
 @dataclass(frozen=True)
@@ -266,6 +286,28 @@ class OptimConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """When the run is saved, so that the same command goes on where it was."""
+
+    every: str = "30s"
+    """500 (steps), 2epochs, 10%, 30s (at the end of the steps under way), or never; the end is always saved"""
+    keep: int = 2
+    """how many of the newest are kept"""
+    best: str | None = None
+    """a metric of the history such as val/accuracy: the checkpoint that was best by it is kept besides"""
+
+    def __post_init__(self) -> None:
+        save_every(self.every, steps_per_epoch=100, total=10_000)
+        check("--checkpoint.keep", self.keep, ">= 1", self.keep >= 1)
+
+    def score(self, row: dict[str, float]) -> float | None:
+        """How good a row of the history is by `best`, greater is better; None where it is not asked for."""
+        if self.best is None:
+            return None
+        return -row[self.best] if self.best.endswith(("loss", "mse", "mae")) else row[self.best]
+
+
+@dataclass(frozen=True)
 class Config:
     """A run: the same config, seed and data give the same bits."""
 
@@ -286,11 +328,12 @@ class Config:
     devices: int | None = None
     """how many devices the batch is split over (default: all there are)"""
     workdir: str | None = None
-    """folder of the results (default: runs/NAME-TIME)"""
+    """folder of the results (default: runs/NAME-TIME); a run that it holds goes on where it was"""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
         check("--seed", self.seed, "in [0, 2^32)", 0 <= self.seed < 2**32)
@@ -310,18 +353,20 @@ class Config:
 def read_run(path: Path, name: str) -> dict[str, Any]:
     """The config.json of a run: its values, and what it says of its data. Refused by `name` if it is none."""
 
-    def no_nan(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_nan)
-    except (OSError, ValueError, RecursionError) as reason:
+        with path.open("rb") as file:
+            text = file.read(strict_json.MAX_SIZE + 1).decode()
+    except (OSError, ValueError) as reason:
         what = reason.strerror if isinstance(reason, OSError) else reason
         raise InputError(f"{name}={path}: cannot be read ({what}); name the config.json of a run") from None
+    saved = strict_json.loads(text, f"{name}={path}")
     kinds = {"config": dict, "data": dict, "source": str | None, "own_model": bool}
     for key, kind in kinds.items():
         if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
             raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
+    known = [*kinds, "source_digest", "versions"]
+    for key in saved.keys() - set(known):
+        raise choices(f"{name}={path}", key, known)
     return saved
 
 

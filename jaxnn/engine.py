@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 
@@ -433,8 +434,36 @@ def fit(
 def summary(task: Task, info: Metrics) -> dict[str, Any]:
     """A history row from the info of a chunk: the task's metrics over its examples, the last rate and gradient norm."""
     sums = {name: value.sum(0) for name, value in info.items() if name not in ("lr", "grad_norm", "finite")}
-    last = {"lr": info["lr"][-1], "grad_norm": info["grad_norm"]}
-    return prefixed("train", task.summary(sums)) | last
+    return row(task, sums | {"lr": info["lr"][-1], "grad_norm": info["grad_norm"]})
+
+
+def add(sums: dict[str, np.ndarray], info: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """On the host: the sums of the chunks before (at first none) and of one more, with its last rate and gradient norm.
+
+    In float64 and in the order of the steps, so that they are the same bits however the steps were cut into chunks.
+    """
+    last = {"lr": np.asarray(info["lr"])[-1], "grad_norm": np.asarray(info["grad_norm"])}
+    for name in info.keys() - {*last, "finite"}:
+        values = np.array(info[name], np.float64)  # a copy
+        values[0] += sums.get(name, 0.0)
+        last[name] = values.cumsum(0)[-1]
+    return last
+
+
+def row(task: Task, sums: dict[str, Any]) -> dict[str, Any]:
+    """A history row from sums, a rate and a gradient norm."""
+    return prefixed("train", task.summary(sums)) | {name: sums[name] for name in ("lr", "grad_norm")}
+
+
+def metric_names(objective: Objective, task: Task, params: Params, one: Batch, *, validation: bool) -> list[str]:
+    """What the rows of a history call their metrics."""
+    summary = jax.eval_shape(lambda params, one: task.summary(objective.sums(params, one, None)), params, one)
+    return [f"{part}/{name}" for part in ("train", "val")[: 1 + validation] for name in summary]
+
+
+def one_row(data: Any) -> Batch:
+    """The shapes of a batch of one row of the data."""
+    return Batch(*(jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype) for a in data))
 
 
 def prefixed(part: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -40,6 +40,12 @@ class StorageError(Error, OSError):
     exit_code = 5
 
 
+class LockedError(Error):
+    """The run's folder is in use by another process (exit 7)."""
+
+    exit_code = 7
+
+
 def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:
     """The error for an unknown name: the value, the nearest spelling and the list.
 

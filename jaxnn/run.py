@@ -1,30 +1,18 @@
-"""A run's folder: what was asked for, what happened, and what was learned.
-
-It holds three files:
-
-    config.json           all values of the config, versions, what is known of the data   (replays the run)
-    history.jsonl         a row an epoch or interval; the last one has the test metrics and where the time went
-    weights.safetensors   the weights by path (`dense_0/w`), readable without JAX
-"""
+"""A trained network with all that is needed to use it, from a run's folder (`jaxnn/workdir.py` writes that)."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import math
-import platform
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import safetensors.numpy
+import safetensors
 
-import jaxnn
-from jaxnn import flax_models, models, tasks
-from jaxnn.config import Config, from_dict, read_run, to_dict
-from jaxnn.errors import InputError, StorageError
+from jaxnn import checkpoint, flax_models, models, tasks
+from jaxnn.config import Config, from_dict, read_run
+from jaxnn.errors import InputError
 from jaxnn.labels import Labels
 from jaxnn.types import Model, Params, Task
 
@@ -120,82 +108,24 @@ def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None) -
     """
     folder = Path(folder)
     saved = read_run(folder / "config.json", "folder")
-    try:
-        weights = safetensors.numpy.load_file(folder / "weights.safetensors")
-    except (OSError, ValueError, safetensors.SafetensorError) as reason:
-        raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
+    weights = read_weights(folder)
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")
     config, stats = from_dict(saved["config"]), {k: weights.pop(f"input/{k}", None) for k in ("mean", "std")}
     network, task, example = assemble(config, saved["data"], model, **stats)
     shapes = jax.eval_shape(network.init, jax.random.key(0), example)
     outputs = jax.jit(lambda params, x: task.link(network.apply(params, x)))
-    return Run(config, network, _unflatten(shapes, weights), task, saved["data"], outputs)
+    return Run(config, network, checkpoint.restore(weights, shapes, "weights"), task, saved["data"], outputs)
 
 
-def create(folder: Path) -> None:
-    """Make the run's folder; one that holds a run is left alone."""
+def read_weights(folder: Path) -> dict[str, np.ndarray]:
+    """The arrays of `weights.safetensors` by path. Raises `InputError` unless they are what was saved."""
     try:
-        if any((folder / name).exists() for name in ("config.json", "history.jsonl", "weights.safetensors")):
-            raise InputError(f"--workdir={folder}: holds a run already; name another folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "history.jsonl").touch()
-    except OSError as reason:
-        cause = f"--workdir={str(folder)[:200]}: cannot be written ({reason.strerror})"
-        raise InputError(f"{cause}; name another folder") from None
-
-
-def save_config(folder: Path, config: Config, data: dict[str, Any], source: str | None, own_model: bool) -> None:
-    packages = ("jax", "jaxlib", "optax", "flax", "numpy")
-    versions = {"python": platform.python_version(), "jaxnn": jaxnn.__version__}
-    versions |= {name: importlib.metadata.version(name) for name in packages}
-    values = to_dict(config) | {"workdir": None}
-    saved = {"config": values, "source": source, "own_model": own_model, "data": data, "versions": versions}
-    write(folder / "config.json", json.dumps(saved, indent=2, allow_nan=False).encode())
-
-
-def append_history(folder: Path, row: dict[str, Any]) -> None:
-    """One more line; a metric that is not a number (0/0) is null."""
-    values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-    try:
-        with (folder / "history.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(values, allow_nan=False) + "\n")
-    except OSError as reason:
-        raise _unwritable(folder / "history.jsonl", reason) from None
-
-
-def save_weights(folder: Path, params: Params, stats: dict[str, np.ndarray]) -> None:
-    arrays = _flatten(params) | {f"input/{name}": value for name, value in stats.items()}
-    write(folder / "weights.safetensors", safetensors.numpy.save(arrays))
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    beside = path.with_name(path.name + ".tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as reason:
-        raise _unwritable(path, reason) from None
-
-
-def _unwritable(path: Path, reason: OSError) -> StorageError:
-    return StorageError(f"{path}: cannot be written ({reason.strerror}); free some space, or mend the folder")
-
-
-def _flatten(params: Params) -> dict[str, np.ndarray]:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
-
-
-def _unflatten(shapes: Params, weights: dict[str, np.ndarray]) -> Params:
-    leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
-    wanted = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-    if wanted.keys() != weights.keys():
-        missing, extra = sorted(wanted.keys() - weights.keys())[:3], sorted(weights.keys() - wanted.keys())[:3]
-        raise InputError(f"weights: missing {missing}, unexpected {extra}; are they from another model?")
-    for path, leaf in wanted.items():
-        if (weights[path].shape, weights[path].dtype) != (leaf.shape, leaf.dtype):
-            given, needed = (f"{a.dtype}{list(a.shape)}" for a in (weights[path], leaf))
-            raise InputError(f"weights[{path}]={given}: must be {needed}; are they from another model?")
-    return jax.tree.unflatten(tree, [weights[path] for path in wanted])
+        with safetensors.safe_open(folder / "weights.safetensors", "numpy") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}
+            digest = (file.metadata() or {}).get("sha256")
+    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as reason:
+        raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
+    if digest != checkpoint.digest_all(weights):
+        raise InputError(f"folder={folder}: weights.safetensors is not what was saved; run the same command again")
+    return weights

@@ -2,12 +2,23 @@
 
 import dataclasses
 import json
+import re
 
 import optax
 import pytest
 
 from jaxnn import config
-from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig, from_dict, steps, to_dict
+from jaxnn.config import (
+    CheckpointConfig,
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimConfig,
+    TaskConfig,
+    from_dict,
+    steps,
+    to_dict,
+)
 from jaxnn.errors import InputError
 
 REFUSED = [
@@ -52,6 +63,8 @@ REFUSED = [
     (Config, "patience", [0]),
     (Config, "devices", [0]),
     (Config, "eval_every", ["never"]),
+    (CheckpointConfig, "every", ["0", "0s", "often", "-1s", "1.5"]),
+    (CheckpointConfig, "keep", [0]),
 ]
 
 
@@ -68,9 +81,9 @@ def test_a_value_out_of_bounds_is_refused_by_name(kind, name, value):
 def test_every_number_that_has_a_bound_is_tested():
     numbers = {
         (kind, f.name)
-        for kind in (OptimConfig, ModelConfig, TaskConfig, DataConfig, Config)
+        for kind in (OptimConfig, ModelConfig, TaskConfig, DataConfig, CheckpointConfig, Config)
         for f in dataclasses.fields(kind)
-        if any(word in str(f.type) for word in ("int", "float"))
+        if re.search(r"\b(int|float)\b", str(f.type))
     }
     assert numbers <= {(kind, name) for kind, name, _ in REFUSED}
 

@@ -14,12 +14,12 @@ import jaxnn
 PACKAGE = Path(jaxnn.__file__).parent
 LAYERS = [  # a module may import from the rows above its own, and within its row
     {"errors"},
-    {"types", "config"},
+    {"types", "strict_json", "config"},
     {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image"},
-    {"devices", "cache", "speed"},
+    {"devices", "cache", "speed", "checkpoint", "chunks"},
     {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
     {"models", "engine", "report"},
-    {"run", "cli", "solvers", "estimator_base", "estimators"},
+    {"run", "cli", "workdir", "resume", "solvers", "estimator_base", "estimators"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -97,8 +97,8 @@ except SystemExit as end:
 
 WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
     *("Batch", "Metrics", "State", "Task", "Run", "load_run"),
-    *("Config", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
-    *("Error", "InputError", "DataError", "NumericsError", "StorageError"),
+    *("Config", "CheckpointConfig", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
+    *("Error", "InputError", "DataError", "LockedError", "NumericsError", "StorageError"),
 }
 
 

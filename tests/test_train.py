@@ -299,11 +299,13 @@ def test_a_platform_that_is_not_there_is_one_line():
     assert done.returncode == 2 and done.stderr.startswith("error: JAX_PLATFORMS=tpu"), done.stderr
 
 
-def test_a_folder_that_holds_a_run_is_left_alone(finished):
-    before = {path.name: path.read_bytes() for path in finished.iterdir()}
-    done = train(*QUICK, "--workdir", finished)
-    assert done.returncode == 2 and "holds a run already" in done.stderr
-    assert before == {path.name: path.read_bytes() for path in finished.iterdir()}
+def test_a_folder_that_holds_results_and_no_checkpoint_is_left_alone(finished, tmp_path):
+    for name in ("config.json", "history.jsonl", "weights.safetensors"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    done = train(*QUICK, "--workdir", tmp_path)
+    assert done.returncode == 2 and "holds a run without checkpoints" in done.stderr
+    for name in ("config.json", "history.jsonl", "weights.safetensors"):
+        assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

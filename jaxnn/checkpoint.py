@@ -1,0 +1,360 @@
+"""Checkpoints that are whole or not there, and believed only when every byte has been verified.
+
+    000001234/state.safetensors   every array by its path (`params/dense_0/w`), readable by other programs
+    000001234/manifest.json       step, what the run is, SHA-256 of every array, of the header, and of itself
+
+A save writes both into `000001234.tmp`, the manifest last, has the disk take them, reads them back from it, and renames
+the folder: a kill, a power cut or a full disk at any moment leaves the older checkpoints as they were, and those are
+removed only after that. It is synchronous, by one process: the state is the same on every device.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnn import strict_json
+from jaxnn.errors import InputError, StorageError
+
+FORMAT = 1
+STATE, MANIFEST = "state.safetensors", "manifest.json"
+BLOCK = 2**20
+DTYPES = {  # what safetensors calls them
+    "bool": "BOOL", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8", "uint16": "U16",
+    "uint32": "U32", "uint64": "U64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+    "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+}  # fmt: skip
+
+
+class Checkpoint(NamedTuple):
+    """A verified checkpoint: `leaves` by path, `about` as it was given to `save`."""
+
+    step: int
+    leaves: dict[str, np.ndarray]
+    about: dict[str, Any]
+
+
+class Damaged(Exception):
+    """What is wrong with a checkpoint, in a few words."""
+
+
+def save(
+    folder: Path,
+    step: int,
+    tree: Any,
+    about: dict[str, Any],
+    *,
+    keep: int,
+    score: float | None = None,
+    keep_best: bool = False,
+) -> None:
+    """Write the checkpoint of a step; then remove all but the newest `keep`, and the one with the best score.
+
+    Args:
+      folder: of all the checkpoints; it is made if it is not there.
+      step: of the run; checkpoints of later steps, which were given up, are removed.
+      tree: any pytree of arrays, of any dtype that safetensors has (bfloat16 too).
+      about: what JSON can hold; it comes back with `latest`.
+      keep: how many to keep, at least 1.
+      score: how good it is, greater is better.
+      keep_best: whether the one with the best score is kept besides.
+
+    Raises:
+      StorageError: it could not be written, or what was read back was not what was written. The older ones are intact.
+      InputError: a leaf that cannot be saved, or a folder that is a link.
+
+    >>> import tempfile
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxnn import checkpoint
+    >>> tree = {"w": jnp.ones((2, 3), "bfloat16"), "step": jnp.array(7)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint.save(Path(folder), 7, tree, {"lr": 0.1}, keep=2)
+    ...     found = checkpoint.latest(Path(folder))
+    >>> again = checkpoint.restore(found.leaves, jax.eval_shape(lambda: tree))
+    >>> found.step, found.about, again["w"].dtype
+    (7, {'lr': 0.1}, dtype(bfloat16))
+    """
+    leaves = flatten(tree)
+    head = _header(leaves)
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "score": score if score is None or math.isfinite(score) else None,
+        "about": about,
+        "header": {"bytes": len(head), "sha256": hashlib.sha256(head).hexdigest()},
+        "leaves": {
+            path: {"dtype": leaf.dtype.name, "shape": leaf.shape, "sha256": digest(path, leaf)}
+            for path, leaf in leaves.items()
+        },
+    }
+    files = {STATE: [head, *map(_bytes, leaves.values())], MANIFEST: [_seal(manifest)]}
+    final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
+    try:
+        _refuse_link(folder)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700)
+            sync(folder.parent)
+        discard(beside)
+        beside.mkdir(mode=0o700)
+        for name, parts in files.items():
+            write(beside / name, parts)
+        sync(beside)
+        for name, parts in files.items():
+            _compare(beside / name, parts)
+        discard(final)  # one that was given up: a run goes on from the newest good one
+        beside.rename(final)
+        sync(folder)
+    except BaseException as reason:
+        shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(reason, OSError) and not isinstance(reason, StorageError):
+            raise _no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
+        raise
+    _forget(folder, step, keep, keep_best)
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose every byte is as it was written, or None where there is none.
+
+    One that is damaged is passed over for an older one, with a warning on stderr. Raises `StorageError` if there are
+    checkpoints and none is good, `InputError` if the folder is a link. An example is at `save`.
+    """
+    _refuse_link(folder)
+    bad: list[str] = []
+    for path in reversed(steps(folder)):
+        try:
+            found = read(path)
+        except (Damaged, OSError) as reason:
+            bad.append(f"{path.name}: {reason.strerror if isinstance(reason, OSError) else reason}")
+            continue
+        for reason in bad:
+            print(f"warning: {folder}/{reason}; it is left out, step {found.step} is good", file=sys.stderr)
+        return found
+    if bad:
+        cure = "bring one back from a copy, or name another --workdir to begin anew"
+        raise StorageError(f"{folder}: no checkpoint is good ({'; '.join(bad)}); {cure}")
+    return None
+
+
+def restore(leaves: dict[str, np.ndarray], shapes: Any, name: str = "checkpoint") -> Any:
+    """The pytree like `shapes` with these leaves: the same paths, shapes and dtypes, nothing cast or filled in.
+
+    `name` is what errors call the leaves. Raises `InputError` for a leaf that is missing, unexpected, or of another
+    shape or dtype. An example is at `save`.
+    """
+    wanted, tree = jax.tree_util.tree_flatten_with_path(shapes)
+    wanted = {_path(path): leaf for path, leaf in wanted}
+    if wanted.keys() != leaves.keys():
+        missing, extra = sorted(wanted.keys() - leaves.keys())[:3], sorted(leaves.keys() - wanted.keys())[:3]
+        raise InputError(f"{name}: missing {missing}, unexpected {extra}; is it from another model?")
+    for path, leaf in wanted.items():
+        if (leaves[path].shape, leaves[path].dtype) != (leaf.shape, leaf.dtype):
+            given, needed = (f"{a.dtype}{list(a.shape)}" for a in (leaves[path], leaf))
+            raise InputError(f"{name}[{path}]={given}: must be {needed}; is it from another model?")
+    return jax.tree.unflatten(tree, [leaves[path] for path in wanted])
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint in a folder of its own. Raises `Damaged` or `OSError` unless every byte is as it was written.
+
+    One of another format raises `InputError`.
+    """
+    manifest = _unseal(path)
+    if manifest.get("format") != FORMAT:
+        cure = "use the jaxnn that wrote it"
+        raise InputError(f"{path}: is of format {manifest.get('format')}, this jaxnn reads {FORMAT}; {cure}")
+    try:
+        return _read(path, manifest)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+        raise Damaged(f"{MANIFEST} is no manifest") from None  # made by someone else: its digest is right
+
+
+def _read(path: Path, manifest: dict[str, Any]) -> Checkpoint:
+    if f"{manifest['step']:09d}" != path.name:
+        raise Damaged(f"{MANIFEST} is of step {manifest['step']}")
+    head_size, described = manifest["header"]["bytes"], manifest["leaves"]
+    sizes = {name: _size(leaf["shape"], leaf["dtype"]) for name, leaf in described.items()}
+    with os.fdopen(_open(path / STATE), "rb") as file:
+        needed, given = head_size + sum(sizes.values()), os.fstat(file.fileno()).st_size
+        if given > needed:  # no leaf would tell
+            raise Damaged(f"{STATE} has {given} bytes instead of {needed}")
+        if hashlib.sha256(file.read(min(head_size, given))).hexdigest() != manifest["header"]["sha256"]:
+            raise Damaged(f"the header of {STATE} is not what was saved")
+        leaves = {}
+        for name, leaf in described.items():
+            if file.tell() + sizes[name] > given:
+                raise Damaged(f"{name} in {STATE} is cut off")
+            leaves[name] = np.empty(leaf["shape"], leaf["dtype"])
+            file.readinto(_bytes(leaves[name]))
+            if digest(name, leaves[name]) != leaf["sha256"]:
+                raise Damaged(f"{name} in {STATE} is not what was saved")
+    return Checkpoint(manifest["step"], leaves, manifest["about"])
+
+
+def _size(shape: list[int], dtype: str) -> int:
+    """In bytes. Raises `ValueError` for what is no shape or no dtype."""
+    if dtype not in DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def steps(folder: Path) -> list[Path]:
+    """The folders of all checkpoints, damaged ones too, the oldest first."""
+    found = [path for path in folder.iterdir() if re.fullmatch(r"\d{9,}", path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def digest(path: str, leaf: np.ndarray) -> str:
+    """SHA-256 of an array with its path, dtype and shape."""
+    sha = hashlib.sha256(f"{path} {leaf.dtype.name} {list(leaf.shape)}\n".encode())
+    sha.update(_bytes(leaf))
+    return sha.hexdigest()
+
+
+def digest_all(leaves: dict[str, np.ndarray]) -> str:
+    """One SHA-256 for all of them, in whatever order they come."""
+    return hashlib.sha256("".join(digest(path, leaves[path]) for path in sorted(leaves)).encode()).hexdigest()
+
+
+def flatten(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves by path (`dense_0/w`), on the host."""
+    leaves: dict[str, np.ndarray] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = _path(path)
+        kind = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if kind.name not in DTYPES:
+            raise InputError(f"{name}={kind}: cannot be saved; use a plain dtype (of a PRNG key, jax.random.key_data)")
+        if name in leaves:
+            raise InputError(f"{name}: two leaves have this path; rename one")
+        leaves[name] = np.asarray(leaf)
+    return leaves
+
+
+def discard(path: Path) -> None:
+    """Remove a checkpoint, or a file or link that stands in its place, in one instant for those who look."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        aside = path if path.suffix == ".tmp" else path.with_name(path.name + ".old.tmp")
+        path.rename(aside)
+        shutil.rmtree(aside)
+
+
+def sync(path: Path) -> None:
+    """Have the disk take a file, or the names in a folder."""
+    number = _open(path)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def write(path: Path, parts: Iterable[Any], mode: int = 0o600) -> None:
+    """A new file, on the disk when this returns."""
+    with os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
+    """Remove what is not to be kept; the newest has just been verified."""
+    there = steps(folder)
+    kept = {path for path in there if int(path.name) <= step}
+    kept = set(sorted(kept)[-keep:])
+    if keep_best:
+        kept.add(max(there, key=_score))
+    for path in there:
+        if path not in kept:
+            discard(path)
+
+
+def _score(path: Path) -> float:
+    try:
+        score = _unseal(path)["score"]
+    except (Damaged, OSError):
+        score = None
+    return -math.inf if score is None else score
+
+
+def _path(path: tuple[Any, ...]) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _bytes(leaf: np.ndarray) -> memoryview:
+    return np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data
+
+
+def _header(leaves: dict[str, np.ndarray]) -> bytes:
+    """The first bytes of a safetensors file: their number, then JSON that says where each array is."""
+    described, at = {}, 0
+    for path, leaf in leaves.items():
+        offsets = [at, at := at + leaf.nbytes]
+        described[path] = {"dtype": DTYPES[leaf.dtype.name], "shape": leaf.shape, "data_offsets": offsets}
+    text = json.dumps(described).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _seal(manifest: dict[str, Any]) -> bytes:
+    """A manifest as text, with the digest of the rest as its last line."""
+    text = json.dumps(manifest, indent=1, allow_nan=False)
+    sealed = manifest | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return json.dumps(sealed, indent=1, allow_nan=False).encode()
+
+
+def _unseal(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint. Raises `Damaged` unless its text is, to the byte, what `_seal` made."""
+    if path.is_symlink():
+        raise Damaged("is a link")
+    with os.fdopen(_open(path / MANIFEST), "rb") as file:
+        text = file.read(strict_json.MAX_SIZE + 1)
+    try:
+        manifest = strict_json.loads(text.decode(), MANIFEST)
+        del manifest["sha256"]
+        whole = _seal(manifest) == text
+    except (InputError, ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise Damaged(f"{MANIFEST} is not what was saved")
+    return manifest
+
+
+def _open(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
+    """A file or folder, never through a link."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
+def _compare(path: Path, parts: Iterable[Any]) -> None:
+    """Read a file back and hold it against what was written."""
+    with os.fdopen(_open(path), "rb") as file:
+        if hasattr(os, "posix_fadvise"):  # from the disk, not from memory
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        same = all(file.read(min(BLOCK, len(part) - at)) == part[at : at + BLOCK]
+                   for part in parts for at in range(0, len(part), BLOCK))  # fmt: skip
+        if not same or file.read(1):
+            raise StorageError(f"{path}: what was read back is not what was written; the disk or memory is failing")
+
+
+def _refuse_link(folder: Path) -> None:
+    if folder.is_symlink():
+        raise InputError(f"--workdir: {folder} is a link, which is not followed; put a folder in its place")
+
+
+def _no_room(path: Path, reason: OSError, need: int) -> StorageError:
+    cure = "mend the folder"
+    if reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        cure = f"needs {need:,} bytes, has {shutil.disk_usage(path.parent.parent).free:,}: free some space"
+    return StorageError(f"{path}: cannot be written ({reason.strerror}); {cure}; the earlier checkpoints are intact")
