@@ -6,7 +6,6 @@ Nothing here imports jax, so that `--help` and a misspelt flag are answered at o
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import re
 import sys
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxnn import strict_json
 from jaxnn.errors import InputError, choices
 
 ACTIVATIONS = (
@@ -310,18 +310,19 @@ class Config:
 def read_run(path: Path, name: str) -> dict[str, Any]:
     """The config.json of a run: its values, and what it says of its data. Refused by `name` if it is none."""
 
-    def no_nan(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON")
-
     try:
-        saved = json.loads(path.read_text(encoding="utf-8"), parse_constant=no_nan)
-    except (OSError, ValueError, RecursionError) as reason:
+        with path.open("rb") as file:
+            text = file.read(strict_json.MAX_SIZE + 1).decode()
+    except (OSError, ValueError) as reason:
         what = reason.strerror if isinstance(reason, OSError) else reason
         raise InputError(f"{name}={path}: cannot be read ({what}); name the config.json of a run") from None
+    saved = strict_json.loads(text, f"{name}={path}")
     kinds = {"config": dict, "data": dict, "source": str | None, "own_model": bool}
     for key, kind in kinds.items():
         if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
             raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
+    for key in saved.keys() - kinds.keys() - {"versions"}:
+        raise choices(f"{name}={path}", key, [*kinds, "versions"])
     return saved
 
 

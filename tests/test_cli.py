@@ -82,7 +82,9 @@ def test_a_config_can_be_a_file_of_ones_own(tmp_path):
         '{"config": {}, "data": {"x": NaN}, "source": null, "own_model": false}',
     ]
     + ['{"config": {"optim": {"lr": 1' + "0" * 400 + '}}, "data": {}, "source": null, "own_model": false}']
-    + ['{"config": {}, "data": {}, "source": 3, "own_model": false}'],
+    + ['{"config": {}, "data": {}, "source": 3, "own_model": false}']
+    + ['{"config": {}, "data": {}, "source": null, "own_model": false, "extra": 1}']
+    + ['{"config": {"sede": 1}, "data": {}, "source": null, "own_model": false}'],
 )
 def test_what_is_no_runs_config_is_refused(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
