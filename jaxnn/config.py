@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-import sys
+import struct
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,20 +43,38 @@ def check(flag: str, value: float | None, rule: str, ok: bool) -> None:
         raise InputError(f"{flag}={value}: must be {rule}")
 
 
-def finite(value: float | None) -> bool:
-    return value is not None and abs(value) <= sys.float_info.max
+def typed(config: Any, prefix: str) -> None:
+    """Raise `InputError` where a field is not of its type, so that no rule is asked of a value it is not for."""
+    kinds = typing.get_type_hints(type(config))
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if not _is(value, kinds[item.name]):
+            raise InputError(f"{prefix}{item.name}={value!r}: must be {item.type}")
+
+
+def float32(value: float) -> float:
+    """The number as it will be computed with: 1e39 is infinite, 0.999999999 is 1."""
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def positive(flag: str, value: float | None) -> None:
-    check(flag, value, "finite and > 0", value is None or (finite(value) and value > 0))
+    ok = value is None or 2.0**-126 <= float32(value) < math.inf  # smaller ones are flushed to 0
+    check(flag, value, "finite and > 0 (in float32)", ok)
 
 
 def non_negative(flag: str, value: float) -> None:
-    check(flag, value, "finite and >= 0", finite(value) and value >= 0)
+    check(flag, value, "finite and >= 0 (in float32)", 0 <= float32(value) < math.inf)
 
 
 def fraction(flag: str, value: float) -> None:
-    check(flag, value, "in [0, 1)", finite(value) and 0 <= value < 1)
+    check(flag, value, "in [0, 1) (in float32)", 0 <= float32(value) < 1)
+
+
+def decay(flag: str, value: float | None) -> None:
+    check(flag, value, "in (0, 1) (in float32)", value is None or 0 < float32(value) < 1)
 
 
 def steps(flag: str, duration: str, *, steps_per_epoch: int, total: int) -> int:
@@ -105,6 +123,7 @@ class DataConfig:
     """subtract the mean and divide by the deviation of each feature over the training examples"""
 
     def __post_init__(self) -> None:
+        typed(self, "--data.")
         fraction("--data.validation_fraction", self.validation_fraction)
         fraction("--data.test_fraction", self.test_fraction)
         check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
@@ -139,6 +158,7 @@ class ModelConfig:
     """how weights begin: glorot, he, lecun, orthogonal; auto follows the activation"""
 
     def __post_init__(self) -> None:
+        typed(self, "--model.")
         if self.kind not in MODELS:
             raise choices("--model.kind", self.kind, MODELS)
         if self.init not in INITIALISERS:
@@ -177,6 +197,7 @@ class TaskConfig:
     """share of the probability spread evenly over the classes"""
 
     def __post_init__(self) -> None:
+        typed(self, "--task.")
         if self.name not in TASKS:
             raise choices("--task.name", self.name, TASKS)
         if self.loss not in LOSSES:
@@ -228,6 +249,7 @@ class OptimConfig:
     """decay of the running average of the weights that is evaluated and saved"""
 
     def __post_init__(self) -> None:
+        typed(self, "--optim.")
         if self.name not in OPTIMIZERS:
             raise choices("--optim.name", self.name, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
@@ -242,14 +264,13 @@ class OptimConfig:
         if self.weight_decay is not None:
             non_negative("--optim.weight_decay", self.weight_decay)
         non_negative("--optim.alpha", self.alpha)
-        check("--optim.decay", self.decay, "in (0, 1)", finite(self.decay) and 0 < self.decay < 1)
+        decay("--optim.decay", self.decay)
         positive("--optim.power", self.power)
         positive("--optim.clip_value", self.clip_value)
         positive("--optim.clip_norm", self.clip_norm)
         positive("--optim.max_norm", self.max_norm)
         check("--optim.accumulate", self.accumulate, ">= 1", self.accumulate >= 1)
-        if self.ema is not None:
-            check("--optim.ema", self.ema, "in (0, 1)", finite(self.ema) and 0 < self.ema < 1)
+        decay("--optim.ema", self.ema)
         if self.name in ("dadapt_adamw", "prodigy") and self.weight_decay:
             raise InputError(
                 f"--optim.weight_decay={self.weight_decay}: {self.name} finds its own step size, and a decay would "
@@ -293,6 +314,7 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
+        typed(self, "--")
         check("--seed", self.seed, "in [0, 2^32)", 0 <= self.seed < 2**32)
         check("--epochs", self.epochs, ">= 1", self.epochs >= 1)
         if self.batch_size != "full":
@@ -341,15 +363,12 @@ def from_dict(values: dict[str, Any], kind: Any = Config, path: str = "") -> Any
         if dataclasses.is_dataclass(kinds[key]) and isinstance(value, dict):
             made[key] = from_dict(value, kinds[key], f"{path}{key}.")
             continue
-        value = tuple(value) if isinstance(value, list) else value
-        if not _is(value, kinds[key]):
-            raise InputError(f"config: {path}{key}={value!r}: must be {kinds[key]}")
-        made[key] = value
+        made[key] = tuple(value) if isinstance(value, list) else value
     return kind(**made)
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a JSON value is of the type of a field (an int is a float, a bool is no int)."""
+    """Whether a value is of the type of a field (an int is a float, a bool is no int)."""
     inner = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is(v, inner[0]) for v in value)
@@ -357,4 +376,4 @@ def _is(value: Any, kind: Any) -> bool:
         return value in inner
     if inner:
         return any(_is(value, k) for k in inner)
-    return type(value) in ((int, float) if kind is float else (kind,))
+    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))

@@ -47,6 +47,28 @@ def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:
     --optim.name=adm: unknown; did you mean adam? Choose from adam, sgd
     """
     allowed = sorted(allowed)
-    near = difflib.get_close_matches(str(value), allowed, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = nearest(str(value), allowed)
+    hint = f"did you mean {near}? " if near else ""
     return InputError(f"{name}={value}: unknown; {hint}Choose from {', '.join(allowed)}"[:2000])
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that is fewest edits away, if that is one or two; else one that looks alike, or None.
+
+    >>> nearest("--ced", ["--seed", "--tol"]), nearest("accuracy", ["--seed"])
+    ('--seed', None)
+    """
+    names = list(names)
+    close = [(edits(word, name), name) for name in names if abs(len(word) - len(name)) <= 2]
+    best = min((pair for pair in close if pair[0] <= 2), default=None)
+    return best[1] if best else next(iter(difflib.get_close_matches(word, names, n=1)), None)
+
+
+def edits(a: str, b: str) -> int:
+    """Letters to insert, delete or replace to make b of a (Levenshtein 1966)."""
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != other))
+    return row[-1]
