@@ -86,6 +86,8 @@ def main(argv: list[str]) -> int:
         train_step = engine.make_train_step(objective, tx, accumulate=accumulate, watch=watch)
         run_steps = engine.make_run_steps(train_step, batch_size)
         evaluate = engine.make_evaluate(objective, batch_size=1024)
+        for note in data.notes:
+            print(f"note: {note}", file=sys.stderr)
         if flags.dry_run:
             state = jax.eval_shape(lambda key: engine.make_init(model, tx)(key, example), jax.random.key(0))
             size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree)) / 2**20

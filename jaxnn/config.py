@@ -25,6 +25,7 @@ INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
 MODELS = ("cnn", "linear", "mlp")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "huber", "poisson", "squared")
+NANS = ("drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
 # optimizer -> its default learning rate; each is one call of the optax function of that name
 OPTIMIZERS = {
@@ -121,17 +122,26 @@ class DataConfig:
     """seed of these splits (not of the training)"""
     standardize: bool = False
     """subtract the mean and divide by the deviation of each feature over the training examples"""
+    nan: str = "refuse"
+    """drop leaves out the examples that hold a missing value, NaN or infinity, and says how many"""
+    bad_records: int = 0
+    """folder of images: how many damaged ones may be left out"""
+    allow_overlap: bool = False
+    """go on where a given validation or test set holds training examples"""
 
     def __post_init__(self) -> None:
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise choices("--data.class_weight", self.class_weight, ["balanced"])
         typed(self, "--data.")
         fraction("--data.validation_fraction", self.validation_fraction)
         fraction("--data.test_fraction", self.test_fraction)
         check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
+        if self.nan not in NANS:
+            raise choices("--data.nan", self.nan, NANS)
+        check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
         if isinstance(self.class_weight, tuple):
             for weight in self.class_weight:
                 non_negative("--data.class_weight", weight)
-        elif self.class_weight not in (None, "balanced"):
-            raise choices("--data.class_weight", self.class_weight, ["balanced"])
 
 
 @dataclass(frozen=True)

@@ -27,3 +27,25 @@ class Source(NamedTuple):
     features: tuple[str, ...] | None = None
     scale: float | None = None
     task: str = "auto"
+    categories: np.ndarray | None = None
+    """bool[F]: which columns of `x` are a category of a text column"""
+    notes: tuple[str, ...] = ()
+    """what was left out, for people"""
+
+
+def finite(source: Source) -> Source:
+    """The source without the examples that hold a NaN or an infinity, and a note of how many they were."""
+    for part in ("train", "validation", "test"):
+        table = getattr(source, part)
+        arrays = [] if table is None else [array for array in table if array is not None]
+        if not arrays or len({np.shape(array)[:1] for array in arrays}) > 1 or not np.ndim(arrays[0]):
+            continue  # nothing there, or arrays of different lengths, which are refused later
+        good = np.ones(len(arrays[0]), bool)
+        for array in arrays:
+            if array.dtype.kind == "f":
+                good &= np.isfinite(array).reshape(len(array), -1).all(1)
+        if not good.all():
+            note = f"{part}: {np.sum(~good)} of {len(good)} examples left out, with a value that is not finite"
+            kept = Table(*(None if array is None else array[good] for array in table))
+            source = source._replace(**{part: kept}, notes=(*source.notes, note))
+    return source
