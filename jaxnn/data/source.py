@@ -36,16 +36,16 @@ class Source(NamedTuple):
 def finite(source: Source) -> Source:
     """The source without the examples that hold a NaN or an infinity, and a note of how many they were."""
     for part in ("train", "validation", "test"):
-        table = getattr(source, part)
-        arrays = [] if table is None else [array for array in table if array is not None]
-        if not arrays or len({np.shape(array)[:1] for array in arrays}) > 1 or not np.ndim(arrays[0]):
+        table: Table | None = getattr(source, part)
+        arrays = {} if table is None else {k: array for k, array in table._asdict().items() if array is not None}
+        if not arrays or len({np.shape(array)[:1] or 0 for array in arrays.values()}) > 1 or np.ndim(arrays["x"]) == 0:
             continue  # nothing there, or arrays of different lengths, which are refused later
-        good = np.ones(len(arrays[0]), bool)
-        for array in arrays:
+        good = np.ones(len(arrays["x"]), bool)
+        for array in arrays.values():
             if array.dtype.kind == "f":
                 good &= np.isfinite(array).reshape(len(array), -1).all(1)
         if not good.all():
             note = f"{part}: {np.sum(~good)} of {len(good)} examples left out, with a value that is not finite"
-            kept = Table(*(None if array is None else array[good] for array in table))
+            kept = Table(**{k: array[good] for k, array in arrays.items()})
             source = source._replace(**{part: kept}, notes=(*source.notes, note))
     return source
