@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
 
     from jaxnn import cache, devices, engine, optim, report, run, speed
 
-    screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=STARTED)
+    screen, clock = report.Screen(highlight=False, markup=False), speed.Stopwatch("start", since=STARTED)
 
     # ---- data -------------------------------------------------------------------------------------------------------
     clock("data")

@@ -51,6 +51,13 @@ def typed(config: Any, prefix: str) -> None:
         value = getattr(config, item.name)
         if not _is(value, kinds[item.name]):
             raise InputError(f"{prefix}{item.name}={value!r}: must be {item.type}")
+        unicode(f"{prefix}{item.name}", value)
+
+
+def unicode(name: str, value: Any) -> None:
+    """Raise `InputError` for text that no file could hold: the bytes of a path that are no UTF-8."""
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InputError(f"{name}={value!r}: must be Unicode text; rename it")
 
 
 def float32(value: float) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxnn.config import TASKS, Config, DataConfig
+from jaxnn.config import TASKS, Config, DataConfig, unicode
 from jaxnn.data import bundled, check, folder, idx, npz, overlap, table, targets, tfds
 from jaxnn.data.dataset import Dataset, Label, Split
 from jaxnn.data.source import Source, finite
@@ -95,6 +95,8 @@ def load(
         own = {part: split for part, split in parts.items() if part == "train" or part not in given}
         notes += overlap.found(own, overlap.hashes(parts["train"].x), refuse=False)
     parts, features, unseen = _known(parts, source)
+    for name in (*(found.classes or ()), *(features or ())):
+        unicode("class or feature", name)
     train = parts["train"]
     scale = (source.scale or 255.0) if train.x.dtype == np.uint8 else None
     mean, std = moments(train.x) if standardize else (None, None)
