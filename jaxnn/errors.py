@@ -11,9 +11,16 @@ from collections.abc import Iterable
 
 
 class Error(Exception):
-    """Base of all errors that jaxnn raises on purpose; `exit_code` is what `train.py` ends with."""
+    """Base of all errors that jaxnn raises on purpose; `exit_code` is what `train.py` ends with.
+
+    A name or value in the message may hold anything: what is no letter is written as an escape, so that a line stays
+    one line and a terminal obeys nothing.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class InputError(Error, ValueError):

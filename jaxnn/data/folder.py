@@ -92,6 +92,7 @@ def _image(path: Path) -> np.ndarray:
     packed = file_size(path)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tags, which are not looked at; pixels that are damaged are an error
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.

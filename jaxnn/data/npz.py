@@ -56,10 +56,20 @@ def _arrays(path: Path, weights: str, needed: bool) -> dict[str, np.ndarray]:
                     arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
                     if file.read(1):  # also where zipfile compares the checksum
                         raise ValueError("more bytes than its shape has")
+                if arrays[name].dtype.kind == "U" and not _is_text(arrays[name]):
+                    raise ValueError("text that is no Unicode")
             return arrays
-    except (InputError, OSError):
+    except InputError:
         raise
     except Exception as error:  # what NumPy and zipfile raise for damaged bytes is not documented
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # not the archive but the disk
         reason = str(error).split("\n")[0]
         what = f"{path} array {name}" if name else path
         raise InputError(f"{what}: not a readable .npz of plain arrays ({reason}); save it with numpy.savez") from error
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether all its characters exist; NumPy keeps any 32 bits and fails when one of them is used."""
+    codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), np.uint32)
+    return bool((codes < 0x110000).all())
