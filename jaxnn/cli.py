@@ -129,7 +129,7 @@ def _check_flags(argv: list[str]) -> None:
         if flag not in switches:
             near = nearest(flag, switches)
             raise InputError(f"{name}: unknown flag; {f'did you mean {near}?' if near else 'see --help'}")
-        positive = re.sub(r"(--|\.)no-", r"\1", flag)
+        positive = flag.replace(".no-", ".")
         if positive in seen:
             raise InputError(f"{positive}: given twice; keep one")
         seen.add(positive)

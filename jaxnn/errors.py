@@ -60,15 +60,17 @@ def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name that is fewest edits away, if that is one or two; else one that looks alike, or None.
+    """The name that is fewest edits away, the most alike of those, if that is one or two; else one that looks alike.
 
     >>> nearest("--ced", ["--seed", "--tol"]), nearest("accuracy", ["--seed"])
     ('--seed', None)
     """
     names = list(names)
-    close = [(edits(word, name), name) for name in names if abs(len(word) - len(name)) <= 2]
-    best = min((pair for pair in close if pair[0] <= 2), default=None)
-    return best[1] if best else next(iter(difflib.get_close_matches(word, names, n=1)), None)
+    away = {name: edits(word, name) for name in names if abs(len(word) - len(name)) <= 2}
+    least = min(away.values(), default=3)
+    if least > 2:
+        return next(iter(difflib.get_close_matches(word, names, n=1)), None)
+    return difflib.get_close_matches(word, [name for name in away if away[name] == least], n=1, cutoff=0)[0]
 
 
 def edits(a: str, b: str) -> int:

@@ -236,8 +236,8 @@ def parameter_count(params: Params) -> int:
 def summary(model: Model, x: Any, *, batch: int = 32) -> str:
     """The parameters of a model for examples like x, and what it costs to run, as a text table.
 
-    FLOPs are those of the program before it is compiled, for a batch; backward means the gradient with respect to the parameters
-    and, if x is floating, to x, which costs twice the forward pass.
+    FLOPs are those of the program before it is compiled, for a batch; backward means the gradient with respect to the
+    parameters and, if x is floating, to x, which costs twice the forward pass.
 
     >>> import jax
     >>> import jaxnn
