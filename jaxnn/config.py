@@ -6,6 +6,7 @@ Nothing here imports jax, so that `--help` and a misspelt flag are answered at o
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import struct
@@ -46,7 +47,7 @@ def check(flag: str, value: float | None, rule: str, ok: bool) -> None:
 
 def typed(config: Any, prefix: str) -> None:
     """Raise `InputError` where a field is not of its type, so that no rule is asked of a value it is not for."""
-    kinds = typing.get_type_hints(type(config))
+    kinds = _types(type(config))
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         if not _is(value, kinds[item.name]):
@@ -58,6 +59,9 @@ def unicode(name: str, value: Any) -> None:
     """Raise `InputError` for text that no file could hold: the bytes of a path that are no UTF-8."""
     if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
         raise InputError(f"{name}={value!r}: must be Unicode text; rename it")
+
+
+_types = functools.cache(typing.get_type_hints)
 
 
 def float32(value: float) -> float:
@@ -372,7 +376,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any], kind: Any = Config, path: str = "") -> Any:
     """The config that `to_dict` came from; an unknown key or a value of the wrong type is refused by name."""
-    kinds = typing.get_type_hints(kind)
+    kinds = _types(kind)
     made = {}
     for key, value in values.items():
         if key not in kinds:

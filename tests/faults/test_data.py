@@ -64,7 +64,7 @@ def images(root: Path, shape: tuple[int, ...] = (8, 8), n: int = 6, seed: int = 
 
 def test_d01_a_label_out_of_range_is_named_at_any_position():
     for _ in range(1000):
-        n, classes = RNG.integers(1, 300), RNG.integers(2, 12)
+        n, classes = int(RNG.integers(1, 300)), int(RNG.integers(2, 12))
         labels = RNG.integers(0, classes, n)
         i, value = RNG.integers(n), classes + RNG.choice([0, 0, 1, 7, 2**31, 2**40])
         labels[i] = value
@@ -130,7 +130,8 @@ def test_d05_objects_and_ragged_rows_are_refused_where_they_are(save, tmp_path):
     message = refusal(tmp_path / "images")
     assert message.startswith(f"{paths[7]}=(8, 9, 1): all images must have one size") and "(8, 8, 1)" in message
     about = {"shape": [3], "dtype": "float32", "classes": [0, 1]}
-    run: Any = jaxnn.Run(*[None] * 3, jaxnn.binary(), about, None)
+    nothing: Any = None  # no network is needed to refuse
+    run = jaxnn.Run(nothing, nothing, nothing, jaxnn.binary(), about, nothing)
     with pytest.raises(InputError, match=r"x\[2\]=\(2,\): must be an array of numbers, every row as .*, \(3,\)"):
         run.predict([[1, 2, 3], [4, 5, 6], [7, 8]])
 
