@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
     from jaxnn import cache, chunks, devices, engine, optim, report, resume, run, speed, workdir
 
-    screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=STARTED)
+    screen, clock = report.Screen(highlight=False, markup=False), speed.Stopwatch("start", since=STARTED)
 
     # ---- data -------------------------------------------------------------------------------------------------------
     clock("data")
@@ -100,6 +100,8 @@ def main(argv: list[str]) -> int:
             if config.checkpoint.best not in names:
                 raise choices("--checkpoint.best", config.checkpoint.best, names)
         size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))
+        for note in data.notes:
+            print(f"note: {note}", file=sys.stderr)
         if flags.dry_run:
             print(jaxnn.summary(model, example))
             print(f"{config.name}: {about['name']}, {n:,} training examples, {total:,} steps of {batch_size}; {chosen}")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import hashlib
 import io
 import itertools
 import re
 import runpy
+import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxnn.config import Config, from_dict, read_run
-from jaxnn.errors import InputError, choices
+from jaxnn.errors import InputError, choices, nearest
 
 DEFAULT = "digits_mlp"
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
@@ -62,7 +64,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     """
     argv = list(argv)
     named = argv.pop(0) if argv and not argv[0].startswith("-") else None
-    _refuse_repeated(argv)
+    _check_flags(argv)
     replay = _value_of(argv, "config")
     replayed = None if replay is None else read_run(Path(replay), "--config")
     source = named or (replayed["source"] if replayed else DEFAULT)
@@ -101,15 +103,13 @@ def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
 def _one_line(text: str, argv: list[str]) -> str:
     """Cause, then cure, from tyro's words."""
     missing = re.search(r"Missing value for argument '(--[\w.-]+)'", text)
-    near = re.search(r"Perhaps you meant: (--[\w.-]+)", text)
     unknown = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     own = re.search(r"Error parsing [\w.]+: (--\S+=.*?)(?: For full helptext|$)", text)  # raised by jaxnn.config
     value = re.search(r"Error parsing (--[\w.-]+): (.*?) Argument helptext: --[\w.-]+ (.*)", text)
+    if unknown and unknown[1].startswith("-"):
+        return f"{unknown[1]}: unknown flag; flags begin with two dashes, see --help"
     if unknown:
-        if not unknown[1].startswith("-"):
-            return f"{unknown[1]}: belongs to no flag; a config's name comes first, before all flags"
-        cure = f"did you mean {near[1]}?" if near else "see --help for those there are"
-        return f"{unknown[1]}: unknown flag; {cure}"
+        return f"{unknown[1]}: belongs to no flag; a config's name comes first, before all flags"
     if missing:
         return f"{missing[1]}: needs a value; see --help"
     if own:
@@ -121,13 +121,39 @@ def _one_line(text: str, argv: list[str]) -> str:
     return re.sub(r"\s*For full helptext.*", "; see --help", text).strip()
 
 
-def _refuse_repeated(argv: list[str]) -> None:
-    seen = set()
-    for word in argv:
-        flag = re.sub(r"(--|\.)no-", r"\1", word.partition("=")[0].replace("_", "-"))
-        if word.startswith("--") and flag in seen:
-            raise InputError(f"{flag}: given twice; keep one")
-        seen.add(flag)
+def _check_flags(argv: list[str]) -> None:
+    """Refuse a flag that is unknown, cut short or given twice, and a switch with a value."""
+    switches, seen = {"--help": True} | _switches(Flags), set()
+    for i, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or name.startswith("--tyro-"):  # tyro's own print a shell's completions
+            continue
+        flag = name.replace("_", "-")
+        if flag not in switches:
+            near = nearest(flag, switches)
+            raise InputError(f"{name}: unknown flag; {f'did you mean {near}?' if near else 'see --help'}")
+        positive = flag.replace(".no-", ".")
+        if positive in seen:
+            raise InputError(f"{positive}: given twice; keep one")
+        seen.add(positive)
+        word = value if equals else "".join(argv[i + 1 : i + 2])
+        if switches[flag] and (equals or word and not word.startswith("-")):
+            raise InputError(f"{flag}={word}: is a switch, which takes no value; write {flag} alone")
+
+
+def _switches(kind: Any, prefix: str = "--") -> dict[str, bool]:
+    """Each flag and whether it is a switch."""
+    found = {}
+    kinds = typing.get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        flag = prefix + item.name.replace("_", "-")
+        if dataclasses.is_dataclass(kinds[item.name]):
+            found |= _switches(kinds[item.name], prefix if kind is Flags else f"{flag}.")
+            continue
+        found[flag] = kinds[item.name] is bool
+        if found[flag] and kind is not Flags:
+            found[f"{prefix}no-{flag.removeprefix(prefix)}"] = True
+    return found
 
 
 def _value_of(argv: list[str], flag: str) -> str | None:

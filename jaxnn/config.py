@@ -6,9 +6,10 @@ Nothing here imports jax, so that `--help` and a misspelt flag are answered at o
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
-import sys
+import struct
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
 MODELS = ("cnn", "linear", "mlp")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "huber", "poisson", "squared")
+NANS = ("drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
 # optimizer -> its default learning rate; each is one call of the optax function of that name
 OPTIMIZERS = {
@@ -43,20 +45,48 @@ def check(flag: str, value: float | None, rule: str, ok: bool) -> None:
         raise InputError(f"{flag}={value}: must be {rule}")
 
 
-def finite(value: float | None) -> bool:
-    return value is not None and abs(value) <= sys.float_info.max
+def typed(config: Any, prefix: str) -> None:
+    """Raise `InputError` where a field is not of its type, so that no rule is asked of a value it is not for."""
+    kinds = _types(type(config))
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if not _is(value, kinds[item.name]):
+            raise InputError(f"{prefix}{item.name}={value!r}: must be {item.type}")
+        unicode(f"{prefix}{item.name}", value)
+
+
+def unicode(name: str, value: Any) -> None:
+    """Raise `InputError` for text that no file could hold: the bytes of a path that are no UTF-8."""
+    if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InputError(f"{name}={value!r}: must be Unicode text; rename it")
+
+
+_types = functools.cache(typing.get_type_hints)
+
+
+def float32(value: float) -> float:
+    """The number as it will be computed with: 1e39 is infinite, 0.999999999 is 1."""
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def positive(flag: str, value: float | None) -> None:
-    check(flag, value, "finite and > 0", value is None or (finite(value) and value > 0))
+    ok = value is None or 2.0**-126 <= float32(value) < math.inf  # smaller ones are flushed to 0
+    check(flag, value, "finite and > 0 (in float32)", ok)
 
 
 def non_negative(flag: str, value: float) -> None:
-    check(flag, value, "finite and >= 0", finite(value) and value >= 0)
+    check(flag, value, "finite and >= 0 (in float32)", 0 <= float32(value) < math.inf)
 
 
 def fraction(flag: str, value: float) -> None:
-    check(flag, value, "in [0, 1)", finite(value) and 0 <= value < 1)
+    check(flag, value, "in [0, 1) (in float32)", 0 <= float32(value) < 1)
+
+
+def decay(flag: str, value: float | None) -> None:
+    check(flag, value, "in (0, 1) (in float32)", value is None or 0 < float32(value) < 1)
 
 
 def steps(flag: str, duration: str, *, steps_per_epoch: int, total: int) -> int:
@@ -123,16 +153,26 @@ class DataConfig:
     """seed of these splits (not of the training)"""
     standardize: bool = False
     """subtract the mean and divide by the deviation of each feature over the training examples"""
+    nan: str = "refuse"
+    """drop leaves out the examples that hold a missing value, NaN or infinity, and says how many"""
+    bad_records: int = 0
+    """folder of images: how many damaged ones may be left out"""
+    allow_overlap: bool = False
+    """go on where a given validation or test set holds training examples"""
 
     def __post_init__(self) -> None:
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise choices("--data.class_weight", self.class_weight, ["balanced"])
+        typed(self, "--data.")
         fraction("--data.validation_fraction", self.validation_fraction)
         fraction("--data.test_fraction", self.test_fraction)
         check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
+        if self.nan not in NANS:
+            raise choices("--data.nan", self.nan, NANS)
+        check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
         if isinstance(self.class_weight, tuple):
             for weight in self.class_weight:
                 non_negative("--data.class_weight", weight)
-        elif self.class_weight not in (None, "balanced"):
-            raise choices("--data.class_weight", self.class_weight, ["balanced"])
 
 
 @dataclass(frozen=True)
@@ -159,6 +199,7 @@ class ModelConfig:
     """how weights begin: glorot, he, lecun, orthogonal; auto follows the activation"""
 
     def __post_init__(self) -> None:
+        typed(self, "--model.")
         if self.kind not in MODELS:
             raise choices("--model.kind", self.kind, MODELS)
         if self.init not in INITIALISERS:
@@ -197,6 +238,7 @@ class TaskConfig:
     """share of the probability spread evenly over the classes"""
 
     def __post_init__(self) -> None:
+        typed(self, "--task.")
         if self.name not in TASKS:
             raise choices("--task.name", self.name, TASKS)
         if self.loss not in LOSSES:
@@ -248,6 +290,7 @@ class OptimConfig:
     """decay of the running average of the weights that is evaluated and saved"""
 
     def __post_init__(self) -> None:
+        typed(self, "--optim.")
         if self.name not in OPTIMIZERS:
             raise choices("--optim.name", self.name, OPTIMIZERS)
         if self.schedule not in SCHEDULES:
@@ -262,14 +305,13 @@ class OptimConfig:
         if self.weight_decay is not None:
             non_negative("--optim.weight_decay", self.weight_decay)
         non_negative("--optim.alpha", self.alpha)
-        check("--optim.decay", self.decay, "in (0, 1)", finite(self.decay) and 0 < self.decay < 1)
+        decay("--optim.decay", self.decay)
         positive("--optim.power", self.power)
         positive("--optim.clip_value", self.clip_value)
         positive("--optim.clip_norm", self.clip_norm)
         positive("--optim.max_norm", self.max_norm)
         check("--optim.accumulate", self.accumulate, ">= 1", self.accumulate >= 1)
-        if self.ema is not None:
-            check("--optim.ema", self.ema, "in (0, 1)", finite(self.ema) and 0 < self.ema < 1)
+        decay("--optim.ema", self.ema)
         if self.name in ("dadapt_adamw", "prodigy") and self.weight_decay:
             raise InputError(
                 f"--optim.weight_decay={self.weight_decay}: {self.name} finds its own step size, and a decay would "
@@ -297,6 +339,7 @@ class CheckpointConfig:
     """a metric of the history such as val/accuracy: the checkpoint that was best by it is kept besides"""
 
     def __post_init__(self) -> None:
+        typed(self, "--checkpoint.")
         save_every(self.every, steps_per_epoch=100, total=10_000)
         check("--checkpoint.keep", self.keep, ">= 1", self.keep >= 1)
 
@@ -336,6 +379,7 @@ class Config:
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
 
     def __post_init__(self) -> None:
+        typed(self, "--")
         check("--seed", self.seed, "in [0, 2^32)", 0 <= self.seed < 2**32)
         check("--epochs", self.epochs, ">= 1", self.epochs >= 1)
         if self.batch_size != "full":
@@ -377,7 +421,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def from_dict(values: dict[str, Any], kind: Any = Config, path: str = "") -> Any:
     """The config that `to_dict` came from; an unknown key or a value of the wrong type is refused by name."""
-    kinds = typing.get_type_hints(kind)
+    kinds = _types(kind)
     made = {}
     for key, value in values.items():
         if key not in kinds:
@@ -385,15 +429,12 @@ def from_dict(values: dict[str, Any], kind: Any = Config, path: str = "") -> Any
         if dataclasses.is_dataclass(kinds[key]) and isinstance(value, dict):
             made[key] = from_dict(value, kinds[key], f"{path}{key}.")
             continue
-        value = tuple(value) if isinstance(value, list) else value
-        if not _is(value, kinds[key]):
-            raise InputError(f"config: {path}{key}={value!r}: must be {kinds[key]}")
-        made[key] = value
+        made[key] = tuple(value) if isinstance(value, list) else value
     return kind(**made)
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a JSON value is of the type of a field (an int is a float, a bool is no int)."""
+    """Whether a value is of the type of a field (an int is a float, a bool is no int)."""
     inner = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
         return isinstance(value, tuple) and all(_is(v, inner[0]) for v in value)
@@ -401,4 +442,4 @@ def _is(value: Any, kind: Any) -> bool:
         return value in inner
     if inner:
         return any(_is(value, k) for k in inner)
-    return type(value) in ((int, float) if kind is float else (kind,))
+    return isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))

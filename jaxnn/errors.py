@@ -11,9 +11,16 @@ from collections.abc import Iterable
 
 
 class Error(Exception):
-    """Base of all errors that jaxnn raises on purpose; `exit_code` is what `train.py` ends with."""
+    """Base of all errors that jaxnn raises on purpose; `exit_code` is what `train.py` ends with.
+
+    A name or value in the message may hold anything: what is no letter is written as an escape, so that a line stays
+    one line and a terminal obeys nothing.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class InputError(Error, ValueError):
@@ -53,6 +60,30 @@ def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:
     --optim.name=adm: unknown; did you mean adam? Choose from adam, sgd
     """
     allowed = sorted(allowed)
-    near = difflib.get_close_matches(str(value), allowed, n=1)
-    hint = f"did you mean {near[0]}? " if near else ""
+    near = nearest(str(value), allowed)
+    hint = f"did you mean {near}? " if near else ""
     return InputError(f"{name}={value}: unknown; {hint}Choose from {', '.join(allowed)}"[:2000])
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The name that is fewest edits away, the most alike of those, if that is one or two; else one that looks alike.
+
+    >>> nearest("--ced", ["--seed", "--tol"]), nearest("accuracy", ["--seed"])
+    ('--seed', None)
+    """
+    names = list(names)
+    away = {name: edits(word, name) for name in names if abs(len(word) - len(name)) <= 2}
+    least = min(away.values(), default=3)
+    if least > 2:
+        return next(iter(difflib.get_close_matches(word, names, n=1)), None)
+    return difflib.get_close_matches(word, [name for name in away if away[name] == least], n=1, cutoff=0)[0]
+
+
+def edits(a: str, b: str) -> int:
+    """Letters to insert, delete or replace to make b of a (Levenshtein 1966)."""
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, other in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != other))
+    return row[-1]

@@ -236,8 +236,8 @@ def parameter_count(params: Params) -> int:
 def summary(model: Model, x: Any, *, batch: int = 32) -> str:
     """The parameters of a model for examples like x, and what it costs to run, as a text table.
 
-    FLOPs are those of the compiled program, for a batch; backward means the gradient with respect to the parameters
-    and, if x is floating, to x, which costs twice the forward pass.
+    FLOPs are those of the program before it is compiled, for a batch; backward means the gradient with respect to the
+    parameters and, if x is floating, to x, which costs twice the forward pass.
 
     >>> import jax
     >>> import jaxnn
@@ -262,7 +262,7 @@ def summary(model: Model, x: Any, *, batch: int = 32) -> str:
 
 
 def flops(model: Model, params: Params, x: Any) -> tuple[int, int]:
-    """FLOPs of the compiled forward pass and of the backward pass alone; params and x may be shapes."""
+    """FLOPs of the forward pass and of the backward pass alone, without compiling them; params and x may be shapes."""
 
     def both(params: Params, x: jax.Array, dy: jax.Array) -> Any:
         if jnp.issubdtype(x.dtype, jnp.floating):
@@ -277,5 +277,5 @@ def flops(model: Model, params: Params, x: Any) -> tuple[int, int]:
 
 
 def _flops(function: Any, *args: Any) -> int:
-    cost = jax.jit(function).lower(*args).compile().cost_analysis()
+    cost = jax.jit(function).lower(*args).cost_analysis()
     return round(cost["flops"]) if cost and "flops" in cost else 0

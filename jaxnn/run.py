@@ -56,11 +56,13 @@ class Run(NamedTuple):
         shape, dtype = tuple(self.data["shape"]), np.dtype(self.data["dtype"])
         try:
             x = np.asarray(x)
-            numbers = x.dtype.kind in "biuf"
         except ValueError:
-            numbers = False
-        if not numbers:
-            raise InputError("x: must be an array of numbers, rows of the same length; convert it")
+            shapes = [np.asarray(row, object).shape for row in x]
+            i = next((i for i, each in enumerate(shapes) if each != shapes[0]), 0)
+            what = f"x[{i}]={shapes[i]}: must be an array of numbers, every row as the first one, {shapes[0]}"
+            raise InputError(f"{what}; make them alike") from None
+        if x.dtype.kind not in "biuf":
+            raise InputError(f"x={x.dtype}: must be an array of numbers; convert it")
         if x.shape[1:] != shape or not len(x):
             expected = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"x.shape={x.shape}: must be ({expected}) with n >= 1; one row for each example")

@@ -55,6 +55,8 @@ REFUSED = [
     (DataConfig, "validation_fraction", [1.0, -0.1]),
     (DataConfig, "test_fraction", [1.0]),
     (DataConfig, "split_seed", [-1]),
+    (DataConfig, "bad_records", [-1]),
+    (DataConfig, "nan", ["keep"]),
     (DataConfig, "class_weight", ["equal", (1.0, -1.0)]),
     (Config, "seed", [-1, 2**32]),
     (Config, "epochs", [0]),

@@ -75,7 +75,8 @@ def test_arguments_of_load_are_the_fields_of_the_config():
     config = Config(data=DataConfig("wine", class_weight=(1.0, 2.0, 3.0)), task=TaskConfig("multiclass"))
     assert data.arguments(config) == dict(
         name_or_path="wine", dir=None, target=None, weight=None, positive=None, class_weight=(1.0, 2.0, 3.0),
-        validation=None, validation_fraction=0.1, test_fraction=0.2, split_seed=0, standardize=False, task="multiclass",
+        validation=None, validation_fraction=0.1, test_fraction=0.2, split_seed=0, standardize=False, nan="refuse",
+        bad_records=0, allow_overlap=False, task="multiclass",
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def test_mocked_data_flow_through_the_same_reader(root):
 def test_named_classes_and_splits_of_any_builder(tmp_path):
     labels = [i % 2 for i in range(10)]
     name = prepare(tmp_path, tfds.features.ClassLabel(names=["zero", "alpha"]), labels, ("train", "validation", "test"))
-    loaded = load(name, dir=tmp_path)
+    loaded = load(name, dir=tmp_path, allow_overlap=True)
     assert (loaded.task, loaded.classes, loaded.scale) == ("binary", ("zero", "alpha"), None)
     for split in loaded.splits:
         np.testing.assert_array_equal(split.x, np.outer(np.arange(10), [1, -1]).astype(np.float32))
@@ -82,7 +82,7 @@ def test_named_classes_and_splits_of_any_builder(tmp_path):
 
 def test_a_number_as_label_is_regression(tmp_path):
     name = prepare(tmp_path, tfds.features.Scalar(dtype=np.float32), [i / 4 for i in range(10)])
-    loaded = load(name, dir=tmp_path, validation_fraction=0)
+    loaded = load(name, dir=tmp_path, validation_fraction=0, allow_overlap=True)
     assert loaded.task == "regression"
     np.testing.assert_array_equal(loaded.train.y[:, 0], np.arange(10) / 4)
 
@@ -130,7 +130,7 @@ def test_other_file_formats_and_other_shapes_of_data_are_refused(tmp_path):
         (tmp_path / "pairs" / "2.2.0" / file).write_bytes((info.parent / file).read_bytes())
     with pytest.raises(InputError, match=r"there are several \(pairs/2.1.0, pairs/2.2.0\)"):
         load(name, dir=tmp_path)
-    assert load(f"{name}:2.1.0", dir=tmp_path).task == "binary"
+    assert load(f"{name}:2.1.0", dir=tmp_path, allow_overlap=True).task == "binary"
 
 
 def test_damaged_records_are_a_data_error(tmp_path):

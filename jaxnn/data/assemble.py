@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxnn.config import TASKS, Config, DataConfig
-from jaxnn.data import bundled, check, folder, idx, npz, table, targets, tfds
+from jaxnn.config import TASKS, Config, DataConfig, unicode
+from jaxnn.data import bundled, check, folder, idx, npz, overlap, table, targets, tfds
 from jaxnn.data.dataset import Dataset, Label, Split
-from jaxnn.data.source import Source
+from jaxnn.data.source import Source, finite
 from jaxnn.data.split import stratified
 from jaxnn.errors import InputError, choices
 
@@ -23,6 +23,7 @@ OPTIONS = {
     "target": ("csv",),
     "weight": ("csv", "npz"),
     "validation": ("csv", "npz", "idx", "mnist", "folder"),
+    "bad_records": ("folder",),
 }
 
 
@@ -39,6 +40,9 @@ def load(
     test_fraction: float = 0.2,
     split_seed: int = 0,
     standardize: bool = False,
+    nan: str = "refuse",
+    bad_records: int = 0,
+    allow_overlap: bool = False,
     task: str = "auto",
 ) -> Dataset:
     """Data that are ready to be learned from; the arguments are those of `jaxnn.config.DataConfig`.
@@ -74,20 +78,33 @@ def load(
         test_fraction=test_fraction,
         split_seed=split_seed,
         standardize=standardize,
+        nan=nan,
+        bad_records=bad_records,
+        allow_overlap=allow_overlap,
     )
     if task not in TASKS:
         raise choices("--task.name", task, TASKS)
     source = _read(config)
+    if nan == "drop":
+        source = finite(source)
     parts, found = _encode(source, task, config.positive)
+    given, hashes = dict(parts), overlap.hashes(parts["train"].x)
+    notes = source.notes + overlap.found(given, hashes, refuse=not allow_overlap)
     parts = _split(parts, found, config)
+    if len(np.unique(hashes)) < len(hashes):  # copies, which may now stand in two parts
+        own = {part: split for part, split in parts.items() if part == "train" or part not in given}
+        notes += overlap.found(own, overlap.hashes(parts["train"].x), refuse=False)
+    parts, features, unseen = _known(parts, source)
+    for name in (*(found.classes or ()), *(features or ())):
+        unicode("class or feature", name)
     train = parts["train"]
     scale = (source.scale or 255.0) if train.x.dtype == np.uint8 else None
     mean, std = moments(train.x) if standardize else (None, None)
     if config.class_weight is not None:
         train = train._replace(weight=train.weight * _class_weights(config, found, train.y)[train.y])
     return Dataset(
-        config.name, found.task, train, parts.get("validation"), parts.get("test"), found.classes, source.features,
-        scale, mean, std,
+        config.name, found.task, train, parts.get("validation"), parts.get("test"), found.classes, features,
+        scale, mean, std, notes + unseen,
     )  # fmt: skip
 
 
@@ -128,7 +145,7 @@ def _read(config: DataConfig) -> Source:
         kind = _kind(config)
         for option, kinds in OPTIONS.items():
             value = getattr(config, option)
-            if value is not None and kind not in kinds:
+            if value not in (None, 0) and kind not in kinds:
                 raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
         path = Path(config.name).expanduser()
         validation = None if config.validation is None else Path(config.validation).expanduser()
@@ -137,19 +154,23 @@ def _read(config: DataConfig) -> Source:
         if kind == "tfds":
             return tfds.read(config.name.removeprefix("tfds:"), config.dir)
         if kind == "csv":
-            return table.read(path, config.target, config.weight, validation)
+            return table.read(path, config.target, config.weight, validation, config.nan == "drop")
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
             path = Path(config.dir).expanduser()
-        read = {"npz": lambda p: npz.read(p, config.weight), "folder": folder.read}.get(kind, idx.read)
+        readers = {
+            "npz": lambda p: npz.read(p, config.weight),
+            "folder": lambda p: folder.read(p, config.bad_records),
+        }
+        read = readers.get(kind, idx.read)
         source = read(path)
         if validation is None:
             return source
         other = read(validation)
         if other.test is not None:
             raise InputError(f"--data.validation={validation}: has a test part of its own; give a set in one piece")
-        return source._replace(validation=other.train)
+        return source._replace(validation=other.train, notes=source.notes + other.notes)
     except InputError:
         raise
     except OSError as error:
@@ -204,6 +225,19 @@ def _split(parts: dict[str, Split], found: targets.Targets, config: DataConfig) 
         if not split.weight.any():
             raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
     return parts
+
+
+def _known(parts: dict[str, Split], source: Source) -> tuple[dict[str, Split], Any, tuple[str, ...]]:
+    """The encoder is fitted on the training examples: a category that none of them has gets no column."""
+    if source.categories is None or source.features is None:
+        return parts, source.features, ()
+    known = ~source.categories | parts["train"].x.any(0)
+    if known.all():
+        return parts, source.features, ()
+    unseen = [name for name, there in zip(source.features, known, strict=True) if not there]
+    note = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}: in no training example; read as no category"
+    parts = {part: split._replace(x=split.x[:, known]) for part, split in parts.items()}
+    return parts, tuple(name for name, there in zip(source.features, known, strict=True) if there), (note,)
 
 
 def _class_weights(config: DataConfig, found: targets.Targets, y: np.ndarray) -> np.ndarray:

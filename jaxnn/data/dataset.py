@@ -40,6 +40,8 @@ class Dataset:
     mean: np.ndarray | None = None
     """f32, the shape of one example: over the training examples, in the units of `x`; with `std` if standardize"""
     std: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+    """what was left out or looks odd, for people: examples that were dropped, or that are in two splits"""
 
     @property
     def splits(self) -> tuple[Split, Split | None, Split | None]:

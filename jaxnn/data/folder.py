@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxnn.data.check import unpacked_size
+from jaxnn.data.check import file_size, unpacked_size
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import DataError, InputError
 
@@ -20,20 +20,29 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no format that
 SUFFIXES = frozenset((".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
 
 
-def read(root: Path) -> Source:
-    """Images u8[n, H, W, C] and their folders' names as labels."""
+def read(root: Path, bad_records: int = 0) -> Source:
+    """Images u8[n, H, W, C] and their folders' names as labels; up to `bad_records` damaged ones are left out."""
     folders = {path.name: path for path in _visible(root) if path.is_dir()}
+    bad: list[Path] = []
     if set(folders) in ({"train"}, {"train", "test"}):
-        test = _table(folders["test"]) if "test" in folders else None
-        return Source(_table(folders["train"]), test=test, scale=255.0)
-    return Source(_table(root), scale=255.0)
+        train = _table(folders["train"], bad, bad_records)
+        test = _table(folders["test"], bad, bad_records) if "test" in folders else None
+    else:
+        train, test = _table(root, bad, bad_records), None
+    notes = (f"{root}: {len(bad)} damaged images left out: {_list(bad)}",) if bad else ()
+    return Source(train, test=test, scale=255.0, notes=notes)
+
+
+def _list(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths[:10])) + (", ..." if len(paths) > 10 else "")
 
 
 def _visible(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != "Thumbs.db"]
 
 
-def _table(root: Path) -> Table:
+def _table(root: Path, bad: list[Path], bad_records: int) -> Table:
+    """The images of one part; damaged ones are added to `bad`, which may hold up to `bad_records`."""
     files, labels = [], []
     for folder in _visible(root):
         if not folder.is_dir():
@@ -50,26 +59,40 @@ def _table(root: Path) -> Table:
         labels += [folder.name] * len(inside)
     if not files:
         raise InputError(f"{root}=0 images: must hold one folder of images for each class; check the path")
-    first = _image(files[0])
-    unpacked_size(root, len(files) * first.size)
-    x = np.empty((len(files), *first.shape), np.uint8)
+    x = np.empty((len(files), 0, 0, 0), np.uint8)
+    kept: list[int] = []
     for i, path in enumerate(files):
-        image = _image(path)
-        if image.shape != first.shape:
+        try:
+            image = _image(path)
+        except DataError:
+            bad.append(path)
+            if len(bad) > bad_records:
+                raise
+            continue
+        if not kept:
+            unpacked_size(root, len(files) * image.size)
+            x = np.empty((len(files), *image.shape), np.uint8)
+        if image.shape != x.shape[1:]:
             raise InputError(
                 f"{path}={image.shape}: all images must have one size and number of channels, "
-                f"[H, W, C]={first.shape} as {files[0]}; convert it"
+                f"[H, W, C]={x.shape[1:]} as {files[kept[0]]}; convert it"
             )
-        x[i] = image
-    return Table(x, np.array(labels))
+        x[len(kept)] = image
+        kept.append(i)
+    whole = np.array(labels)
+    if lost := sorted(set(labels) - set(whole[kept])):
+        raise InputError(f"{root / lost[0]}=0 images: all of them are damaged; replace them, or remove the folder")
+    return Table(x[: len(kept)], whole[kept])
 
 
 def _image(path: Path) -> np.ndarray:
     """u8[H, W, C]"""
     from PIL import Image
 
+    packed = file_size(path)
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tags, which are not looked at; pixels that are damaged are an error
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.
@@ -77,6 +100,7 @@ def _image(path: Path) -> np.ndarray:
                     raise InputError(f"{path}=16-bit: images must have 8 bits a channel; convert it")
                 if (frames := getattr(image, "n_frames", 1)) > 1:
                     raise InputError(f"{path}={frames} frames: must be one image; save one frame")
+                unpacked_size(path, image.width * image.height * len(image.getbands()), packed)
                 if image.mode == "P":
                     image = image.convert("RGBA" if "transparency" in image.info else "RGB")
                 elif image.mode == "1":

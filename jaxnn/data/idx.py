@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.data.check import unpacked_size
+from jaxnn.data.check import MAX_RATIO, SMALL, file_size, unpacked_size
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError
 
@@ -25,6 +25,7 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
     Raises:
       InputError: a wrong magic number, a size of 0, or a length that is not exactly what the header says.
     """
+    file_size(path)
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"  # an IDX file begins with two zeros
     start = 4 + 4 * ndim
@@ -57,6 +58,7 @@ class Inflated:
 
     def __init__(self, file: Any):
         self.file, self.packed, self.stream = file, b"", zlib.decompressobj(wbits=31)
+        self.found = 0  # bytes so far
 
     def read1(self, size: int) -> bytes:
         """From 1 to `size` bytes, none at the end. Raises `EOFError` where it breaks off, `zlib.error` if damaged."""
@@ -73,6 +75,9 @@ class Inflated:
                 elif not found:
                     return b""
             if found:
+                self.found += len(found)
+                if self.found > max(SMALL, MAX_RATIO * (self.file.tell() - len(self.packed))):
+                    raise zlib.error(f"more than {MAX_RATIO} times as large unpacked")
                 return found
             if ended and not self.stream.eof:
                 raise EOFError("it breaks off")

@@ -7,44 +7,69 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxnn.data.check import unpacked_size
+from jaxnn.data.check import file_size, unpacked_size
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError
 
 
 def read(path: Path, weight: str | None) -> Source:
     """The arrays of an archive; `weight` names the array of weights (default: `weight`, if there)."""
-    arrays = _arrays(path)
     weights = weight or "weight"
-    wholes = {"x", "y", weights}
-    parts = {f"{name}_{part}" for name in wholes for part in ("train", "test")}
-    found = set(arrays)
-    tail = "" if "x" in found else "_train"
-    expected = wholes if "x" in found else parts
-    needed = {f"x{tail}", f"y{tail}"} | ({f"{weights}{tail}"} if weight else set())
-    if found & {"x_test", "y_test", f"{weights}_test"}:
-        needed |= {"x_test", "y_test"}
-    if not needed <= found <= expected:
-        raise InputError(
-            f"{path}={', '.join(sorted(found)) or 'no arrays'}: must hold x, y or x_train, y_train, x_test, y_test, "
-            f"with or without {weights}, {weights}_train, {weights}_test, and nothing else; save it so"
-        )
+    arrays = _arrays(path, weights, needed=weight is not None)
+    tail = "" if "x" in arrays else "_train"
 
     def table(tail: str) -> Table:
         return Table(arrays[f"x{tail}"], arrays[f"y{tail}"], arrays.get(f"{weights}{tail}"))
 
-    return Source(table(tail), test=table("_test") if "x_test" in found else None)
+    return Source(table(tail), test=table("_test") if "x_test" in arrays else None)
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _check_names(path: Path, names: list[str], weights: str, needed: bool) -> None:
+    """Refuse an archive that lacks an array, or has one that would be ignored; no name is ever a path on the disk."""
+    wholes = {"x", "y", weights}
+    parts = {f"{name}_{part}" for name in wholes for part in ("train", "test")}
+    found = set(names)
+    tail = "" if "x" in found else "_train"
+    expected = wholes if "x" in found else parts
+    wanted = {f"x{tail}", f"y{tail}"} | ({f"{weights}{tail}"} if needed else set())
+    if found & {"x_test", "y_test", f"{weights}_test"}:
+        wanted |= {"x_test", "y_test"}
+    if not wanted <= found <= expected or len(found) < len(names):
+        given = ", ".join(sorted(names))[:200] or "no arrays"
+        raise InputError(
+            f"{path}={given}: must hold x, y or x_train, y_train, x_test, y_test, "
+            f"with or without {weights}, {weights}_train, {weights}_test, each once, and nothing else; save it so"
+        )
+
+
+def _arrays(path: Path, weights: str, needed: bool) -> dict[str, np.ndarray]:
     """All arrays of an archive; never unpickles."""
+    name, packed = "", file_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            unpacked_size(path, sum(member.file_size for member in archive.infolist()))
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files}
-    except (InputError, OSError):
+            members = {member: member.filename.removesuffix(".npy") for member in archive.infolist()}
+            unpacked_size(path, sum(member.file_size for member in members), packed)
+            _check_names(path, list(members.values()), weights, needed)
+            arrays = {}
+            for member, name in members.items():
+                with archive.open(member) as file:
+                    arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
+                    if file.read(1):  # also where zipfile compares the checksum
+                        raise ValueError("more bytes than its shape has")
+                if arrays[name].dtype.kind == "U" and not _is_text(arrays[name]):
+                    raise ValueError("text that is no Unicode")
+            return arrays
+    except InputError:
         raise
     except Exception as error:  # what NumPy and zipfile raise for damaged bytes is not documented
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # not the archive but the disk
         reason = str(error).split("\n")[0]
-        raise InputError(f"{path}: not a readable .npz of plain arrays ({reason}); save it with numpy.savez") from error
+        what = f"{path} array {name}" if name else path
+        raise InputError(f"{what}: not a readable .npz of plain arrays ({reason}); save it with numpy.savez") from error
+
+
+def _is_text(array: np.ndarray) -> bool:
+    """Whether all its characters exist; NumPy keeps any 32 bits and fails when one of them is used."""
+    codes = np.frombuffer(array.astype(array.dtype.newbyteorder("=")).tobytes(), np.uint32)
+    return bool((codes < 0x110000).all())

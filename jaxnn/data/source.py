@@ -27,3 +27,25 @@ class Source(NamedTuple):
     features: tuple[str, ...] | None = None
     scale: float | None = None
     task: str = "auto"
+    categories: np.ndarray | None = None
+    """bool[F]: which columns of `x` are a category of a text column"""
+    notes: tuple[str, ...] = ()
+    """what was left out, for people"""
+
+
+def finite(source: Source) -> Source:
+    """The source without the examples that hold a NaN or an infinity, and a note of how many they were."""
+    for part in ("train", "validation", "test"):
+        table: Table | None = getattr(source, part)
+        arrays = {} if table is None else {k: array for k, array in table._asdict().items() if array is not None}
+        if not arrays or len({np.shape(array)[:1] or 0 for array in arrays.values()}) > 1 or np.ndim(arrays["x"]) == 0:
+            continue  # nothing there, or arrays of different lengths, which are refused later
+        good = np.ones(len(arrays["x"]), bool)
+        for array in arrays.values():
+            if array.dtype.kind == "f":
+                good &= np.isfinite(array).reshape(len(array), -1).all(1)
+        if not good.all():
+            note = f"{part}: {np.sum(~good)} of {len(good)} examples left out, with a value that is not finite"
+            kept = Table(**{k: array[good] for k, array in arrays.items()})
+            source = source._replace(**{part: kept}, notes=(*source.notes, note))
+    return source

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnn.data.check import to_float32
+from jaxnn.data.check import file_size, to_float32, unpacked_size
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError, choices
 
@@ -22,15 +22,24 @@ class Grid(NamedTuple):
     path: Path
     lines: list[int]
     cells: dict[str, list[str]]
+    dropped: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        n = len(self.lines) + self.dropped
+        return (f"{self.path}: {self.dropped} of {n} rows left out, with a missing value",) if self.dropped else ()
 
     def at(self, name: str, row: int) -> str:
         """Where a cell is and what it holds: the head of a message."""
         return f"{self.path} line {self.lines[row]}, column {name}={self.cells[name][row]}"
 
 
-def read(path: Path, target: str | None, weight: str | None, validation: Path | None) -> Source:
-    """A table; the categories of a text column are those of `path`, sorted; `validation` must keep to them."""
-    grid = _grid(path)
+def read(path: Path, target: str | None, weight: str | None, validation: Path | None, drop: bool = False) -> Source:
+    """A table; the categories of a text column are those of `path`, sorted; `validation` must keep to them.
+
+    With `drop`, rows with a missing value are left out.
+    """
+    grid = _grid(path, drop)
     names = list(grid.cells)
     target = names[-1] if target is None else target
     for flag, name in (("--data.target", target), ("--data.weight", weight)):
@@ -47,23 +56,30 @@ def read(path: Path, target: str | None, weight: str | None, validation: Path | 
     if len(set(features)) < len(features):
         raise InputError(f"{path}: two columns become the same feature (name=category); rename one")
 
+    unpacked_size(path, 4 * len(grid.lines) * len(features))  # a column may become a thousand
+
     def table(grid: Grid) -> Table:
         x = np.concatenate([_features(grid, name, categories[name]) for name in inputs], axis=1)
         numbers = _numbers(grid.cells[target])
         y = np.array(grid.cells[target]) if numbers is None else numbers
         return Table(x, y, None if weight is None else _must_be_numbers(grid, weight))
 
+    one_hot = np.concatenate(
+        [np.full(len(group), bool(categories[name])) for name, group in zip(inputs, named, strict=True)]
+    )
+    source = Source(table(grid), features=features, categories=one_hot, notes=grid.notes)
     if validation is None:
-        return Source(table(grid), features=features)
-    other = _grid(validation)
+        return source
+    other = _grid(validation, drop)
     if different := set(other.cells) ^ set(names):
         raise InputError(f"{validation}={', '.join(sorted(different))}: must have the columns of {path}; rename them")
-    return Source(table(grid), validation=table(other), features=features)
+    return source._replace(validation=table(other), notes=grid.notes + other.notes)
 
 
-def _grid(path: Path) -> Grid:
-    """Read and check: a header of distinct names, rows of one length, no missing value."""
+def _grid(path: Path, drop: bool) -> Grid:
+    """Read and check: a header of distinct names, rows of one length, no missing value (or, with `drop`, without)."""
     rows, lines = [], []
+    file_size(path)
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file, strict=True)
         try:
@@ -82,7 +98,13 @@ def _grid(path: Path) -> Grid:
     for line, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
             raise InputError(f"{path} line {line}={len(row)} cells: the header has {len(header)}; repair it")
-    grid = Grid(path, lines, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)))
+    n = len(rows)
+    if drop:
+        whole = [i for i, row in enumerate(rows) if MISSING.isdisjoint(row)]
+        rows, lines = [rows[i] for i in whole], [lines[i] for i in whole]
+        if not rows:
+            raise InputError(f"{path}=0 examples: each of the {n} rows has a missing value; leave a column out")
+    grid = Grid(path, lines, dict(zip(header, map(list, zip(*rows, strict=True)), strict=True)), n - len(rows))
     for name, cells in grid.cells.items():
         if not MISSING.isdisjoint(cells):
             row = next(i for i, cell in enumerate(cells) if cell in MISSING)
