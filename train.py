@@ -48,9 +48,9 @@ def main(argv: list[str]) -> int:
 
     import jax
 
-    from jaxnn import cache, devices, engine, optim, report, run, speed
+    from jaxnn import cache, devices, diagnose, engine, optim, report, run, speed
 
-    screen, clock = report.Screen(highlight=False), speed.Stopwatch("start", since=STARTED)
+    screen, clock = report.Screen(), speed.Stopwatch("start", since=STARTED)
 
     # ---- data -------------------------------------------------------------------------------------------------------
     clock("data")
@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     if batch_size > n:
         raise InputError(f"--batch_size={batch_size}: there are {n} training examples; use {n} or fewer, or full")
     per_epoch = -(-n // batch_size)
-    total = per_epoch * config.epochs
+    total = engine.check_total("--epochs", config.epochs, per_epoch)
     seen = lambda step: step // per_epoch * n + min(step % per_epoch * batch_size, n)  # examples before a step
     every = steps("--eval_every", config.eval_every, steps_per_epoch=per_epoch, total=total)
     if every < 1:
@@ -90,7 +90,8 @@ def main(argv: list[str]) -> int:
             state = jax.eval_shape(lambda key: engine.make_init(model, tx)(key, example), jax.random.key(0))
             size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree)) / 2**20
             print(jaxnn.summary(model, example))
-            print(f"{config.name}: {about['name']}, {n:,} training examples, {total:,} steps of {batch_size}; {chosen}")
+            steps_of = f"{n:,} training examples, {total:,} steps of {batch_size}"
+            screen.print(f"{config.name}: {about['name']}, {steps_of}; {chosen}", soft_wrap=True)
             print(f"memory: {size(state):.2f} MiB of state, {size(data.splits):.2f} MiB of data")
             return 0
 
@@ -125,8 +126,9 @@ def main(argv: list[str]) -> int:
 
         # ---- loop ---------------------------------------------------------------------------------------------------
         step, row, best, waited = 0, {}, math.inf, 0
+        alarms = diagnose.Watch(model, state.params, data.train.x)
         with report.progress(screen, total) as show:
-            while step < total and not stop and waited < config.patience:
+            while step < total and not stop and waited < config.patience and math.isfinite(row.get("val/loss", 0)):
                 clock("steps")
                 began, good, n_steps = time.perf_counter(), state, min(every, total - step)
                 state, info = program[n_steps](state, train, key=key)
@@ -134,10 +136,12 @@ def main(argv: list[str]) -> int:
                 ended = time.perf_counter()
                 if not info["finite"]:  # replayed from the last good state, to keep what is good of it
                     gradient = engine.make_gradient(objective, accumulate=accumulate)
-                    state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, batch_size, key=key)
+                    fault = engine.find_fault(run_steps, gradient, good, train, n_steps, batch_size, key=key)
+                    state = fault.state
                     run.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
                     lr = info["lr"][min(int(state.step) - step, n_steps - 1)]
-                    cause = f"step={state.step}: {leaf} is not finite at lr={lr:g}"
+                    rows = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
+                    cause = f"step={state.step}: {fault.leaf} is not finite at lr={lr:g}, training rows {rows}"
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
                 step += n_steps
                 row = {"step": step, "epoch": step / per_epoch, **engine.summary(task, info)}
@@ -151,6 +155,8 @@ def main(argv: list[str]) -> int:
                 row = {name: float(value) for name, value in row.items()} | {"step": step}
                 run.append_history(folder, row)
                 show(row)
+                for alarm in alarms(row, state.params):
+                    print(f"warning: {alarm}", file=sys.stderr)
                 waited = waited + 1 if config.tol is not None and row["train/loss"] > best - config.tol else 0
                 best = min(best, row["train/loss"])
 
@@ -172,6 +178,9 @@ def main(argv: list[str]) -> int:
             flops = seen(step) * speed.matrix_flops(engine.make_gradient(objective), params, one, key)
             many = 1 if jax.default_backend() == "cpu" else devices.count()  # CPU devices share their cores
             report.peak(screen, flops / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
+        for name, value in (row | last).items():
+            if name.endswith("/loss") and not math.isfinite(value):
+                raise NumericsError(f"{name}={value:g}: must be finite; look for examples unlike those of training")
         return 128 + stop[0] if stop else 0
 
 

@@ -1,7 +1,8 @@
 """What jaxnn refuses, and the exit code that `train.py` ends with.
 
 Every message has one line in one form: `<flag or array>=<value>: <rule>; <remedy>`, without a remedy where the rule
-says it.
+says it. Names and values in it come from files and command lines: what could move a cursor or begin a new line is shown
+as an escape.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ class Error(Exception):
     """Base of all errors that jaxnn raises on purpose; `exit_code` is what `train.py` ends with."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(Error, ValueError):
@@ -38,6 +42,15 @@ class StorageError(Error, OSError):
     """A result that could not be written once the run had begun (exit 5)."""
 
     exit_code = 5
+
+
+def printable(text: str) -> str:
+    r"""The text as one line that only shows itself: control characters, line ends and lone surrogates are escaped.
+
+    >>> print(printable("cat \x1b[31m\n"))
+    cat \x1b[31m\n
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:

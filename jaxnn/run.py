@@ -22,7 +22,7 @@ import numpy as np
 import safetensors.numpy
 
 import jaxnn
-from jaxnn import flax_models, models, tasks
+from jaxnn import engine, flax_models, models, tasks
 from jaxnn.config import Config, from_dict, read_run, to_dict
 from jaxnn.errors import InputError, StorageError
 from jaxnn.labels import Labels
@@ -66,13 +66,14 @@ class Run(NamedTuple):
 
     def _checked(self, x: Any) -> np.ndarray:
         shape, dtype = tuple(self.data["shape"]), np.dtype(self.data["dtype"])
+        given = type(x).__qualname__
         try:
             x = np.asarray(x)
             numbers = x.dtype.kind in "biuf"
         except ValueError:
             numbers = False
         if not numbers:
-            raise InputError("x: must be an array of numbers, rows of the same length; convert it")
+            raise InputError(f"x={given}: must be an array of numbers, rows of the same length; convert it")
         if x.shape[1:] != shape or not len(x):
             expected = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"x.shape={x.shape}: must be ({expected}) with n >= 1; one row for each example")
@@ -100,6 +101,7 @@ def assemble(
         network = flax_models.from_linen(network, core_axes=len(example.shape))
     network = models.adopt(network, example, **raw)
     params = jax.eval_shape(network.init, jax.random.key(0), example)
+    engine.refuse_half("model", params)
     given = jax.eval_shape(network.apply, params, example).shape
     if given != (task.outputs,):
         raise InputError(
