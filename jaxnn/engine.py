@@ -70,7 +70,7 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
         refuse_half("params", params)
         refuse_half("x", batch.x)
         weight = batch.weight.sum() if total is None else total
-        weight = jnp.where(weight > 0, weight, 1)
+        weight = jnp.where(weight > 0, weight, 1).astype(float)
 
         def mean_loss(params: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, Metrics]:
             sums = objective.sums(params, part, key)
@@ -162,7 +162,8 @@ def make_train_step(
         with optim.relaxed():
             updates, opt_state = tx.update(grads, state.opt_state, state.params, **extra)
             params = optax.apply_updates(state.params, updates)
-        norm = lax.cond(jnp.logical_or(watch, measure), optax.tree.norm, lambda g: jnp.zeros_like(loss), grads)
+        measured = lambda grads: optax.tree.norm(grads).astype(loss.dtype)
+        norm = lax.cond(jnp.logical_or(watch, measure), measured, lambda _: jnp.zeros_like(loss), grads)
         rate = {"lr": optim.learning_rate(opt_state)} if optim.ours(opt_state) else {}
         info = sums | rate | {"grad_norm": norm}
         return State(state.step + 1, params, opt_state), info
