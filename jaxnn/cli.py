@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxnn.config import Config, from_dict, read_run
-from jaxnn.errors import InputError, choices
+from jaxnn.errors import InputError, choices, printable
 
 DEFAULT = "digits_mlp"
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
@@ -63,6 +63,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     _refuse_repeated(argv)
     replay = _value_of(argv, "config")
     replayed = None if replay is None else read_run(Path(replay), "--config")
+    if replayed and not {"-h", "--help"}.isdisjoint(argv):
+        replayed["config"] = _shown(replayed["config"])
     source = named or (replayed["source"] if replayed else DEFAULT)
     path = _find(source, configs, by_path=named is not None)
     if named and replayed and path and replayed["source"] not in (None, path.stem):
@@ -80,6 +82,12 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     # A file of someone's own is needed again only for its model; its values are all in config.json.
     named_again = path and (path.parent == configs or "model" in brought)
     return Request(flags, path.stem if path and named_again else None, brought.get("model"), digest)
+
+
+def _shown(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a run for the page of --help, which prints them as they are."""
+    shown = {str: printable, dict: _shown}
+    return {name: shown.get(type(value), lambda value: value)(value) for name, value in values.items()}
 
 
 def _tyro(argv: list[str], default: Flags, description: str) -> Flags:

