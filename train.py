@@ -52,9 +52,9 @@ def main(argv: list[str]) -> int:
 
     import jax
 
-    from jaxnn import cache, chunks, devices, engine, optim, report, resume, run, speed, workdir
+    from jaxnn import cache, chunks, devices, diagnose, engine, optim, report, resume, run, speed, workdir
 
-    screen, clock = report.Screen(highlight=False, markup=False), speed.Stopwatch("start", since=STARTED)
+    screen, clock = report.Screen(), speed.Stopwatch("start", since=STARTED)
 
     # ---- data -------------------------------------------------------------------------------------------------------
     clock("data")
@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
     if batch_size > n:
         raise InputError(f"--batch_size={batch_size}: there are {n} training examples; use {n} or fewer, or full")
     per_epoch = -(-n // batch_size)
-    total = per_epoch * config.epochs
+    total = engine.check_total("--epochs", config.epochs, per_epoch)
     seen = lambda step: step // per_epoch * n + min(step % per_epoch * batch_size, n)  # examples before a step
     every = steps("--eval_every", config.eval_every, steps_per_epoch=per_epoch, total=total)
     if every < 1:
@@ -104,7 +104,8 @@ def main(argv: list[str]) -> int:
             print(f"note: {note}", file=sys.stderr)
         if flags.dry_run:
             print(jaxnn.summary(model, example))
-            print(f"{config.name}: {about['name']}, {n:,} training examples, {total:,} steps of {batch_size}; {chosen}")
+            steps_of = f"{n:,} training examples, {total:,} steps of {batch_size}"
+            screen.print(f"{config.name}: {about['name']}, {steps_of}; {chosen}", soft_wrap=True)
             print(f"memory: {size(shapes) / 2**20:.2f} MiB of state, {size(data.splits) / 2**20:.2f} MiB of data")
             return 128 + stop[0] if stop else 0
 
@@ -160,8 +161,10 @@ def main(argv: list[str]) -> int:
             return after, jax.device_get(info)
 
         earlier, began, timed = row.get("seconds", 0.0) - STARTED, seen(step), 0.0
+        alarms = diagnose.Watch(model, state.params, data.train.x)
+        sound = lambda row: math.isfinite(row.get("val/loss") or 0.0)  # the history has null for what is no number
         with report.progress(screen, total) as show:
-            while step < total and not stop and host.waited < config.patience:
+            while step < total and not stop and host.waited < config.patience and sound(row):
                 clock("steps")
                 good, n_steps, since = state, length(step), time.perf_counter()
                 try:
@@ -173,13 +176,13 @@ def main(argv: list[str]) -> int:
                 timed += time.perf_counter() - since
                 if not info["finite"]:  # replayed from the last good state, to keep what is good of it
                     gradient = engine.make_gradient(objective, accumulate=accumulate)
-                    state, leaf = engine.find_fault(run_steps, gradient, good, train, n_steps, batch_size, key=key)
+                    fault = engine.find_fault(run_steps, gradient, good, train, n_steps, batch_size, key=key)
+                    state = fault.state
                     workdir.save_weights(folder, optim.averaged(state.params, state.opt_state), stats)
                     saving.result()
                     lr = info["lr"][min(int(state.step) - step, n_steps - 1)]
-                    index, real = engine.batch_rows(key, state.step, train, batch_size)
-                    rows = ", ".join(map(str, index[real][:5].tolist()))
-                    cause = f"step={state.step}: {leaf} is not finite at lr={lr:g} on the training examples {rows}, ..."
+                    rows = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
+                    cause = f"step={state.step}: {fault.leaf} is not finite at lr={lr:g}, training rows {rows}"
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
                 saving.result()  # nothing is told that rests on a save which may yet fail
                 step += n_steps
@@ -197,6 +200,8 @@ def main(argv: list[str]) -> int:
                     row = {name: float(value) for name, value in row.items()} | {"step": step}
                     workdir.append_history(folder, row)
                     show(row)
+                    for alarm in alarms(row, state.params):
+                        print(f"warning: {alarm}", file=sys.stderr)
                     began, timed = seen(step), 0.0
                     if step % every == 0:  # else more epochs may follow, another time
                         host = host.next(row["train/loss"], config.tol)
@@ -226,6 +231,9 @@ def main(argv: list[str]) -> int:
         if clock.seconds["steps"] > 1 and not stop:  # long enough to be worth the look
             many = 1 if jax.default_backend() == "cpu" else devices.count()  # CPU devices share their cores
             report.peak(screen, done * flops() / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
+        for name, value in (row | last).items():
+            if name.endswith("/loss") and not math.isfinite(value):
+                raise NumericsError(f"{name}={value:g}: must be finite; look for examples unlike those of training")
         return 128 + stop[0] if stop else 0
 
 

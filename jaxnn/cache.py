@@ -15,6 +15,8 @@ from typing import Any
 
 import jax
 
+from jaxnn.errors import printable
+
 
 def folder() -> Path:
     """Where programs for this machine are kept, below `$XDG_CACHE_HOME` or `~/.cache`.
@@ -43,7 +45,8 @@ def keep_programs() -> None:
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
     except (OSError, RuntimeError) as reason:  # RuntimeError: there is no home
-        print(f"warning: compiled programs are not kept ({reason}); mend the folder, or --no-cache", file=sys.stderr)
+        why = printable(str(reason))
+        print(f"warning: compiled programs are not kept ({why}); mend the folder, or --no-cache", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -61,6 +64,7 @@ def keep_programs() -> None:
                 entry.unlink(missing_ok=True)
         if not told:
             told.append(message)
-            print(f"warning: {path}: a program could not be kept or read; it is compiled anew", file=sys.stderr)
+            where = printable(str(path))
+            print(f"warning: {where}: a program could not be kept or read; it is compiled anew", file=sys.stderr)
 
     warnings.showwarning = show_once

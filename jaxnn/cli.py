@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import tyro
 
 from jaxnn.config import Config, from_dict, read_run
-from jaxnn.errors import InputError, choices, nearest
+from jaxnn.errors import InputError, choices, nearest, printable
 
 DEFAULT = "digits_mlp"
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
@@ -67,6 +67,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     _check_flags(argv)
     replay = _value_of(argv, "config")
     replayed = None if replay is None else read_run(Path(replay), "--config")
+    if replayed and not {"-h", "--help"}.isdisjoint(argv):
+        replayed["config"] = _shown(replayed["config"])
     source = named or (replayed["source"] if replayed else DEFAULT)
     path = _find(source, configs, by_path=named is not None)
     if named and replayed and path and replayed["source"] not in (None, path.stem):
@@ -85,6 +87,12 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     named_again = path and (path.parent == configs or "model" in brought)
     source_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path and "model" in brought else None
     return Request(flags, path.stem if path and named_again else None, brought.get("model"), source_digest, digest)
+
+
+def _shown(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a run for the page of --help, which prints them as they are."""
+    shown = {str: printable, dict: _shown}
+    return {name: shown.get(type(value), lambda value: value)(value) for name, value in values.items()}
 
 
 def _tyro(argv: list[str], default: Flags, description: str) -> Flags:

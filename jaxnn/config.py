@@ -387,6 +387,8 @@ class Config:
         if self.tol is not None:
             non_negative("--tol", self.tol)
         check("--patience", self.patience, ">= 1", self.patience >= 1)
+        if not re.fullmatch(r"\w[\w.+-]{0,99}", self.name):  # it becomes a part of a folder's name
+            raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
         steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100)

@@ -1,13 +1,21 @@
-"""What can go wrong inside a network: gradients that vanish, units that are dead."""
+"""What can go wrong inside a network: gradients that vanish, units that are dead; and a watch for both in a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnn.types import Model, Params
+
+DEAD = 0.99  # share of a layer's units
+VANISHED = 1e-6  # of the largest norm in the network
+EXPLODED = 1e6  # norm of a whole gradient
+FLAT, ROWS = 1e-4, 10  # how little the loss moves, over how many rows of the history
 
 
 def gradient_norms(grads: Params) -> dict[str, jax.Array]:
@@ -41,11 +49,67 @@ def dead_units(model: Model, params: Params, x: jax.Array) -> dict[str, jax.Arra
 
     Source: the lecture (dying ReLU).
     """
+    dead = _by_path(lambda g: g == 0, _random_gradient(model, params, x))
+    return {path: units for path, units in dead.items() if path.endswith(("b", "bias"))}
+
+
+class Watch:
+    """`watch(row, params)` after each row of the history: what is wrong with a layer or the loss, each said once.
+
+    A healthy run pays for a look at its parameters: only where 99 % of a leaf have not changed since the last row, or
+    the gradient is huge, are the gradients of a sample of the training examples worked out.
+    """
+
+    def __init__(self, model: Model, params: Params, x: np.ndarray):
+        self.sample = x[:: -(-len(x) // 128)]
+        self.gradient = jax.jit(lambda params, x: _random_gradient(model, params, x))
+        self.before = _by_path(np.array, params)
+        self.losses = deque[float](maxlen=ROWS)
+        self.told: set[str] = set()
+
+    def __call__(self, row: dict[str, Any], params: Params) -> list[str]:
+        found = [*self._layers(row, params), *self._loss(row)]
+        new = [text for name, text in found if name not in self.told]
+        self.told |= {name for name, _ in found}
+        return new
+
+    def _layers(self, row: dict[str, Any], params: Params) -> Iterator[tuple[str, str]]:
+        now = _by_path(np.array, params)
+        still = max((np.mean(now[path] == self.before[path]) for path in now), default=0.0)
+        self.before = now
+        exploded = row["grad_norm"] > EXPLODED
+        if still < DEAD and not exploded:
+            return
+        grads = _by_path(np.array, self.gradient(params, self.sample))
+        norms = {path: float(np.linalg.norm(g)) for path, g in grads.items()}
+        most = max(norms, key=lambda path: norms[path])
+        if exploded:
+            share = (norms[most] / np.linalg.norm(list(norms.values()))) ** 2
+            cure = "set --optim.clip_norm, or scale the data"
+            yield "exploded", f"{most}: has {share:.0%} of a gradient of norm {row['grad_norm']:.0e}; {cure}"
+        dead = {path: float(np.mean(g == 0)) for path, g in grads.items() if path.endswith(("b", "bias"))}
+        dead = {path: share for path, share in dead.items() if share >= DEAD}
+        for path, share in dead.items():
+            cure = "lower --optim.lr, or try --model.activation leaky_relu"
+            yield path, f"{path}: {share:.0%} of {grads[path].size} units are dead, no example trains them; {cure}"
+        for path, norm in norms.items():
+            if norm < VANISHED * norms[most] and not dead:  # behind a dead layer all are 0
+                cure = "use fewer layers, or --model.activation relu"
+                yield path, f"{path}: its gradient has vanished, {norm / norms[most]:.0e} of that of {most}; {cure}"
+
+    def _loss(self, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        self.losses.append(row["train/loss"])
+        if len(self.losses) == ROWS and max(self.losses) - min(self.losses) <= FLAT * abs(self.losses[-1]):
+            what = f"train/loss={row['train/loss']:g}: flat for {ROWS} rows"
+            yield "flat", f"{what} at lr={row['lr']:g}, grad_norm={row['grad_norm']:g}; change --optim.lr, or stop here"
+
+
+def _random_gradient(model: Model, params: Params, x: jax.Array) -> Params:
+    """Of the outputs, each weighted at random."""
     y, pullback = jax.vjp(lambda params: model.apply(params, x), params)
-    (grads,) = pullback(jax.random.normal(jax.random.key(0), y.shape, y.dtype))
-    return {path: dead for path, dead in _by_path(lambda g: g == 0, grads).items() if path.endswith(("b", "bias"))}
+    return pullback(jax.random.normal(jax.random.key(0), y.shape, y.dtype))[0]
 
 
-def _by_path(f: Callable[[jax.Array], jax.Array], tree: Params) -> dict[str, jax.Array]:
+def _by_path(f: Callable[[Any], Any], tree: Params) -> dict[str, Any]:
     leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): f(leaf) for path, leaf in leaves}

@@ -27,6 +27,9 @@ from jaxnn.data import order
 from jaxnn.errors import InputError
 from jaxnn.types import Batch, Metrics, Model, Params, State, Task
 
+MAX_STEPS = 2**31 - 1  # what `State.step` can count to
+MAX_ROWS = 2**30  # so that no index of a row, or of the padding after it, is larger
+
 
 class Objective(NamedTuple):
     """What is minimised: `sums(params, batch, key)["loss"] / sums[...]["weight"] + penalty(params)`."""
@@ -57,14 +60,17 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
     """`gradient(params, batch, key, total=None) -> (loss, grads, sums)` of the weighted mean over the batch.
 
     With `accumulate=k` the batch is cut into k parts whose gradients are added up, each divided by the weight of
-    the whole batch (`total`, for who knows it already): the same step in 1/k of the memory.
+    the whole batch (`total`, for who knows it already): the same step in 1/k of the memory. Raises `InputError` for
+    parameters or examples in half precision.
     """
 
     def gradient(
         params: Params, batch: Batch, key: jax.Array | None, total: jax.Array | None = None
     ) -> tuple[jax.Array, Params, Metrics]:
+        refuse_half("params", params)
+        refuse_half("x", batch.x)
         weight = batch.weight.sum() if total is None else total
-        weight = jnp.where(weight > 0, weight, 1)
+        weight = jnp.where(weight > 0, weight, 1).astype(float)
 
         def mean_loss(params: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, Metrics]:
             sums = objective.sums(params, part, key)
@@ -81,6 +87,15 @@ def make_gradient(objective: Objective, *, accumulate: int = 1) -> Callable[...,
         return loss, grads, sums
 
     return gradient
+
+
+def refuse_half(name: str, tree: Any) -> None:
+    """Half precision would lose updates in silence: in bfloat16 1 - 1e-3 is 1, in float16 70,000 is infinite."""
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        dtype = jnp.asarray(leaf).dtype if jnp.isscalar(leaf) else leaf.dtype
+        if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4:
+            where = "/".join(filter(None, (name, jax.tree_util.keystr(path, simple=True, separator="/"))))
+            raise InputError(f"{where}={dtype}: half precision is not trained; convert it to float32")
 
 
 def by_the_cache(run: Callable[..., Any], params: Params, batch: Batch, key: jax.Array | None) -> Any:
@@ -116,7 +131,8 @@ def make_train_step(
     """One step of descent: `train_step(state, batch, key) -> (state, info)`.
 
     theta <- theta - rho grad, with the update rule of `tx`; step t draws its noise from `fold_in(key, t)`. `info` has
-    the sums of the batch, measured before the update, `lr` (the rate that was applied) and `grad_norm`, which is a
+    the sums of the batch, measured before the update, `lr` (the rate that was applied, which an optax optimizer that
+    `jaxnn.optimizer` did not make keeps to itself) and `grad_norm`, which is a
     pass over all gradients (a quarter of the step of a small network): `run_steps` takes it at its last step only,
     unless `watch` asks for each (where `tx` would turn an infinite gradient into a finite step: clipping, signs).
 
@@ -146,8 +162,10 @@ def make_train_step(
         with optim.relaxed():
             updates, opt_state = tx.update(grads, state.opt_state, state.params, **extra)
             params = optax.apply_updates(state.params, updates)
-        norm = lax.cond(jnp.logical_or(watch, measure), optax.tree.norm, lambda g: jnp.zeros_like(loss), grads)
-        info = sums | {"lr": optim.learning_rate(opt_state), "grad_norm": norm}
+        measured = lambda grads: optax.tree.norm(grads).astype(loss.dtype)
+        norm = lax.cond(jnp.logical_or(watch, measure), measured, lambda _: jnp.zeros_like(loss), grads)
+        rate = {"lr": optim.learning_rate(opt_state)} if optim.ours(opt_state) else {}
+        info = sums | rate | {"grad_norm": norm}
         return State(state.step + 1, params, opt_state), info
 
     return train_step
@@ -249,7 +267,7 @@ def make_run_rows(train_step: Callable[..., tuple[State, Metrics]]) -> Callable[
             return (step if together == 1 else functools.partial(lax.scan, step))(state, (i, batch, total))
 
         together = gathered_together(len(slot), width, data.x)
-        totals = sum_in_pairs(weight)
+        totals = sum_in_pairs(weight.astype(float))
         xs = (slot, index, labels, weight, totals)
         if together > 1:
             xs = jax.tree.map(lambda a: a.reshape(-1, together, *a.shape[1:]), xs)
@@ -293,12 +311,30 @@ def batch_rows(key: jax.Array, step: jax.Array, data: Batch, batch_size: int) ->
     return order.rows(_key(key, "order"), step, len(data.weight), batch_size, width)
 
 
+def check_arrays(data: Batch) -> None:
+    """Refuse what only looks like an array: a table, a sparse matrix, a list, an array of objects."""
+    for name, value in data._asdict().items():
+        array = isinstance(value, np.ndarray | jax.Array)
+        if not array or not (jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool):
+            kind = f"array of {value.dtype}" if array else f"{type(value).__module__}.{type(value).__qualname__}"
+            raise InputError(f"{name}={kind}: must be a NumPy or JAX array of numbers; convert it")
+
+
+def check_total(flag: str, epochs: int, steps_per_epoch: int) -> int:
+    """The steps of a whole run, which `State.step` must be able to count."""
+    total = epochs * steps_per_epoch
+    if total > MAX_STEPS:
+        cure = "train for fewer epochs, or on larger batches"
+        raise InputError(f"{flag}={epochs}: {total:,} steps, at most {MAX_STEPS:,} can be counted; {cure}")
+    return total
+
+
 def check_lengths(data: Batch) -> None:
     """Refuse rows that do not belong together: an index past the end of an array would be clamped in silence."""
     lengths = {name: jnp.shape(value)[:1] for name, value in data._asdict().items()}
-    if len(set(lengths.values())) > 1 or not data.weight.shape[0]:
+    if len(set(lengths.values())) > 1 or not 0 < data.weight.shape[0] <= MAX_ROWS:
         given = ", ".join(f"{name}={value}" for name, value in lengths.items())
-        raise InputError(f"data: {given}: x, y and weight must have the same number of rows, at least one")
+        raise InputError(f"data: {given}: x, y and weight must have the same number of rows, from 1 to {MAX_ROWS:,}")
 
 
 def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
@@ -309,8 +345,8 @@ def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
 def make_evaluate(objective: Objective, batch_size: int) -> Callable[[Params, Batch], Metrics]:
     """`evaluate(params, data) -> sums` over all rows, compiled.
 
-    Padding weighs nothing, so it is exact for any batch size. Sums are float32: counts are exact up to 2^24 rows.
-    Raises `InputError` if x, y and weight differ in length.
+    Padding weighs nothing, so it is exact for any batch size. Sums are float32, added up in pairs: counts are exact up
+    to 2^24 and right to 7 digits beyond. Raises `InputError` if x, y and weight differ in length.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> model, task = jaxnn.linear(1), jaxnn.binary()
@@ -327,17 +363,24 @@ def make_evaluate(objective: Objective, batch_size: int) -> Callable[[Params, Ba
         n = len(data.weight)
         width = -(-min(batch_size, n) // devices.count()) * devices.count()
 
-        def body(sums: Metrics, start: jax.Array) -> tuple[Metrics, None]:
+        def body(_: None, start: jax.Array) -> tuple[None, Metrics]:
             index = start + lax.iota(jnp.int32, width)
             batch = devices.shard(take(data, jnp.minimum(index, n - 1), index < n))
             run = lambda batch, key: objective.sums(params, batch, key)
-            return jax.tree.map(jnp.add, sums, by_the_cache(run, params, batch, None)), None
+            return None, by_the_cache(run, params, batch, None)
 
-        starts = jnp.arange(0, n, width, dtype=jnp.int32)
-        shapes = jax.eval_shape(lambda: objective.sums(params, take(data, starts[:1], jnp.array([True])), None))
-        return lax.scan(body, zeros(shapes), starts)[0]
+        sums = lax.scan(body, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
+        return jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)
 
     return evaluate
+
+
+class Fault(NamedTuple):
+    """Where a chunk of steps failed."""
+
+    state: State  # the last good one: the step after it failed
+    leaf: str  # the first gradient of that step, by path, that is not finite; or the loss, or the update
+    rows: list[int]  # of the data: those that alone give such a gradient, or else the whole batch
 
 
 def find_fault(
@@ -349,20 +392,30 @@ def find_fault(
     batch_size: int,
     *,
     key: jax.Array,
-) -> tuple[State, str]:
-    """Replay a chunk that failed, step by step: the last good state, and which gradient of its step is not finite."""
-    gradient = jax.jit(gradient)
+) -> Fault:
+    """Replay a chunk that failed, step by step, up to the fault."""
+    finite = jax.jit(lambda *args: jax.tree.map(lambda a: jnp.isfinite(a).all(), gradient(*args)[:2]))
+
+    @jax.jit
+    def fails_alone(params: Params, batch: Batch, noise: jax.Array) -> jax.Array:
+        one = lambda row: finite(params, jax.tree.map(lambda a: a[None], row), noise)
+        return ~jnp.stack(jax.tree.leaves(lax.map(one, batch))).all(0)
+
     for _ in range(n):
         noise = jax.random.fold_in(_key(key, "noise"), state.step)
-        loss, grads, _ = gradient(state.params, take(data, *batch_rows(key, state.step, data, batch_size)), noise)
-        for path, leaf in [*jax.tree_util.tree_leaves_with_path(grads), ((), loss)]:
-            if not bool(jnp.isfinite(leaf).all()):
-                return state, jax.tree_util.keystr(path, simple=True, separator="/") or "loss"
+        index, real = batch_rows(key, state.step, data, batch_size)
+        batch, rows = take(data, index, real), index[real]
+        loss, grads = finite(state.params, batch, noise)
+        bad = [path for path, good in [*jax.tree.leaves_with_path(grads), ((), loss)] if not good]
+        if bad:
+            alone = index[fails_alone(state.params, batch, noise) & real]
+            leaf = jax.tree_util.keystr(bad[0], simple=True, separator="/") or "loss"
+            return Fault(state, leaf, (alone if len(alone) else rows).tolist())
         good = state
         state, info = run_steps(good, data, 1, key=key)
         if not bool(info["finite"]):
-            return good, "the update"
-    return state, "nothing on replay"
+            return Fault(good, "the update", rows.tolist())
+    return Fault(state, "nothing on replay", [])
 
 
 def fit(
@@ -396,7 +449,8 @@ def fit(
         this one share their batches, and are trained up to twice as fast as with batches of their own.
 
     Raises:
-      InputError: arrays of different lengths, or a number of epochs, rows or parts that cannot be.
+      InputError: no arrays, or of different lengths, or in half precision; a number of epochs, rows or parts that
+        cannot be, or more steps than `State.step` can count.
 
     Returns:
       `(state, history)`; the history has an array of `epochs` values for each of `train/loss`, `lr`, `val/loss`, ...
@@ -409,7 +463,10 @@ def fit(
     >>> float(history["train/accuracy"][-1])
     1.0
     """
-    check_lengths(train)
+    for data in (train, validation):
+        if data is not None:
+            check_arrays(data)
+            check_lengths(data)
     n = len(train.weight)
     for name, value, most in (("epochs", epochs, None), ("batch_size", batch_size, n), ("accumulate", accumulate, n)):
         if not isinstance(value, int) or value < 1 or (most and value > most):
@@ -418,6 +475,7 @@ def fit(
     run_steps = make_run_steps(make_train_step(objective, tx, accumulate=accumulate), batch_size)
     evaluate = make_evaluate(objective, batch_size)
     steps_per_epoch = -(-n // batch_size)
+    check_total("epochs", epochs, steps_per_epoch)
 
     def epoch(state: State, _: None) -> tuple[State, dict[str, jax.Array]]:
         state, info = run_steps(state, train, steps_per_epoch, key=key, order_key=order_key)
@@ -434,15 +492,19 @@ def fit(
 def summary(task: Task, info: Metrics) -> dict[str, Any]:
     """A history row from the info of a chunk: the task's metrics over its examples, the last rate and gradient norm."""
     sums = {name: value.sum(0) for name, value in info.items() if name not in ("lr", "grad_norm", "finite")}
-    return row(task, sums | {"lr": info["lr"][-1], "grad_norm": info["grad_norm"]})
+    last = {"lr": info["lr"][-1]} if "lr" in info else {}
+    return row(task, sums | last | {"grad_norm": info["grad_norm"]})
 
 
 def add(sums: dict[str, np.ndarray], info: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """On the host: the sums of the chunks before (at first none) and of one more, with its last rate and gradient norm.
 
-    In float64 and in the order of the steps, so that they are the same bits however the steps were cut into chunks.
+    In float64, where counts are exact up to 2^53, and in the order of the steps, so that they are the same bits however
+    the steps were cut into chunks.
     """
-    last = {"lr": np.asarray(info["lr"])[-1], "grad_norm": np.asarray(info["grad_norm"])}
+    last = {"grad_norm": np.asarray(info["grad_norm"])}
+    if "lr" in info:
+        last["lr"] = np.asarray(info["lr"])[-1]
     for name in info.keys() - {*last, "finite"}:
         values = np.array(info[name], np.float64)  # a copy
         values[0] += sums.get(name, 0.0)
@@ -451,8 +513,8 @@ def add(sums: dict[str, np.ndarray], info: dict[str, np.ndarray]) -> dict[str, n
 
 
 def row(task: Task, sums: dict[str, Any]) -> dict[str, Any]:
-    """A history row from sums, a rate and a gradient norm."""
-    return prefixed("train", task.summary(sums)) | {name: sums[name] for name in ("lr", "grad_norm")}
+    """A history row from sums, a rate (where one is known) and a gradient norm."""
+    return prefixed("train", task.summary(sums)) | {name: sums[name] for name in ("lr", "grad_norm") if name in sums}
 
 
 def metric_names(objective: Objective, task: Task, params: Params, one: Batch, *, validation: bool) -> list[str]:

@@ -1,7 +1,8 @@
 """What jaxnn refuses, and the exit code that `train.py` ends with.
 
 Every message has one line in one form: `<flag or array>=<value>: <rule>; <remedy>`, without a remedy where the rule
-says it.
+says it. Names and values in it come from files and command lines: what could move a cursor or begin a new line is shown
+as an escape.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Error(Exception):
     exit_code = 1
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        super().__init__(printable(message))
 
 
 class InputError(Error, ValueError):
@@ -51,6 +52,15 @@ class LockedError(Error):
     """The run's folder is in use by another process (exit 7)."""
 
     exit_code = 7
+
+
+def printable(text: str) -> str:
+    r"""The text as one line that only shows itself: control characters, line ends and lone surrogates are escaped.
+
+    >>> print(printable("cat \x1b[31m\n"))
+    cat \x1b[31m\n
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:

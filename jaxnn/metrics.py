@@ -18,14 +18,14 @@ from jaxnn.types import Metrics
 def weighted_sum(values: jax.Array, weight: jax.Array) -> jax.Array:
     """`sum_i weight_i values_i` over the examples; values of weight 0 are not looked at, so they may be NaN.
 
-    values `[...]`, weight `[...]`; gives `f32[]`. Raises `InputError` if the shapes differ.
+    values `[...]`, weight `[...]`; gives `f32[]` (float64 where x64 is on). Raises `InputError` if the shapes differ.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import metrics
     >>> metrics.weighted_sum(jnp.array([1.0, 2.0, jnp.nan]), jnp.array([1.0, 0.5, 0.0])).item()
     2.0
     """
-    values, weight = jnp.asarray(values, jnp.float32), jnp.asarray(weight, jnp.float32)
+    values, weight = jnp.asarray(values, float), jnp.asarray(weight, float)
     if weight.shape != values.shape:
         raise InputError(f"weight{list(weight.shape)}: does not fit {list(values.shape)}; give one for each example")
     return jnp.sum(jnp.where(weight != 0, weight * values, 0))
@@ -104,9 +104,9 @@ def regression_sums(prediction: jax.Array, y: jax.Array, weight: jax.Array, cent
     >>> {name: value.tolist() for name, value in sums.items()}
     {'squared_error': [4.0], 'absolute_error': [2.0], 'y': [5.0], 'y_squared': [17.0]}
     """
-    prediction, y = jnp.asarray(prediction, jnp.float32), jnp.asarray(y, jnp.float32)
+    prediction, y = jnp.asarray(prediction, float), jnp.asarray(y, float)
     same_shape(prediction, y)
-    error, shifted = prediction - y, y - jnp.broadcast_to(jnp.asarray(center, jnp.float32), y.shape)
+    error, shifted = prediction - y, y - jnp.broadcast_to(jnp.asarray(center, float), y.shape)
     outputs = {"squared_error": error**2, "absolute_error": jnp.abs(error), "y": shifted, "y_squared": shifted**2}
     return {name: jax.vmap(weighted_sum, (-1, None))(values, weight) for name, values in outputs.items()}
 

@@ -92,6 +92,23 @@ def update_rule(config: OptimConfig) -> Callable[..., optax.GradientTransformati
     return build
 
 
+def clip_norm(max_norm: float) -> optax.GradientTransformation:
+    """A gradient whose norm over all leaves is larger is scaled back to `max_norm`.
+
+    As optax's, but for its corners: a gradient of zero has a derivative (under `grad` over the learning rate), and one
+    leaf of NaN stays one leaf. Source: Pascanu et al. 2013.
+    """
+
+    def update(updates: Params, params: Params = None) -> Params:
+        del params
+        square = optax.tree.norm(updates, squared=True)
+        outside = square > max_norm**2
+        norm = jnp.sqrt(jnp.where(outside, square, 1.0))
+        return jax.tree.map(lambda g: jnp.where(outside, g / norm * max_norm, g), updates)
+
+    return optax.stateless(update)
+
+
 def limit_norm(max_norm: float) -> optax.GradientTransformation:
     """After the update, each unit's incoming weights are scaled back to a norm of at most `max_norm`.
 
@@ -179,7 +196,7 @@ def optimizer(
     if config.clip_value is not None:
         links.append(("clip_value", optax.clip(config.clip_value)))
     if config.clip_norm is not None:
-        links.append(("clip_norm", optax.clip_by_global_norm(config.clip_norm)))
+        links.append(("clip_norm", clip_norm(config.clip_norm)))
     links.append(("optimizer", optax.inject_hyperparams(step)(learning_rate=rate)))
     if config.schedule == "plateau":
         # the loss of one batch is too noisy to judge by: compare its mean over an epoch, or less if asked to
@@ -221,7 +238,7 @@ def learning_rate(opt_state: Any) -> jax.Array:
     >>> float(jaxnn.learning_rate(state))  # 0.5 / sqrt(4)
     0.25
     """
-    if not _ours(opt_state):
+    if not ours(opt_state):
         return jnp.array(jnp.nan, jnp.float32)
     rate = optax.tree.get(opt_state["optimizer"].inner_state, "learning_rate")  # lbfgs: found by its line search
     if rate is None:
@@ -231,7 +248,7 @@ def learning_rate(opt_state: Any) -> jax.Array:
 
 def averaged(params: Params, opt_state: Any) -> Params:
     """The running average of the parameters where one is kept (`config.ema`), else `params`."""
-    return opt_state["average"].average if _ours(opt_state) and "average" in opt_state else params
+    return opt_state["average"].average if ours(opt_state) and "average" in opt_state else params
 
 
 def bounded(config: OptimConfig) -> bool:
@@ -239,6 +256,6 @@ def bounded(config: OptimConfig) -> bool:
     return config.clip_value is not None or config.name in ("lion", "sign_sgd")
 
 
-def _ours(opt_state: Any) -> bool:
+def ours(opt_state: Any) -> bool:
     """Whether it is the state of an `optimizer`: the dict of its links."""
     return isinstance(opt_state, dict) and "optimizer" in opt_state

@@ -11,11 +11,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from jaxnn.errors import printable
+
 Show = Callable[[dict[str, Any]], None]
 
 
 class Screen(Console):
-    """A console whose reader may leave: the run goes on without it."""
+    """A console that shows text as it is, and whose reader may leave: the run goes on without it."""
+
+    def __init__(self, **options: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
 
     def on_broken_pipe(self) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -30,7 +38,7 @@ def progress(console: Console, total: int) -> Iterator[Show]:
       total: steps of the whole run.
     """
     if not console.is_terminal:
-        yield lambda row: console.print(line(row), highlight=False, soft_wrap=True)
+        yield lambda row: console.print(line(row), soft_wrap=True)
         return
     import rich.progress  # a pipe has no use for it
 
@@ -60,7 +68,7 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
     """The last row: a line for each metric, a column for each part of the data."""
     parts = [part for part in ("train", "val", "test") if any(name.startswith(f"{part}/") for name in row)]
     metrics = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
-    result = Table("", *parts, title=title, title_justify="left")
+    result = Table("", *parts, title=printable(title), title_justify="left")
     for metric in metrics:
         values = (row.get(f"{part}/{metric}") for part in parts)
         result.add_row(

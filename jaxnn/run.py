@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import safetensors
 
-from jaxnn import checkpoint, flax_models, models, tasks
+from jaxnn import checkpoint, engine, flax_models, models, tasks
 from jaxnn.config import Config, from_dict, read_run
 from jaxnn.errors import InputError
 from jaxnn.labels import Labels
@@ -54,6 +54,7 @@ class Run(NamedTuple):
 
     def _checked(self, x: Any) -> np.ndarray:
         shape, dtype = tuple(self.data["shape"]), np.dtype(self.data["dtype"])
+        given = type(x).__qualname__
         try:
             x = np.asarray(x)
         except ValueError:
@@ -62,7 +63,7 @@ class Run(NamedTuple):
             what = f"x[{i}]={shapes[i]}: must be an array of numbers, every row as the first one, {shapes[0]}"
             raise InputError(f"{what}; make them alike") from None
         if x.dtype.kind not in "biuf":
-            raise InputError(f"x={x.dtype}: must be an array of numbers; convert it")
+            raise InputError(f"x={given if x.dtype == object else x.dtype}: must be an array of numbers; convert it")
         if x.shape[1:] != shape or not len(x):
             expected = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"x.shape={x.shape}: must be ({expected}) with n >= 1; one row for each example")
@@ -90,6 +91,7 @@ def assemble(
         network = flax_models.from_linen(network, core_axes=len(example.shape))
     network = models.adopt(network, example, **raw)
     params = jax.eval_shape(network.init, jax.random.key(0), example)
+    engine.refuse_half("model", params)
     given = jax.eval_shape(network.apply, params, example).shape
     if given != (task.outputs,):
         raise InputError(

@@ -57,20 +57,20 @@ def schedule(
     rest = max(total_steps - warmup, 1)
     every = decay_window(config, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
     shapes: dict[str, Callable[[jax.Array], Any]] = {
-        "constant": jnp.ones_like,
+        "constant": lambda s: 1.0,
         "inverse_scaling": lambda s: (s + 1.0) ** -config.power,
-        "step": lambda s: config.decay ** jnp.floor(s / every),
+        "step": lambda s: config.decay ** (s // every),
         "cosine": lambda s: (1.0 + jnp.cos(jnp.pi * jnp.minimum(s / rest, 1.0))) / 2.0,
         "one_cycle": optax.cosine_onecycle_schedule(rest, 1.0),
-        "plateau": jnp.ones_like,
+        "plateau": lambda s: 1.0,
     }
     shape = shapes[config.schedule]
 
     def rate(step: int | jax.Array) -> jax.Array:
         # optax multiplies integers by floats and scalars by vectors
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            s = jnp.asarray(step, float) - warmup
+            s = jnp.asarray(step) - warmup  # whole numbers: float32 counts to 2^24 only
             rising = (s + warmup + 1.0) / max(warmup, 1)
-            return lr * jnp.where(s < 0, rising, shape(jnp.maximum(s, 0.0)))
+            return lr * jnp.where(s < 0, rising, shape(jnp.maximum(s, 0)))
 
     return rate

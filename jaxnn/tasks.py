@@ -190,7 +190,7 @@ def _one(logits: jax.Array) -> jax.Array:
 
 
 def _base(loss: jax.Array, weight: jax.Array) -> Metrics:
-    return {"loss": metrics.weighted_sum(loss, weight), "weight": jnp.sum(jnp.asarray(weight, jnp.float32))}
+    return {"loss": metrics.weighted_sum(loss, weight), "weight": jnp.sum(jnp.asarray(weight, float))}
 
 
 def _means(sums: Metrics, **names: str) -> dict[str, Any]:
