@@ -232,7 +232,7 @@ def main(argv: list[str]) -> int:
             many = 1 if jax.default_backend() == "cpu" else devices.count()  # CPU devices share their cores
             report.peak(screen, done * flops() / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
         for name, value in (row | last).items():
-            if name.endswith("/loss") and not math.isfinite(value):
+            if name.endswith("/loss") and not math.isfinite(value or 0.0):
                 raise NumericsError(f"{name}={value:g}: must be finite; look for examples unlike those of training")
         return 128 + stop[0] if stop else 0
 
