@@ -105,7 +105,12 @@ HONOURED: list[tuple[str, Any, dict[str, Any], Callable[[Any, Any], bool]]] = [
     ("tol", 0.1, LBFGS, shorter),
     ("momentum", 0.5, SGD, differs),
     ("nesterovs_momentum", False, SGD, differs),
-    ("early_stopping", True, ADAM, lambda a, b: a.validation_scores_ is None and len(b.validation_scores_) == 6),
+    (
+        "early_stopping",
+        True,
+        {**STOP, "early_stopping": False},
+        lambda a, b: (a.validation_scores_, b.t_) == (None, 6 * 40),
+    ),
     ("validation_fraction", 0.3, STOP, lambda a, b: (a.t_, b.t_) == (6 * 40, 6 * 35)),
     ("beta_1", 0.5, ADAM, differs),
     ("beta_2", 0.9, ADAM, differs),
@@ -137,9 +142,9 @@ WITHOUT_EFFECT: list[tuple[str, Any, dict[str, Any]]] = [
     ("verbose", True, ADAM),
     ("keep_state", True, ADAM),
     ("callback", lambda told: None, ADAM),
-    ("pieces", 3, ADAM),
 ]
-BELOW = {"loss", "verbose", "warm_start", "keep_state", "callback"}  # these have tests of their own below
+ELSEWHERE = {"verbose", "warm_start", "keep_state", "callback"}  # tests of their own below
+ELSEWHERE |= {"loss"}  # in test_estimators_parity.py
 
 
 @pytest.mark.parametrize(("name", "value", "settings", "law"), HONOURED, ids=lambda v: v if isinstance(v, str) else "")
@@ -156,7 +161,7 @@ def test_and_nothing_else(name: str, value: Any, settings: dict[str, Any]) -> No
 
 def test_no_parameter_is_without_a_test() -> None:
     parameters = {*jaxnn.MLPClassifier().get_params(), *jaxnn.MLPRegressor().get_params()}
-    assert parameters == BELOW | {name for name, *_ in HONOURED}
+    assert parameters == ELSEWHERE | {name for name, *_ in HONOURED}
 
 
 def test_verbose_prints_each_epoch_and_why_it_stops(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,36 +175,27 @@ def test_verbose_prints_each_epoch_and_why_it_stops(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("Iteration 1, loss = ")
 
 
-def test_poisson_regression_predicts_positive_numbers() -> None:
-    y = np.random.default_rng(1).poisson(np.exp(Z[:, 0] / 2)).astype(float)
-    squared = jaxnn.MLPRegressor(**NET, **ADAM).fit(X, y)
-    poisson = jaxnn.MLPRegressor("poisson", **NET, **ADAM).fit(X, y)
-    assert (squared.out_activation_, poisson.out_activation_) == ("identity", "exp")
-    assert (poisson.predict(X) > 0).all() and (squared.predict(X) < 0).any()
-
-
 # ---- the gradient ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("outputs", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("outputs", [1, 4, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 3, 5))])
 def test_a_step_follows_the_gradient_of_the_loss_that_is_shown(outputs: int) -> None:
     """One step of plain SGD gives the gradient; `loss_` at weights moved by hand its finite difference."""
     y = np.random.default_rng(2).normal(size=(50, outputs)).squeeze()
     step: dict[str, Any] = {"solver": "sgd", "momentum": 0.0, "learning_rate_init": 1.0, "activation": "tanh"}
     net = jaxnn.MLPRegressor(**{**NET, **step, "alpha": 0.5, "batch_size": 50}).partial_fit(X, y)
+    shapes = [w.shape for w in [*net.coefs_, *net.intercepts_]]
 
-    def step_from(coefs: list[np.ndarray], intercepts: list[np.ndarray]) -> float:
-        net.coefs_, net.intercepts_ = coefs, intercepts
+    def step_from(theta: np.ndarray) -> float:
+        parts = np.split(theta, np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+        parts = [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+        net.coefs_, net.intercepts_ = parts[:2], parts[2:]
         return net.partial_fit(X, y).loss_
 
-    start = [w.copy() for w in net.coefs_], [b.copy() for b in net.intercepts_]
-    step_from(*start)
-    gradient = [a - b for a, b in zip([*start[0], *start[1]], [*net.coefs_, *net.intercepts_], strict=True)]
-    rng, h = np.random.default_rng(outputs), 1e-5
-    for _ in range(3):
-        direction = [rng.normal(size=g.shape) for g in gradient]
-        moved = lambda sign: [p + sign * h * d for p, d in zip([*start[0], *start[1]], direction, strict=True)]
-        losses = [step_from(moved(sign)[:2], moved(sign)[2:]) for sign in (1, -1)]
-        slope = sum(np.sum(g * d) for g, d in zip(gradient, direction, strict=True))
-        assert (losses[0] - losses[1]) / (2 * h) / slope == pytest.approx(1.0, abs=1e-6)
+    start = weights(net)
+    step_from(start)
+    gradient, h = start - weights(net), 1e-5
+    for direction in np.random.default_rng(outputs).normal(size=(3, len(start))):
+        slope = (step_from(start + h * direction) - step_from(start - h * direction)) / (2 * h)
+        assert gradient @ direction / slope == pytest.approx(1.0, abs=1e-6)
 
 
 # ---- class weights and validation data -------------------------------------------------------------------------------
@@ -208,6 +204,12 @@ def test_class_weights_are_sample_weights(given: Any) -> None:
     by_hand = classifier().fit(X, Y, sample_weight=compute_sample_weight(given, Y))
     assert same(fitted(class_weight=given), by_hand)
     assert not same(by_hand, fitted())
+
+
+def test_class_weights_of_two_classes() -> None:
+    labels = np.where(Z[:, 0] > 0.5, "yes", "no")
+    by_hand = classifier().fit(X, labels, sample_weight=compute_sample_weight("balanced", labels))
+    assert same(classifier(class_weight="balanced").fit(X, labels), by_hand)
 
 
 def test_class_weights_multiply_sample_weights() -> None:
@@ -258,7 +260,7 @@ def test_dropout_is_noise_of_the_seed_and_only_while_training() -> None:
 
 FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.1 * z),
     "sigmoid": special.expit,
     "silu": lambda z: z * special.expit(z),
     "softmax": lambda z: special.softmax(z, axis=-1),
@@ -311,13 +313,15 @@ def test_an_optax_object_is_optax_by_hand() -> None:
             (w, v), (b, c) = params
             return optax.softmax_cross_entropy(jnp.tanh(X @ w + b) @ v + c, one_hot).mean()
 
-        params = jax.tree.map(jnp.asarray, (start.coefs_, start.intercepts_))
-        state, losses = tx.init(params), []
-        for _ in range(6):
+        def step(carry: Any, _: Any) -> Any:
+            params, state = carry
             value, gradient = jax.value_and_grad(loss)(params)
             updates, state = tx.update(gradient, state, params)
-            params = optax.apply_updates(params, updates)
-            losses.append(float(value))
+            return (optax.apply_updates(params, updates), state), value
+
+        params = start.coefs_, start.intercepts_
+        run = jax.jit(lambda params: jax.lax.scan(step, (params, tx.init(params)), length=6))
+        (params, _), losses = jax.device_get(run(jax.tree.map(jnp.asarray, params)))
     np.testing.assert_allclose(net.loss_curve_, losses, rtol=1e-12)
     for ours, theirs in zip([*net.coefs_, *net.intercepts_], jax.tree.leaves(params), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-13)
@@ -345,6 +349,7 @@ GOING_ON: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("params", GOING_ON, ids=["sgd", "adam", "dropout", "early_stopping", "adaptive"])
+# FAILS: the order of the rows that the next shuffle starts from is not kept (`order = np.arange(n)` in each fit)
 def test_two_and_two_epochs_are_four(params: dict[str, Any]) -> None:
     """Bit for bit, through a pickle too; scikit-learn's own reset stays the default."""
     change = {"tol": 0.5, "n_iter_no_change": 1} if params.get("learning_rate") else {}
@@ -359,6 +364,7 @@ def test_two_and_two_epochs_are_four(params: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("params", GOING_ON[:3], ids=["sgd", "adam", "dropout"])
+# FAILS: the same reason
 def test_four_partial_fits_are_four_epochs(params: dict[str, Any]) -> None:
     whole, parts, reset = fitted(**params, max_iter=4), classifier(**params, keep_state=True), classifier(**params)
     for _ in range(4):
@@ -422,7 +428,8 @@ def test_the_first_epoch_that_is_not_finite_is_the_last() -> None:
 def test_with_early_stopping_the_best_weights_outlive_it() -> None:
     net = jaxnn.MLPRegressor(**{**NET, **DIVERGES, "learning_rate_init": 3.0, "early_stopping": True})
     with pytest.warns(ConvergenceWarning, match="best weights before that are kept"):
-        net.fit(X, Z[:, 0])
+        net.fit(X, Z[:, 0], X_val=X, y_val=Z[:, 0])
+    assert net.score(X, Z[:, 0]) == pytest.approx(net.best_validation_score_)
     assert np.isnan(net.validation_scores_[-1]) and np.isfinite(weights(net)).all()
     assert np.isfinite(net.best_validation_score_)
 
@@ -438,31 +445,29 @@ def compiled(caplog: pytest.LogCaptureFixture, run: Callable[[], Any]) -> list[s
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_search_over_numbers_compiles_once(caplog: pytest.LogCaptureFixture) -> None:
-    rows, labels = X[:48], Y[:48]
     grid = {"learning_rate_init": [0.01, 0.02, 0.03, 0.04, 0.05], "alpha": [0.0, 0.1]}
     search = GridSearchCV(classifier(hidden_layer_sizes=(6,)), grid, cv=2, refit=False, error_score="raise")
-    assert compiled(caplog, lambda: search.fit(rows, labels)).count("epoch") == 1
+    assert compiled(caplog, lambda: search.fit(X, Y)).count("epoch") == 1
 
     def others() -> None:
         for rate in (0.1, 0.2):
-            classifier(hidden_layer_sizes=(6,), learning_rate_init=rate, tol=rate, beta_1=rate).fit(
-                rows[:24], labels[:24]
-            )
+            classifier(hidden_layer_sizes=(6,), learning_rate_init=rate, tol=rate, beta_1=rate).fit(X[:25], Y[:25])
 
     assert compiled(caplog, others) == []
-    changed = lambda: classifier(hidden_layer_sizes=(7,)).fit(rows[:24], labels[:24])
+    changed = lambda: classifier(hidden_layer_sizes=(7,)).fit(X[:25], Y[:25])
     assert compiled(caplog, changed).count("epoch") == 1, "it can see a compilation"
 
 
 # ---- scikit-learn around it ------------------------------------------------------------------------------------------
 def test_search_pipeline_and_scores() -> None:
-    pipeline = make_pipeline(StandardScaler(), classifier(max_iter=30))
+    pipeline = make_pipeline(StandardScaler(), classifier(hidden_layer_sizes=(6,), max_iter=30))
     assert cross_val_score(pipeline, X, Y, cv=2, error_score="raise").min() > 0.5
     search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [0.0, 100.0]}, cv=2, error_score="raise").fit(X, Y)
     assert search.best_params_ == {"mlpclassifier__alpha": 0.0}
     assert search.score(X, Y) > 0.8
 
 
+@pytest.mark.slow
 def test_two_processes() -> None:
     grid = {"learning_rate_init": [0.01, 0.02]}
     one, two = (GridSearchCV(classifier(), grid, cv=2, n_jobs=n, error_score="raise").fit(X, Y) for n in (1, 2))
@@ -487,7 +492,9 @@ def test_copies(params: dict[str, Any], tmp_path: Any) -> None:
 def test_sample_weights_are_routed() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
         net = classifier().set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(StandardScaler(), net).fit(X, Y, sample_weight=WEIGHT)
+        pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), net).fit(
+            X, Y, sample_weight=WEIGHT
+        )
         scaled = pipeline[0].transform(X)
         assert same(pipeline[-1], classifier().fit(scaled, Y, sample_weight=WEIGHT))
         search = GridSearchCV(net.set_score_request(sample_weight=True), {"alpha": [0.1]}, cv=2, error_score="raise")
@@ -539,7 +546,6 @@ WRONG: list[tuple[str, dict[str, Any], Callable[[Any], Any], type[Exception], st
     ("other classes", {}, lambda e: e.partial_fit(X, Y, classes=["ant", "bee"]), ValueError, "has classes not in"),
     ("weights", {}, lambda e: e.fit(X, Y, WEIGHT[:-1]), ValueError, r"sample_weight.shape == \(49,\)"),
     ("weights", {}, lambda e: e.fit(X, Y, np.where(WEIGHT > 2, np.nan, 1)), ValueError, "sample_weight contains NaN"),
-    ("rows", {"early_stopping": True}, lambda e: e.fit(X[:1], Y[:1]), ValueError, "resulting train set will be empty"),
     (
         "rows",
         {"early_stopping": True},
@@ -568,7 +574,6 @@ WRONG: list[tuple[str, dict[str, Any], Callable[[Any], Any], type[Exception], st
         ValueError,
         "warm_start can only be used wh",
     ),
-    ("coo of 3 axes", {}, lambda e: e.fit(sparse.coo_array(np.zeros((2, 2, 2))), Y[:2]), ValueError, ""),
 ]
 
 
@@ -589,6 +594,8 @@ def test_validation_set_too_small() -> None:
     for kind in (neural_network.MLPRegressor, jaxnn.MLPRegressor):
         with pytest.raises(ValueError, match="The validation set is too small. Increase 'validation_fraction'"):
             kind(**NET, early_stopping=True).fit(X[:5], Z[:5, 0])
+        with pytest.raises(ValueError, match="the resulting train set will be empty"):
+            kind(**NET, early_stopping=True).fit(X[:1], Z[:1, 0])
 
 
 def test_sparse_in_another_format_is_converted_as_scikit_learn_does() -> None:
@@ -608,7 +615,7 @@ OURS: list[tuple[str, dict[str, Any], Callable[[Any], Any], str]] = [
     ("dropout", {"dropout": 1.0}, lambda e: e.fit(X, Y), "The 'dropout' parameter"),
     ("pieces", {"pieces": 1}, lambda e: e.fit(X, Y), "The 'pieces' parameter"),
     ("class_weight", {"class_weight": "even"}, lambda e: e.fit(X, Y), "The 'class_weight' parameter"),
-    ("class_weight", {"class_weight": {"dog": 2.0}}, lambda e: e.fit(X, Y), "dog"),
+    ("class_weight", {"class_weight": {"dog": 2.0}}, lambda e: e.fit(X, Y), "are not in class_weight"),
     ("solver", {"solver": 3}, lambda e: e.fit(X, Y), "The 'solver' parameter"),
     (
         "balanced",

@@ -104,6 +104,7 @@ def test_tasks_predict_and_score(task: str) -> None:
     ours, theirs = same_fit(task, learning_rate_init=0.02, weight=WEIGHT if task == "poisson" else None)
     if task in ("squared_error", "poisson"):
         np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
+        assert (ours.predict(X) > 0).all() == (task == "poisson")
     else:
         np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9, atol=1e-12)
@@ -118,7 +119,7 @@ def test_regression_with_several_outputs() -> None:
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-9)
 
 
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh"])
+@pytest.mark.parametrize("activation", [pytest.param("identity", marks=pytest.mark.slow), "logistic", "tanh"])
 def test_activations(activation: str) -> None:
     same_fit("multiclass", activation=activation, learning_rate_init=0.02)
 
@@ -181,7 +182,7 @@ def test_a_generator_as_random_state_goes_on_as_theirs() -> None:
     [(1e9, 5), (0.0, EPOCHS)],
 )
 def test_when_to_stop(tol: float, epochs: int) -> None:
-    """The count must exceed n_iter_no_change: with 3 and a tolerance that nothing meets, the fifth epoch is the last."""
+    """The count must exceed n_iter_no_change: with 3 and a tolerance that nothing meets the fifth epoch is the last."""
     ours, _ = same_fit("multiclass", learning_rate_init=0.02, tol=tol, n_iter_no_change=3)
     assert ours.n_iter_ == epochs
 
@@ -196,6 +197,7 @@ def test_lbfgs_convex() -> None:
     assert ours.loss_ == ours.loss_curve_[-1] == ours.best_loss_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["binary", "squared_error"])
 def test_lbfgs_with_a_hidden_layer(task: str) -> None:
     params: dict[str, Any] = {"activation": "tanh", "alpha": 5.0, "max_iter": 1000, "tol": 1e-8}
