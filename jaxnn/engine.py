@@ -217,9 +217,7 @@ def make_run_rows(train_step: Callable[..., tuple[State, Metrics]]) -> Callable[
     called under `jit`. `info` is that of `run_steps`.
     """
 
-    def run_rows(
-        state: State, data: Batch, index: jax.Array, real: jax.Array, key: jax.Array
-    ) -> tuple[State, Metrics]:
+    def run_rows(state: State, data: Batch, index: jax.Array, real: jax.Array, key: jax.Array) -> tuple[State, Metrics]:
         n, width = index.shape
         noise = _key(key, "noise")
         if n == 1:  # XLA unrolls a loop of one step, and rounds it differently then: a second one does nothing

@@ -111,10 +111,10 @@ def sgd(settings: Settings, nesterov: bool) -> optax.GradientTransformation:
     """
     ahead = lambda v, g: settings.momentum * v - settings.lr * g
 
-    def update(grads: Params, velocity: Params, params: Params = None) -> tuple[Params, Params]:
+    def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, Params]:
         del params  # the gradient is all it needs
-        velocity = jax.tree.map(ahead, velocity, grads)
-        return (jax.tree.map(ahead, velocity, grads) if nesterov else velocity), velocity
+        velocity = jax.tree.map(ahead, state, updates)
+        return (jax.tree.map(ahead, velocity, updates) if nesterov else velocity), velocity
 
     return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
 
@@ -136,16 +136,15 @@ def adam(settings: Settings) -> optax.GradientTransformation:
         zeros = jax.tree.map(jnp.zeros_like, params)
         return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
 
-    def update(grads: Params, state: AdamState, params: Params = None) -> tuple[Params, AdamState]:
+    def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, AdamState]:
         del params
         count = state.count + 1
         bias = lambda b: -jnp.expm1(count.astype(b.dtype) * jnp.log(b))  # 1 - b^t, exact for b near 1 too
-        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, grads)
-        square = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.square, grads)
+        mean = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, state.mean, updates)
+        square = jax.tree.map(lambda v, g: b2 * v + (1 - b2) * g**2, state.square, updates)
         rate = lr * jnp.sqrt(bias(b2)) / bias(b1)
-        return jax.tree.map(lambda m, v: -rate * m / (jnp.sqrt(v) + settings.epsilon), mean, square), AdamState(
-            count, mean, square
-        )
+        moved = jax.tree.map(lambda m, v: -rate * m / (jnp.sqrt(v) + settings.epsilon), mean, square)
+        return moved, AdamState(count, mean, square)
 
     return optax.GradientTransformation(init, update)
 
@@ -192,9 +191,10 @@ def programs(spec: Spec) -> Programs:
     ) -> tuple[Params, Any, dict[str, jax.Array]]:
         gradient = engine.make_gradient(objective(spec, settings.alpha))
         flat, unravel = ravel_pytree(params)  # one vector: a tenth of the operations
-        tx = transformation(spec, settings)
+        tx: Any = transformation(spec, settings)
         value_fn = lambda flat: gradient(unravel(flat), data, None)[0]
         with optim.relaxed():
+            slope: Any
             value, slope = optax.value_and_grad_from_state(value_fn)(flat, state=opt_state)
             updates, opt_state = tx.update(slope, opt_state, flat, value=value, grad=slope, value_fn=value_fn)
             flat = flat + updates
@@ -218,9 +218,8 @@ def programs(spec: Spec) -> Programs:
         z = model.apply(params, x)
         if spec.task == "multiclass":
             return jax.nn.log_softmax(z)
-        return jnp.concatenate([jax.nn.log_sigmoid(-z), jax.nn.log_sigmoid(z)], -1) if spec.task == "binary" else (
-            jax.nn.log_sigmoid(z)
-        )
+        yes, no = jax.nn.log_sigmoid(z), jax.nn.log_sigmoid(-z)
+        return jnp.concatenate([no, yes], -1) if spec.task == "binary" else yes
 
     @jax.jit
     def validate(params: Params, data: Batch) -> tuple[jax.Array, jax.Array]:

@@ -19,7 +19,7 @@ LAYERS = [  # a module may import from the rows above its own, and within its ro
     {"devices", "cache", "speed"},
     {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
     {"models", "engine", "report"},
-    {"run", "cli", "solvers", "estimators"},
+    {"run", "cli", "solvers", "estimator_base", "estimators"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
