@@ -12,7 +12,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import jaxnn
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:y has one class only:RuntimeWarning"),  # ours: scikit-learn says nothing
+]
 
 # ---- what scikit-learn checks of any estimator; none is expected to fail ---------------------------------------------
 QUICK_CHECKS = {
@@ -65,6 +68,18 @@ QUICK_TESTS = {
     "test_preserve_feature_names",
     "test_minimum_input_sample_size",
 }
+# where ours differs on purpose: each of these must fail
+DIFFERENT = {
+    "test_gradient": "calls the private method _loss_grad_lbfgs",
+    "test_predict_proba_multilabel": "takes the log of probabilities next to 1; ours comes from the logits, exactly",
+    "test_lbfgs_classification_maxfun[X1-y1]": "with relu the gradient is below tol within 10 evaluations: nothing to warn of",
+}
+
+
+@pytest.fixture(autouse=True)
+def different(request: pytest.FixtureRequest) -> None:
+    if reason := DIFFERENT.get(request.node.name):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
 
 
 @pytest.fixture
@@ -83,5 +98,4 @@ def swapped() -> dict[str, Any]:
     return {name: test for name, test in vars(module).items() if name.startswith("test_")}
 
 
-for name, test in swapped().items():
-    globals()[name] = test if name in QUICK_TESTS else pytest.mark.slow(test)
+globals().update({name: test if name in QUICK_TESTS else pytest.mark.slow(test) for name, test in swapped().items()})
