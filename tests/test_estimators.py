@@ -42,6 +42,7 @@ ADAM: dict[str, Any] = {"solver": "adam", "learning_rate_init": 0.02}
 SGD: dict[str, Any] = {"solver": "sgd", "learning_rate_init": 0.1}
 INVERSE: dict[str, Any] = {**SGD, "learning_rate": "invscaling"}
 STOP: dict[str, Any] = {**ADAM, "early_stopping": True, "validation_fraction": 0.2}
+CV: dict[str, Any] = {"cv": 2, "error_score": "raise"}
 LBFGS: dict[str, Any] = {"solver": "lbfgs", "max_iter": 40, "tol": 1e-5}
 
 
@@ -85,7 +86,7 @@ def shorter(base: Any, changed: Any) -> bool:
 
 
 # (parameter, another value, the settings it matters under, what it must do to the fit)
-HONOURED: list[tuple[str, Any, dict[str, Any], Callable[[Any, Any], bool]]] = [
+HONOURED: list[tuple[str, Any, dict[str, Any], Callable[[Any, Any], Any]]] = [
     ("hidden_layer_sizes", (3,), ADAM, lambda a, b: [w.shape for w in b.coefs_] == [(4, 3), (3, 3)]),
     ("hidden_layer_sizes", (5, 3), ADAM, lambda a, b: (a.n_layers_, b.n_layers_) == (3, 4)),
     ("activation", "tanh", ADAM, differs),
@@ -426,7 +427,7 @@ def test_the_first_epoch_that_is_not_finite_is_the_last() -> None:
 
 
 def test_with_early_stopping_the_best_weights_outlive_it() -> None:
-    net = jaxnn.MLPRegressor(**{**NET, **DIVERGES, "learning_rate_init": 3.0, "early_stopping": True})
+    net: Any = jaxnn.MLPRegressor(**{**NET, **DIVERGES, "learning_rate_init": 3.0, "early_stopping": True})
     with pytest.warns(ConvergenceWarning, match="best weights before that are kept"):
         net.fit(X, Z[:, 0], X_val=X, y_val=Z[:, 0])
     assert net.score(X, Z[:, 0]) == pytest.approx(net.best_validation_score_)
@@ -446,7 +447,7 @@ def compiled(caplog: pytest.LogCaptureFixture, run: Callable[[], Any]) -> list[s
 @pytest.mark.filterwarnings("ignore")
 def test_a_search_over_numbers_compiles_once(caplog: pytest.LogCaptureFixture) -> None:
     grid = {"learning_rate_init": [0.01, 0.02, 0.03, 0.04, 0.05], "alpha": [0.0, 0.1]}
-    search = GridSearchCV(classifier(hidden_layer_sizes=(6,)), grid, cv=2, refit=False, error_score="raise")
+    search = GridSearchCV(classifier(hidden_layer_sizes=(6,)), grid, refit=False, **CV)
     assert compiled(caplog, lambda: search.fit(X, Y)).count("epoch") == 1
 
     def others() -> None:
@@ -461,8 +462,8 @@ def test_a_search_over_numbers_compiles_once(caplog: pytest.LogCaptureFixture) -
 # ---- scikit-learn around it ------------------------------------------------------------------------------------------
 def test_search_pipeline_and_scores() -> None:
     pipeline = make_pipeline(StandardScaler(), classifier(hidden_layer_sizes=(6,), max_iter=30))
-    assert cross_val_score(pipeline, X, Y, cv=2, error_score="raise").min() > 0.5
-    search = GridSearchCV(pipeline, {"mlpclassifier__alpha": [0.0, 100.0]}, cv=2, error_score="raise").fit(X, Y)
+    assert cross_val_score(pipeline, X, Y, **CV).min() > 0.5
+    search: Any = GridSearchCV(pipeline, {"mlpclassifier__alpha": [0.0, 100.0]}, **CV).fit(X, Y)
     assert search.best_params_ == {"mlpclassifier__alpha": 0.0}
     assert search.score(X, Y) > 0.8
 
@@ -470,7 +471,7 @@ def test_search_pipeline_and_scores() -> None:
 @pytest.mark.slow
 def test_two_processes() -> None:
     grid = {"learning_rate_init": [0.01, 0.02]}
-    one, two = (GridSearchCV(classifier(), grid, cv=2, n_jobs=n, error_score="raise").fit(X, Y) for n in (1, 2))
+    one, two = (GridSearchCV(classifier(), grid, n_jobs=n, **CV).fit(X, Y) for n in (1, 2))
     np.testing.assert_array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])
     np.testing.assert_array_equal(weights(one.best_estimator_), weights(two.best_estimator_))
 
@@ -484,20 +485,20 @@ def test_copies(params: dict[str, Any], tmp_path: Any) -> None:
     for copy in (pickle.loads(pickle.dumps(net)), joblib.load(tmp_path / "net")):
         assert same(copy, net)
         np.testing.assert_array_equal(copy.predict_proba(X), net.predict_proba(X))
-    new = clone(net)
+    new: Any = clone(net)
     assert new.get_params() == net.get_params() and not hasattr(new, "coefs_")
     assert same(new.fit(X, Y), net)
 
 
 def test_sample_weights_are_routed() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
-        net = classifier().set_fit_request(sample_weight=True)
+        net: Any = classifier().set_fit_request(sample_weight=True)
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), net).fit(
             X, Y, sample_weight=WEIGHT
         )
         scaled = pipeline[0].transform(X)
         assert same(pipeline[-1], classifier().fit(scaled, Y, sample_weight=WEIGHT))
-        search = GridSearchCV(net.set_score_request(sample_weight=True), {"alpha": [0.1]}, cv=2, error_score="raise")
+        search = GridSearchCV(net.set_score_request(sample_weight=True), {"alpha": [0.1]}, **CV)
         assert same(search.fit(X, Y, sample_weight=WEIGHT).best_estimator_, classifier(alpha=0.1).fit(X, Y, WEIGHT))
 
 
