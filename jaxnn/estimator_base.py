@@ -28,6 +28,7 @@ from jaxnn.solvers import Settings, Spec, layer_names, programs
 from jaxnn.types import Batch, Params, State
 
 SPARSE_BYTES = 2**26  # sparse rows become dense so many bytes at a time
+PADDED_BYTES = 2**26  # data up to this size is padded
 PREDICT_ROWS = (16, 128, 1024)  # rows of one compiled call: the smallest that holds what is left
 RELATIVE_FALL = 2.220446049250313e-09  # L-BFGS stops when the loss falls by less, as in scipy.optimize
 
@@ -61,6 +62,7 @@ class Optimizer(NamedTuple):
     learning_rate: float
     state: Any
     step: Any
+    order: np.ndarray | None  # of the rows, which each epoch shuffles further; kept by keep_state
 
 
 class MLP(BaseEstimator):
@@ -248,17 +250,18 @@ class MLP(BaseEstimator):
             warnings.warn(text, stacklevel=5)
         params = self._last if going_on and self._last else self._params(spec)
         if self._optimizer and (going_on or incremental):
-            rate, opt_state, step = self._optimizer
+            rate, opt_state, step, order = self._optimizer
         else:
             rate = float(self.learning_rate_init)
             step: Any = self._optimizer.step if self._optimizer else np.int32(0)
+            order = None
             opt_state = run.init(params, self._settings(rate, dtype))
         if self.early_stopping and self.best_validation_score_ is None:
             self.best_loss_, self.best_validation_score_ = None, -np.inf
         elif not self.early_stopping and self.best_loss_ is None:
             self.best_loss_, self.best_validation_score_ = np.inf, None
         state, key = jax.device_put(State(step, params, opt_state)), jax.random.key(self._noise_seed)
-        feed, order = Feed(train, batch_size), np.arange(n)
+        feed, order = Feed(train, batch_size), np.arange(n) if order is None or len(order) != n else order
         try:
             while self.n_iter_ < most and self.stop_reason_ == "max_iter":
                 if self.shuffle:
@@ -284,7 +287,7 @@ class MLP(BaseEstimator):
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
         step, last, opt_state = jax.device_get(state)
-        self._optimizer = Optimizer(rate, opt_state, step)
+        self._optimizer = Optimizer(rate, opt_state, step, order if self.keep_state else None)
         return last
 
     def _lbfgs(
@@ -295,7 +298,8 @@ class MLP(BaseEstimator):
         run, settings = programs(spec), self._settings(1.0, train.x.dtype)
         params = jax.device_put(self._params(spec))
         opt_state = self._optimizer.state if going_on else run.init(params, settings)
-        data = jax.device_put(Batch(dense(train.x), train.y, train.weight))
+        rows = -(-len(train.weight) // 16) * 16
+        data = jax.device_put(Batch(*padded(train._replace(x=dense(train.x)), rows)))
         evaluations = 1
         try:
             while self.n_iter_ < most and self.stop_reason_ == "max_iter":
@@ -324,7 +328,7 @@ class MLP(BaseEstimator):
                     self.stop_reason_ = "callback"
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
-        self._optimizer = Optimizer(1.0, jax.device_get(opt_state), np.int32(0))
+        self._optimizer = Optimizer(1.0, jax.device_get(opt_state), np.int32(0), None)
         return jax.device_get(params)
 
     def _record(self, loss: float, rate: float | None, params: Params, watch: Watch | None) -> bool:
@@ -412,25 +416,35 @@ class Feed:
     def __init__(self, train: Split, batch_size: int):
         self.train, self.batch_size = train, batch_size
         n, features = train.x.shape
-        self.steps = -(-n // batch_size)
+        self.steps, self.width = -(-n // batch_size), -(-batch_size // 8) * 8
         if sparse.issparse(train.x):
-            self.x = train.x.tocsr()
-            self.together = max(1, SPARSE_BYTES // (batch_size * features * train.x.dtype.itemsize))
+            self.train = train._replace(x=train.x.tocsr())
+            self.together = max(1, SPARSE_BYTES // (self.width * features * train.x.dtype.itemsize))
         else:
-            self.resident = jax.device_put(Batch(*train))
+            self.resident = jax.device_put(Batch(*padded(train, self.steps * self.width)))
 
     def __call__(self, order: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
-        index = np.full(self.steps * self.batch_size, -1, np.int32)
-        index[: len(order)] = order
-        index = index.reshape(self.steps, self.batch_size)
+        index = np.full((self.steps, self.width), -1, np.int32)
+        batches = np.full((self.steps, self.batch_size), -1, np.int32)
+        batches.flat[: len(order)] = order
+        index[:, : self.batch_size] = batches
         if not sparse.issparse(self.train.x):
             yield self.resident, index
             return
         for start in range(0, self.steps, self.together):
             part = index[start : start + self.together]
-            rows = np.where(part >= 0, part, 0).ravel()
-            data = Batch(self.x[rows].toarray(), self.train.y[rows], self.train.weight[rows])
-            yield data, np.where(part >= 0, np.arange(part.size, dtype=np.int32).reshape(part.shape), -1)
+            data = self.train.rows(np.where(part >= 0, part, 0).ravel())
+            places = np.arange(part.size, dtype=np.int32).reshape(part.shape)
+            yield Batch(*data._replace(x=data.x.toarray())), np.where(part >= 0, places, -1)
+
+
+def padded(train: Split, rows: int) -> Split:
+    """Up to so many rows, the further ones of weight 0, so that sets of nearly the same size (the folds of a cross-
+    validation) share a program. Large ones are left alone: compiling is cheap beside training on them."""
+    missing = rows - len(train.weight)
+    if not missing or train.x.nbytes > PADDED_BYTES:
+        return train
+    return Split(*(np.concatenate([a, np.zeros((missing, *a.shape[1:]), a.dtype)]) for a in train))
 
 
 def layer_shapes(features: int, spec: Spec) -> list[tuple[tuple[int, int], Any]]:
