@@ -350,7 +350,6 @@ GOING_ON: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("params", GOING_ON, ids=["sgd", "adam", "dropout", "early_stopping", "adaptive"])
-# FAILS: the order of the rows that the next shuffle starts from is not kept (`order = np.arange(n)` in each fit)
 def test_two_and_two_epochs_are_four(params: dict[str, Any]) -> None:
     """Bit for bit, through a pickle too; scikit-learn's own reset stays the default."""
     change = {"tol": 0.5, "n_iter_no_change": 1} if params.get("learning_rate") else {}
@@ -365,7 +364,6 @@ def test_two_and_two_epochs_are_four(params: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("params", GOING_ON[:3], ids=["sgd", "adam", "dropout"])
-# FAILS: the same reason
 def test_four_partial_fits_are_four_epochs(params: dict[str, Any]) -> None:
     whole, parts, reset = fitted(**params, max_iter=4), classifier(**params, keep_state=True), classifier(**params)
     for _ in range(4):
@@ -412,27 +410,23 @@ def test_an_interrupt_keeps_the_fit(params: dict[str, Any]) -> None:
     np.testing.assert_array_equal(weights(net), weights(fitted(**{**params, "max_iter": 3})))
 
 
-DIVERGES: dict[str, Any] = {"solver": "sgd", "learning_rate_init": 1e60, "max_iter": 50, "activation": "identity"}
+DIVERGES: dict[str, Any] = {**NET, "solver": "sgd", "learning_rate_init": 3.0, "activation": "identity"}
 
 
 def test_the_first_epoch_that_is_not_finite_is_the_last() -> None:
-    net = jaxnn.MLPRegressor(**{**NET, **DIVERGES})
-    with pytest.raises(ValueError, match="Solver produced non-finite parameter weights") as info:
+    net, before = jaxnn.MLPRegressor(**DIVERGES), jaxnn.MLPRegressor(**{**DIVERGES, "max_iter": 1})
+    with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*epoch 2\b.*learning rate 3\b"):
         net.fit(X, Z[:, 0])
-    assert f"epoch {net.n_iter_} at learning rate 1e+60" in str(info.value)
-    assert net.n_iter_ < 10 and np.isfinite(weights(net)).all()
-    before = jaxnn.MLPRegressor(**{**NET, **DIVERGES, "max_iter": net.n_iter_ - 1})
-    if net.n_iter_ > 1:
-        np.testing.assert_array_equal(weights(net), weights(before.fit(X, Z[:, 0])))
+    assert net.n_iter_ == 2
+    np.testing.assert_array_equal(weights(net), weights(before.fit(X, Z[:, 0])))
 
 
 def test_with_early_stopping_the_best_weights_outlive_it() -> None:
-    net: Any = jaxnn.MLPRegressor(**{**NET, **DIVERGES, "learning_rate_init": 3.0, "early_stopping": True})
+    net: Any = jaxnn.MLPRegressor(**DIVERGES, early_stopping=True)
     with pytest.warns(ConvergenceWarning, match="best weights before that are kept"):
         net.fit(X, Z[:, 0], X_val=X, y_val=Z[:, 0])
-    assert net.score(X, Z[:, 0]) == pytest.approx(net.best_validation_score_)
     assert np.isnan(net.validation_scores_[-1]) and np.isfinite(weights(net)).all()
-    assert np.isfinite(net.best_validation_score_)
+    assert net.score(X, Z[:, 0]) == pytest.approx(net.best_validation_score_)
 
 
 # ---- compiled once ---------------------------------------------------------------------------------------------------
