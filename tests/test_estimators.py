@@ -535,7 +535,6 @@ WRONG: list[tuple[str, dict[str, Any], Callable[[Any], Any], type[Exception], st
     ("one dimension", {}, lambda e: e.fit(X[:, 0], Y), ValueError, "Expected 2D array, got 1D array"),
     ("no rows", {}, lambda e: e.fit(X[:0], Y[:0]), ValueError, "Found array with 0 sample"),
     ("continuous labels", {}, lambda e: e.fit(X, Z[:, 0]), ValueError, "Unknown label type"),
-    # FAILS: predict reads _label_binarizer before _outputs has checked that there was a fit
     ("not fitted", {}, lambda e: e.predict(X), NotFittedError, "is not fitted yet"),
     ("not fitted", {}, lambda e: e.predict_proba(X), NotFittedError, "is not fitted yet"),
     ("no classes", {}, lambda e: e.partial_fit(X, Y), ValueError, "classes must be passed on the first call"),
