@@ -117,7 +117,8 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of each row of X `[n, features]`; multilabel: 0 or 1, `[n, labels]`."""
-        return np.asarray(self._label_binarizer.inverse_transform(self._outputs(X)))
+        outputs = self._outputs(X)
+        return np.asarray(self._label_binarizer.inverse_transform(outputs))
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, `[n, classes]` in the order of `classes_`."""
