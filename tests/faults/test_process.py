@@ -118,12 +118,10 @@ def terminate(runs: Runs, golden, folder, phase: str, number: int = signal.SIGTE
         assert history(folder) == history(golden)
 
 
-SOME = [
-    phase if phase in ("start", "train", "save") else pytest.param(phase, marks=pytest.mark.slow) for phase in PHASES
-]
+QUICK = ("start", "train", "save")
 
 
-@pytest.mark.parametrize("phase", SOME)
+@pytest.mark.parametrize("phase", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in PHASES])
 def test_p04_sigterm_saves_and_exits_143_in_every_phase(runs, golden, tmp_path, phase):
     terminate(runs, golden, tmp_path / "run", phase)
 
@@ -229,9 +227,7 @@ def test_p09_an_error_ends_the_process_whatever_its_threads_do(runs, tmp_path, e
 @pytest.mark.parametrize(
     "flags",
     [
-        pytest.param(
-            ("--eval-every", 7, "--checkpoint.every", 11), marks=pytest.mark.slow
-        ),  # chunks of 1, 2, 4, 8, ...
+        pytest.param(("--eval-every", 7, "--checkpoint.every", 11), marks=pytest.mark.slow),  # chunks of 1, 2, 4, ...
         ("--eval-every", "100%", "--checkpoint.every", "never"),
     ],
     ids=["7-11", "whole"],
@@ -273,9 +269,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name[0] == "a" else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
-)
+@pytest.mark.parametrize("name", ["adam, plateau", pytest.param("rmsprop, step, max-norm", marks=pytest.mark.slow)])
 def test_p02_a_run_that_was_made_longer_is_the_one_that_was_long(runs, tmp_path, name):
     flags = [*f"--data.name {runs.data} --batch-size 32 --model.hidden 8 --eval-every 7".split(), *OTHERS[name].split()]
     code, _, err = runs.run(tmp_path / "whole", "--epochs", 6, argv=flags)
