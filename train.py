@@ -184,7 +184,8 @@ def main(argv: list[str]) -> int:
                     rows = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
                     cause = f"step={state.step}: {fault.leaf} is not finite at lr={lr:g}, training rows {rows}"
                     raise NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
-                saving.result()  # nothing is told that rests on a save which may yet fail
+                clock("saving")
+                saving.result()  # no row is written before the checkpoint that it starts from is safe
                 step += n_steps
                 host, score, best = host._replace(sums=engine.add(host.sums, info)), None, host.top
                 if step % every == 0 or step == total:
@@ -209,6 +210,7 @@ def main(argv: list[str]) -> int:
                     host = host._replace(top=max(host.top, -math.inf if score is None else score))
                 due = (save_steps and step % save_steps == 0) or time.monotonic() - saved_at >= save_seconds
                 if due or host.top > best:
+                    clock("saving")
                     saving, saved, saved_at = save(), step, time.monotonic()
 
         # ---- report -------------------------------------------------------------------------------------------------
@@ -221,6 +223,7 @@ def main(argv: list[str]) -> int:
             clock("evaluation")
             sums = wait(lambda: jax.device_get(program["test"](params, test)))
             last = {name: float(value) for name, value in engine.prefixed("test", task.summary(sums)).items()}
+        clock("saving")
         saving.result()
         clock("report")
         spent = {f"seconds/{part}": seconds for part, seconds in clock.seconds.items()}

@@ -51,7 +51,7 @@ def test_a_run_writes_its_config_history_and_weights(finished):
     assert {"step", "epoch", "test/loss", "test/accuracy"} == {name for name in last if "seconds" not in name}
     parts = {name: value for name, value in last.items() if name.startswith("seconds/")}
     assert parts.keys() == {
-        f"seconds/{part}" for part in ("start", "data", "compilation", "steps", "evaluation", "report")
+        f"seconds/{part}" for part in ("start", "data", "compilation", "steps", "saving", "evaluation", "report")
     }
     assert min(parts.values()) > 0 and rows[-1]["seconds"] < sum(parts.values())
     weights = safetensors.numpy.load_file(finished / "weights.safetensors")

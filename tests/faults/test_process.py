@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -117,7 +118,10 @@ def terminate(runs: Runs, golden, folder, phase: str, number: int = signal.SIGTE
         assert history(folder) == history(golden)
 
 
-@pytest.mark.parametrize("phase", PHASES)
+QUICK = ("start", "train", "save")
+
+
+@pytest.mark.parametrize("phase", [p if p in QUICK else pytest.param(p, marks=pytest.mark.slow) for p in PHASES])
 def test_p04_sigterm_saves_and_exits_143_in_every_phase(runs, golden, tmp_path, phase):
     terminate(runs, golden, tmp_path / "run", phase)
 
@@ -130,7 +134,7 @@ def test_p04_ten_of_each_phase(runs, golden, tmp_path, phase):
         terminate(runs, golden, tmp_path / str(i), phase, number, wait=0.01 * i)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_p05_a_second_signal_ends_at_once_and_leaves_the_earlier_checkpoint(runs, tmp_path, number):
     long = ["--eval-every", 2 * 10**5, "--epochs", 10**5, "--checkpoint.every", "never", "--optim.schedule", "constant"]
     process, rows = runs.start(tmp_path / "run", *long), tmp_path / "run" / "history.jsonl"
@@ -222,7 +226,10 @@ def test_p09_an_error_ends_the_process_whatever_its_threads_do(runs, tmp_path, e
 
 @pytest.mark.parametrize(
     "flags",
-    [("--eval-every", 7, "--checkpoint.every", 11), ("--eval-every", "100%", "--checkpoint.every", "never")],
+    [
+        pytest.param(("--eval-every", 7, "--checkpoint.every", 11), marks=pytest.mark.slow),  # chunks of 1, 2, 4, ...
+        ("--eval-every", "100%", "--checkpoint.every", "never"),
+    ],
     ids=["7-11", "whole"],
 )
 def test_p10_however_a_run_is_cut_its_weights_are_the_same(runs, golden, tmp_path, flags):
@@ -234,7 +241,7 @@ def test_p10_however_a_run_is_cut_its_weights_are_the_same(runs, golden, tmp_pat
 def grow(folder, saves: int) -> tuple[float, int, int]:
     """By what factor memory grew over the second half of many saves; open files, entries of the folder."""
     tree, half = {"w": jnp.ones(1000)}, 0
-    resident = lambda: int(open("/proc/self/statm").read().split()[1])
+    resident = lambda: int(Path("/proc/self/statm").read_text().split()[1])
     for step in range(saves):
         checkpoint.save(folder, step, tree, {"step": step}, keep=2)
         half = resident() if step == saves // 2 else half
@@ -262,7 +269,7 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("name", ["adam, plateau", pytest.param("rmsprop, step, max-norm", marks=pytest.mark.slow)])
 def test_p02_a_run_that_was_made_longer_is_the_one_that_was_long(runs, tmp_path, name):
     flags = [*f"--data.name {runs.data} --batch-size 32 --model.hidden 8 --eval-every 7".split(), *OTHERS[name].split()]
     code, _, err = runs.run(tmp_path / "whole", "--epochs", 6, argv=flags)
@@ -328,7 +335,7 @@ def test_f09_other_intervals_are_accepted_and_change_no_bit(runs, golden, tmp_pa
     process = runs.start(tmp_path / "run")
     assert until(process, lambda: saved(tmp_path / "run")[-1:] > [0])
     kill(process)
-    other = ["--eval-every", 50, "--checkpoint.every", "0.2s", "--checkpoint.keep", 5, "--patience", 3]
+    other = ["--eval-every", 30, "--checkpoint.every", "0.1s", "--checkpoint.keep", 5, "--patience", 3]
     code, out, err = runs.run(tmp_path / "run", *other)
     assert code == 0 and "resumed" in out, err
     assert sha(tmp_path / "run") == sha(golden)

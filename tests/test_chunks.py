@@ -1,0 +1,45 @@
+"""Chunks cover every step once and end at every event, and few programs serve them all."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxnn import chunks, models, speed
+from jaxnn.config import ModelConfig
+
+
+@given(
+    st.integers(0, 500), st.integers(1, 500), st.lists(st.integers(1, 700), min_size=1, max_size=3), st.integers(1, 99)
+)
+def test_every_step_is_in_one_chunk_and_every_event_at_the_end_of_one(start, more, every, longest):
+    total = start + more
+    length, lengths = chunks.cut(start, total, every, longest)
+    ends, step = set(), start
+    while step < total:
+        n = length(step)
+        assert 1 <= n <= longest and n in lengths
+        ends.add(step := step + n)
+    events = {s for s in range(start + 1, total + 1) if any(s % e == 0 for e in every)}
+    assert step == total and events <= ends
+    assert len(lengths) <= max(chunks.MOST_LENGTHS, 1 + math.floor(math.log2(longest)))
+
+
+@pytest.mark.parametrize("config", [ModelConfig(), ModelConfig(kind="cnn"), ModelConfig(hidden=(), kind="linear")])
+def test_the_bound_that_spares_tracing_is_no_less_than_the_count(config):
+    import jax
+
+    import jaxnn
+    from jaxnn import engine
+
+    example = jax.ShapeDtypeStruct((28, 28, 1), "uint8")
+    model = models.build(config, example, 10, scale=255, mean=None, std=None)
+    params = jax.eval_shape(model.init, jax.random.key(0), example)
+    one = jaxnn.Batch(*(jax.ShapeDtypeStruct((1, *shape), kind) for shape, kind in BATCH))
+    gradient = engine.make_gradient(engine.make_objective(model, jaxnn.multiclass(10)))
+    count = speed.matrix_flops(gradient, params, one, jax.random.key(0))
+    assert 0 < count <= speed.most_flops(params, example)
+
+
+BATCH = (((28, 28, 1), "uint8"), ((), "int32"), ((), "float32"))
