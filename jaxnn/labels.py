@@ -228,9 +228,8 @@ def _refuse(values: np.ndarray, bad: np.ndarray, name: str, rule: str) -> None:
 def _plain(values: Iterable[Any]) -> list[Any]:
     """NumPy and pandas values as Python's own: `str`, `int`, `float`, `bool`."""
     # a table would be taken for the names of its columns, a text for its letters
-    if isinstance(values, str | bytes | dict) or (
-        getattr(values, "ndim", 1) != 1 and not isinstance(values, np.ndarray)
-    ):
+    table = getattr(values, "ndim", 1) != 1 and not isinstance(values, np.ndarray)
+    if table or isinstance(values, str | bytes | dict):
         raise InputError(f"labels={type(values).__name__}: must be one column of labels; give a list or an array [n]")
     listed = values.tolist() if hasattr(values, "tolist") else list(values)  # pyright: ignore[reportAttributeAccessIssue]
     listed = [value.item() if isinstance(value, np.generic) else value for value in listed]
