@@ -76,24 +76,9 @@ def choices(name: str, value: object, allowed: Iterable[str]) -> InputError:
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The name that is fewest edits away, the most alike of those, if that is one or two; else one that looks alike.
+    """The name that is most like a word, or None if none is.
 
     >>> nearest("--ced", ["--seed", "--tol"]), nearest("accuracy", ["--seed"])
     ('--seed', None)
     """
-    names = list(names)
-    away = {name: edits(word, name) for name in names if abs(len(word) - len(name)) <= 2}
-    least = min(away.values(), default=3)
-    if least > 2:
-        return next(iter(difflib.get_close_matches(word, names, n=1)), None)
-    return difflib.get_close_matches(word, [name for name in away if away[name] == least], n=1, cutoff=0)[0]
-
-
-def edits(a: str, b: str) -> int:
-    """Letters to insert, delete or replace to make b of a (Levenshtein 1966)."""
-    row = list(range(len(b) + 1))
-    for i, letter in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, other in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (letter != other))
-    return row[-1]
+    return next(iter(difflib.get_close_matches(word, list(names), n=1)), None)

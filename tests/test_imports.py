@@ -76,7 +76,7 @@ def test_the_whole_face_needs_no_optional_library():
 def test_a_run_on_idx_files_loads_no_library_that_it_does_not_use(tmp_path):
     for part, n in (("train", 40), ("t10k", 10)):
         for name, array in (
-            ("images-idx3-ubyte", np.random.default_rng(0).integers(0, 256, (n, 4, 4), np.uint8)),
+            ("images-idx3-ubyte", np.random.default_rng(n).integers(0, 256, (n, 4, 4), np.uint8)),
             ("labels-idx1-ubyte", np.arange(n, dtype=np.uint8) % 2),
         ):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()

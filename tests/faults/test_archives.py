@@ -274,6 +274,20 @@ def test_x08_a_hundred_thousand_broken_files(name, tmp_path):
     check_fuzzed(name, tmp_path, 100_000)
 
 
+def test_x08_text_with_characters_that_do_not_exist_is_refused(tmp_path):  # found by the fuzzer
+    codes = np.array([[97], [98]] * 6, np.uint32)
+    for order in "<>":
+        codes[3] = 0x110000
+        y = codes.astype(f"{order}u4").view(f"{order}U1")[:, 0]
+        path = archive(tmp_path / "t.npz", [("x.npy", npy(X)), ("y.npy", npy(y))])
+        assert refusal(path).startswith(
+            f"{path} array y: not a readable .npz of plain arrays (text that is no Unicode)"
+        )
+        codes[3] = ord("b")
+        y = codes.astype(f"{order}u4").view(f"{order}U1")[:, 0]
+        assert load(archive(path, [("x.npy", npy(X)), ("y.npy", npy(y))])).classes == ("a", "b")
+
+
 def test_x08_the_fuzzer_sees_what_is_not_a_refusal(tmp_path):
     def read(content: bytes) -> None:
         if b"\xff" in content:

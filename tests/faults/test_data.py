@@ -280,9 +280,8 @@ def test_d12_evaluation_is_the_mean_over_all_examples_whatever_the_batch_size():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n", range(1, 33))
-def test_d12_evaluation_at_every_size_and_batch_size(n):
-    check_evaluation(n, list(range(1, n + 1)))
+def test_d12_evaluation_at_every_batch_size():
+    check_evaluation(40, list(range(1, 41)))
 
 
 def test_d13_one_class_is_refused(save, tmp_path):
@@ -515,7 +514,7 @@ def test_d21_a_path_that_no_disk_takes_is_refused_by_name(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     for name in ("x" * 300 + ".npz", "a/" * 3000 + "data.npz", "a\0b.npz", "no such/ü.npz"):
         message = refused_run("--data.name", name)
-        assert name[:200] in message and message.endswith("check the path")
+        assert name[:200].replace("\0", "\\x00") in message and message.endswith("check the path")
 
 
 def test_d21_names_that_are_no_unicode_are_refused_since_no_json_could_hold_them(tmp_path):
