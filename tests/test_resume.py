@@ -11,7 +11,7 @@ from jaxnn.resume import Host
 
 RNG = np.random.default_rng(0)
 INFO = {
-    "loss": RNG.normal(size=100).astype(np.float32) * 1e3,
+    "loss": np.exp(RNG.normal(0, 12, 100)).astype(np.float32),  # wide enough to be rounded
     "weight": np.full(100, 32, np.float32),
     "correct": RNG.integers(0, 33, 100).astype(np.float32),
     "wide": RNG.normal(size=(100, 3)).astype(np.float32),
