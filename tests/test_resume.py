@@ -11,7 +11,7 @@ from jaxnn.resume import Host
 
 RNG = np.random.default_rng(0)
 INFO = {
-    "loss": RNG.normal(size=100).astype(np.float32) * 1e3,
+    "loss": np.exp(RNG.normal(0, 12, 100)).astype(np.float32),  # wide enough to be rounded
     "weight": np.full(100, 32, np.float32),
     "correct": RNG.integers(0, 33, 100).astype(np.float32),
     "wide": RNG.normal(size=(100, 3)).astype(np.float32),
@@ -35,7 +35,7 @@ def test_the_sums_of_an_interval_do_not_depend_on_its_cuts_nor_on_a_checkpoint_i
         np.testing.assert_array_equal(np.asarray(whole[name], np.float64), host.sums[name])
     np.testing.assert_allclose(host.sums["loss"], math.fsum(INFO["loss"].astype(float)), rtol=1e-14)
     row = engine.row(tasks.multiclass(3), host.sums)
-    assert row["train/accuracy"] == INFO["correct"].sum() / 3200 and row["lr"] == INFO["lr"][-1]
+    assert row["train/accuracy"] == float(INFO["correct"].sum()) / 3200 and row["lr"] == INFO["lr"][-1]
 
 
 def test_what_is_not_finite_comes_back_as_it_counts():
