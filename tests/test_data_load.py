@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from jaxnn import data
 from jaxnn.config import Config, DataConfig, TaskConfig
-from jaxnn.data.assemble import moments
 from jaxnn.data.dataset import Split
+from jaxnn.data.fitted import moments
 from jaxnn.data.split import stratified
 from jaxnn.errors import InputError
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxnn.config import TASKS, Config, DataConfig, unicode
-from jaxnn.data import bundled, check, folder, idx, npz, overlap, table, targets, tfds
+from jaxnn.data import bundled, check, fitted, folder, idx, npz, overlap, table, targets, tfds
 from jaxnn.data.dataset import Dataset, Label, Split
 from jaxnn.data.source import Source, finite
 from jaxnn.data.split import stratified
@@ -94,14 +94,14 @@ def load(
     if len(np.unique(hashes)) < len(hashes):  # copies, which may now stand in two parts
         own = {part: split for part, split in parts.items() if part == "train" or part not in given}
         notes += overlap.found(own, overlap.hashes(parts["train"].x), refuse=False)
-    parts, features, unseen = _known(parts, source)
+    parts, features, unseen = fitted.categories(parts, source)
     for name in (*(found.classes or ()), *(features or ())):
         unicode("class or feature", name)
     train = parts["train"]
     scale = (source.scale or 255.0) if train.x.dtype == np.uint8 else None
-    mean, std = moments(train.x) if standardize else (None, None)
+    mean, std = fitted.moments(train.x) if standardize else (None, None)
     if config.class_weight is not None:
-        train = train._replace(weight=train.weight * _class_weights(config, found, train.y)[train.y])
+        train = train._replace(weight=train.weight * fitted.class_weights(config.class_weight, found, train.y)[train.y])
     return Dataset(
         config.name, found.task, train, parts.get("validation"), parts.get("test"), found.classes, features,
         scale, mean, std, notes + unseen,
@@ -225,38 +225,3 @@ def _split(parts: dict[str, Split], found: targets.Targets, config: DataConfig) 
         if not split.weight.any():
             raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
     return parts
-
-
-def _known(parts: dict[str, Split], source: Source) -> tuple[dict[str, Split], Any, tuple[str, ...]]:
-    """The encoder is fitted on the training examples: a category that none of them has gets no column."""
-    if source.categories is None or source.features is None:
-        return parts, source.features, ()
-    known = ~source.categories | parts["train"].x.any(0)
-    if known.all():
-        return parts, source.features, ()
-    unseen = [name for name, there in zip(source.features, known, strict=True) if not there]
-    note = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}: in no training example; read as no category"
-    parts = {part: split._replace(x=split.x[:, known]) for part, split in parts.items()}
-    return parts, tuple(name for name, there in zip(source.features, known, strict=True) if there), (note,)
-
-
-def _class_weights(config: DataConfig, found: targets.Targets, y: np.ndarray) -> np.ndarray:
-    """f32[K]: the given ones, or n / (K count) so that every class weighs the same in all."""
-    if found.task not in ("binary", "multiclass") or found.classes is None:
-        raise InputError(f"--data.class_weight={config.class_weight}: {found.task} has no classes; leave it out")
-    k = len(found.classes)
-    if config.class_weight == "balanced":
-        return (len(y) / (k * np.maximum(np.bincount(y, minlength=k), 1))).astype(np.float32)
-    weights = np.array(config.class_weight, np.float32)
-    if weights.shape != (k,) or not weights[np.unique(y)].any():
-        raise InputError(f"--data.class_weight={config.class_weight}: must be {k} numbers, one a class, not all 0")
-    return weights
-
-
-def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature over the examples, f32, in the units of `x`; a deviation of 0 becomes 1."""
-    mean = x.mean(0, dtype=np.float64)
-    blocks = range(0, len(x), 4096)  # float64 copies of a few examples at a time, not of all
-    variance = sum(np.square(x[i : i + 4096] - mean).sum(0) for i in blocks) / len(x)
-    std = np.sqrt(variance).astype(np.float32)
-    return mean.astype(np.float32), np.where(std < np.finfo(np.float32).tiny, np.float32(1), std)
