@@ -289,8 +289,45 @@ def config_reader(folder: Path) -> Reader:
     return Reader("config", seeds, read)
 
 
+def manifest_reader(folder: Path) -> Reader:
+    """The manifest of a checkpoint; the hostile ones are sealed anew, as if jaxnn had written them."""
+    import hashlib
+    import json
+
+    from jaxnn import checkpoint
+
+    leaves = {"params/w": np.ones((3, 2), np.float32), "params/b": np.zeros(2, np.float32), "step": np.int32(5)}
+    checkpoint.save(folder, 5, leaves, {"config": {"epochs": 3}, "data": {"digest": "0" * 64}}, keep=1)
+    path = folder / "000000005" / checkpoint.MANIFEST
+    good = path.read_bytes()
+
+    def read(content: bytes) -> None:
+        put(path, content)
+        checkpoint.latest(folder)
+
+    def hostile(rng: np.random.Generator) -> bytes:
+        manifest = json.loads(good)
+        del manifest["sha256"]
+        text = mutate(rng, json.dumps(manifest, indent=1).encode())
+        try:
+            manifest = json.loads(text)
+            text = json.dumps(manifest, indent=1).encode()
+            return json.dumps(manifest | {"sha256": hashlib.sha256(text).hexdigest()}, indent=1).encode()
+        except (ValueError, TypeError, RecursionError):
+            return text
+
+    return Reader("manifest", [good], read, hostile)
+
+
 # Whatever reads a file is to be added here: the tests and the command line go through this list.
-READERS = {"idx": idx_reader, "csv": csv_reader, "npz": npz_reader, "images": image_reader, "config": config_reader}
+READERS = {
+    "idx": idx_reader,
+    "csv": csv_reader,
+    "npz": npz_reader,
+    "images": image_reader,
+    "config": config_reader,
+    "manifest": manifest_reader,
+}
 
 
 def main(argv: list[str]) -> int:

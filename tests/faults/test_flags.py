@@ -235,6 +235,7 @@ BOUNDS = [  # flag, refused, accepted
     ("data.split_seed", ["-1"], ["0"]),
     ("data.bad_records", ["-1"], ["0", "7"]),
     ("data.class_weight", ["-1"], ["0", "2.5"]),
+    ("checkpoint.keep", ["0", "-1"], ["1"]),
     ("seed", ["-1", str(2**32)], ["0", str(2**32 - 1)]),
     ("epochs", ["0", "-1"], ["1"]),
     ("batch_size", ["0", "-1"], ["1"]),
