@@ -19,7 +19,7 @@ import safetensors.numpy
 from processes import ROOT, history, kill, saved, sha, until
 
 import jaxnn
-from jaxnn import checkpoint, workdir
+from jaxnn import checkpoint, durable, workdir
 from jaxnn.errors import Error, InputError, StorageError
 
 GOLDEN = Path(__file__).parent / "checkpoints"
@@ -183,7 +183,7 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import jax.numpy as jnp
-from jaxnn import checkpoint, workdir
+from jaxnn import checkpoint, durable, workdir
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])
 checkpoint.save(folder, 1, {"w": jnp.ones(10)}, {}, keep=2)
@@ -355,7 +355,7 @@ def test_s11_s12_a_power_cut_between_any_two_system_calls_leaves_a_good_checkpoi
     checkpoint.save(root / "c", 0, tree(0), {}, keep=1)
     disk = Disk(root, monkeypatch)
     for path in (root, root / "c", root / "c" / "000000000", *(root / "c" / "000000000").iterdir()):
-        checkpoint.sync(path)  # what is there is on the disk
+        durable.sync(path)  # what is there is on the disk
     disk.cuts.clear()
     inode = (root / "c").stat().st_ino
     for step in (1, 2):
