@@ -10,7 +10,6 @@ removed only after that. It is synchronous, by one process: the state is the sam
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
@@ -18,19 +17,17 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxnn import strict_json
+from jaxnn import durable, strict_json
 from jaxnn.errors import InputError, StorageError
 
 FORMAT = 1
 STATE, MANIFEST = "state.safetensors", "manifest.json"
-BLOCK = 2**20
 DTYPES = {  # what safetensors calls them
     "bool": "BOOL", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8", "uint16": "U16",
     "uint32": "U32", "uint64": "U64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
@@ -102,24 +99,24 @@ def save(
     files = {STATE: [head, *map(_bytes, leaves.values())], MANIFEST: [_seal(manifest)]}
     final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
     try:
-        _refuse_link(folder)
+        durable.refuse_link(folder)
         if not folder.is_dir():
             folder.mkdir(mode=0o700)
-            sync(folder.parent)
-        discard(beside)
+            durable.sync(folder.parent)
+        durable.discard(beside)
         beside.mkdir(mode=0o700)
         for name, parts in files.items():
-            write(beside / name, parts)
-        sync(beside)
+            durable.write(beside / name, parts)
+        durable.sync(beside)
         for name, parts in files.items():
-            _compare(beside / name, parts)
-        discard(final)  # one that was given up: a run goes on from the newest good one
+            durable.compare(beside / name, parts)
+        durable.discard(final)  # one that was given up: a run goes on from the newest good one
         beside.rename(final)
-        sync(folder)
+        durable.sync(folder)
     except BaseException as reason:
         shutil.rmtree(beside, ignore_errors=True)
         if isinstance(reason, OSError) and not isinstance(reason, StorageError):
-            raise _no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
+            raise durable.no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
         raise
     _forget(folder, step, keep, keep_best)
 
@@ -130,7 +127,7 @@ def latest(folder: Path) -> Checkpoint | None:
     One that is damaged is passed over for an older one, with a warning on stderr. Raises `StorageError` if there are
     checkpoints and none is good, `InputError` if the folder is a link. An example is at `save`.
     """
-    _refuse_link(folder)
+    durable.refuse_link(folder)
     bad: list[str] = []
     for path in reversed(steps(folder)):
         try:
@@ -185,7 +182,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> Checkpoint:
         raise Damaged(f"{MANIFEST} is of step {manifest['step']}")
     head_size, described = manifest["header"]["bytes"], manifest["leaves"]
     sizes = {name: _size(leaf["shape"], leaf["dtype"]) for name, leaf in described.items()}
-    with os.fdopen(_open(path / STATE), "rb") as file:
+    with os.fdopen(durable.open_file(path / STATE), "rb") as file:
         needed, given = head_size + sum(sizes.values()), os.fstat(file.fileno()).st_size
         if given > needed:  # no leaf would tell
             raise Damaged(f"{STATE} has {given} bytes instead of {needed}")
@@ -241,34 +238,6 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
     return leaves
 
 
-def discard(path: Path) -> None:
-    """Remove a checkpoint, or a file or link that stands in its place, in one instant for those who look."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        aside = path if path.suffix == ".tmp" else path.with_name(path.name + ".old.tmp")
-        path.rename(aside)
-        shutil.rmtree(aside)
-
-
-def sync(path: Path) -> None:
-    """Have the disk take a file, or the names in a folder."""
-    number = _open(path)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def write(path: Path, parts: Iterable[Any], mode: int = 0o600) -> None:
-    """A new file, on the disk when this returns."""
-    with os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        for part in parts:
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
     """Remove what is not to be kept; the newest has just been verified."""
     there = steps(folder)
@@ -278,7 +247,7 @@ def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
         kept.add(max(there, key=_score))
     for path in there:
         if path not in kept:
-            discard(path)
+            durable.discard(path)
 
 
 def _score(path: Path) -> float:
@@ -319,7 +288,7 @@ def _unseal(path: Path) -> dict[str, Any]:
     """The manifest of a checkpoint. Raises `Damaged` unless its text is, to the byte, what `_seal` made."""
     if path.is_symlink():
         raise Damaged("is a link")
-    with os.fdopen(_open(path / MANIFEST), "rb") as file:
+    with os.fdopen(durable.open_file(path / MANIFEST), "rb") as file:
         text = file.read(strict_json.MAX_SIZE + 1)
     try:
         manifest = strict_json.loads(text.decode(), MANIFEST)
@@ -330,31 +299,3 @@ def _unseal(path: Path) -> dict[str, Any]:
     if not whole:
         raise Damaged(f"{MANIFEST} is not what was saved")
     return manifest
-
-
-def _open(path: Path, flags: int = os.O_RDONLY, mode: int = 0o600) -> int:
-    """A file or folder, never through a link."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-
-
-def _compare(path: Path, parts: Iterable[Any]) -> None:
-    """Read a file back and hold it against what was written."""
-    with os.fdopen(_open(path), "rb") as file:
-        if hasattr(os, "posix_fadvise"):  # from the disk, not from memory
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        same = all(file.read(min(BLOCK, len(part) - at)) == part[at : at + BLOCK]
-                   for part in parts for at in range(0, len(part), BLOCK))  # fmt: skip
-        if not same or file.read(1):
-            raise StorageError(f"{path}: what was read back is not what was written; the disk or memory is failing")
-
-
-def _refuse_link(folder: Path) -> None:
-    if folder.is_symlink():
-        raise InputError(f"--workdir: {folder} is a link, which is not followed; put a folder in its place")
-
-
-def _no_room(path: Path, reason: OSError, need: int) -> StorageError:
-    cure = "mend the folder"
-    if reason.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        cure = f"needs {need:,} bytes, has {shutil.disk_usage(path.parent.parent).free:,}: free some space"
-    return StorageError(f"{path}: cannot be written ({reason.strerror}); {cure}; the earlier checkpoints are intact")

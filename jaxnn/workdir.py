@@ -9,6 +9,7 @@ lock                  held by the process that is writing, for as long as it liv
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -25,7 +26,7 @@ import numpy as np
 import safetensors.numpy
 
 import jaxnn
-from jaxnn import checkpoint, run
+from jaxnn import checkpoint, durable, run
 from jaxnn.config import Config, to_dict
 from jaxnn.errors import InputError, LockedError, StorageError
 from jaxnn.types import Params
@@ -77,7 +78,7 @@ def tidy(folder: Path) -> int:
     own = re.compile(r"(\d{9,}|\d{9,}\.old|config\.json|history\.jsonl|weights\.safetensors)\.tmp")
     left = [path for path in (*folder.glob("*.tmp"), *folder.glob("checkpoints/*.tmp")) if own.fullmatch(path.name)]
     for path in left:
-        checkpoint.discard(path)
+        durable.discard(path)
     return len(left)
 
 
@@ -135,7 +136,7 @@ def is_finished(folder: Path, step: int) -> bool:
 
 def save_state(folder: Path, step: int, state: Any, about: dict[str, Any], host: dict[str, Any], **kept: Any) -> None:
     """A checkpoint, once the rows of the history that led to it are on the disk."""
-    checkpoint.sync(folder / "history.jsonl")
+    durable.sync(folder / "history.jsonl")
     checkpoint.save(folder / "checkpoints", step, state, {"run": about, "host": host}, **kept)
 
 
@@ -160,11 +161,12 @@ def write(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + ".tmp")
     try:
         beside.unlink(missing_ok=True)
-        checkpoint.write(beside, [content], 0o666)
+        durable.write(beside, [content], 0o666)
         beside.replace(path)
-        checkpoint.sync(path.parent)
+        durable.sync(path.parent)
     except OSError as reason:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise _unwritable(path, reason) from None
 
 

@@ -14,7 +14,7 @@ import jaxnn
 PACKAGE = Path(jaxnn.__file__).parent
 LAYERS = [  # a module may import from the rows above its own, and within its row
     {"errors"},
-    {"types", "strict_json", "config"},
+    {"types", "strict_json", "durable", "config"},
     {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image"},
     {"devices", "cache", "speed", "checkpoint", "chunks"},
     {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
