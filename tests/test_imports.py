@@ -19,7 +19,7 @@ LAYERS = [  # a module may import from the rows above its own, and within its ro
     {"devices", "cache", "speed", "checkpoint", "chunks"},
     {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
     {"models", "engine", "report"},
-    {"run", "cli", "workdir", "resume", "solvers", "estimator_base", "estimators"},
+    {"run", "cli", "workdir", "resume", "solvers", "estimator_base", "estimators", "selfcheck"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

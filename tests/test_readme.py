@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from jaxnn import selfcheck
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -62,3 +64,8 @@ def test_the_table_has_every_config_with_what_it_promises():
         assert row, f"{path.stem} is not in the table"
         figure = re.search(r"\d[\d.]+( ± [\d.]+)? (%|R²)", doc)
         assert figure and figure[0] in row[1], f"{path.stem}: {doc}"
+
+
+def test_the_faults_are_those_of_the_selfcheck():
+    rows = re.findall(r"\| (.*?) \| (.*?) \|", README.partition("| fault |")[2].partition("## Compose")[0])
+    assert rows == [(fault, expected) for fault, (expected, _) in selfcheck.CHECKS.items()]
