@@ -236,7 +236,8 @@ def main(argv: list[str]) -> int:
             report.peak(screen, done * flops() / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
         for name, value in (row | last).items():
             if name.endswith("/loss") and not math.isfinite(value or 0.0):
-                raise NumericsError(f"{name}={value:g}: must be finite; look for examples unlike those of training")
+                cause = f"step={step}: {name}={value:g}: must be finite"
+                raise NumericsError(f"{cause}; lower --optim.lr, or look for examples unlike those of training")
         return 128 + stop[0] if stop else 0
 
 

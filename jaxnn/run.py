@@ -63,7 +63,8 @@ class Run(NamedTuple):
             what = f"x[{i}]={shapes[i]}: must be an array of numbers, every row as the first one, {shapes[0]}"
             raise InputError(f"{what}; make them alike") from None
         if x.dtype.kind not in "biuf":
-            raise InputError(f"x={given if x.dtype == object else x.dtype}: must be an array of numbers; convert it")
+            what = f"array of {x.dtype}" if given == "ndarray" else given
+            raise InputError(f"x={what}: must be an array of numbers; convert it")
         if x.shape[1:] != shape or not len(x):
             expected = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"x.shape={x.shape}: must be ({expected}) with n >= 1; one row for each example")

@@ -18,7 +18,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def enter(folder: Path) -> int:
             raise LockedError(f"--workdir={folder}: is in use by {holder}; {cure}") from None
         os.ftruncate(lock, 0)
         (folder / "history.jsonl").touch()
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
     except OSError as reason:
         cause = f"--workdir={str(folder)[:200]}: cannot be written ({reason.strerror})"
         raise InputError(f"{cause}; name another folder") from None

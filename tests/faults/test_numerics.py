@@ -139,7 +139,7 @@ def test_n03_a_run_whose_validation_is_not_finite_ends_with_exit_4_and_keeps_its
     np.savez(tmp_path / "v.npz", x=np.full((4, 2), 3e38, np.float32), y=np.array([0, 1, 0, 1]))
     flags = ["--data.name", tmp_path / "t.npz", "--data.validation", tmp_path / "v.npz", "--epochs", "5"]
     done = train(*flags, "--workdir", tmp_path / "run")
-    assert done.returncode == 4 and done.stderr.startswith("error: val/loss="), done.stderr
+    assert done.returncode == 4 and done.stderr.startswith("error: step="), done.stderr
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert rows[0]["step"] == rows[-1]["step"] and rows[0]["val/loss"] is None  # found in the first interval
     assert (tmp_path / "run" / "weights.safetensors").exists()
@@ -255,7 +255,7 @@ def test_n07_counts_of_a_history_row_are_exact_beyond_2_24():
     info: Any = {"loss": np.full(40_001, 0.5, np.float32), "weight": np.full(40_001, 1023, np.float32)}
     info |= {"correct": np.full(40_001, 1021, np.float32), "lr": np.ones(1), "grad_norm": np.float32(1)}
     info |= {"finite": True}
-    row = engine.summary(tasks.multiclass(2), info)
+    row = engine.row(tasks.multiclass(2), engine.add({}, info))
     assert row["train/accuracy"] == 1021 / 1023 and row["train/loss"] == 0.5 / 1023
 
 
