@@ -331,7 +331,7 @@ class OptimConfig:
 class CheckpointConfig:
     """When the run is saved, so that the same command goes on where it was."""
 
-    every: str = "30s"
+    every: str = "1epoch"
     """500 (steps), 2epochs, 10%, 30s (at the end of the steps under way), or never; the end is always saved"""
     keep: int = 2
     """how many of the newest are kept"""
