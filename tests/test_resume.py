@@ -39,7 +39,7 @@ def test_the_sums_of_an_interval_do_not_depend_on_its_cuts_nor_on_a_checkpoint_i
 
 
 def test_what_is_not_finite_comes_back_as_it_counts():
-    host = Host(sums={"loss": np.float64("inf")})
+    host = Host(sums={"loss": np.asarray(np.inf)})
     again = Host.unpack(json.loads(json.dumps(host.pack(), allow_nan=False)))
     assert (again.best, again.top, again.waited) == (math.inf, -math.inf, 0) and np.isnan(again.sums["loss"])
 
