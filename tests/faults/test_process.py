@@ -34,6 +34,18 @@ def lost(out: str) -> int:
     return int(found[1].replace(",", "")) if found else 0
 
 
+def wait_for_the_moment(process: subprocess.Popen[str], folder, rng: random.Random, whole: float) -> None:
+    """Any moment of a run, or one while it trains, or while it saves: by the clock alone most would be in start-up."""
+    aim = rng.choice(("any", "training", "saving"))
+    if aim == "any":
+        until(process, lambda: False, rng.uniform(0, whole))
+    elif aim == "training":
+        until(process, lambda: (folder / "history.jsonl").exists() and (folder / "history.jsonl").read_text() != "")
+        time.sleep(rng.uniform(0, 0.1))
+    else:
+        until(process, lambda: rng.random() < 0.2 and any(folder.glob("checkpoints/*.tmp")))
+
+
 def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str, int]:
     """Lives that end by kill -9 at a random moment, or at their end; each that ends is held against the golden one."""
     rng, seen = random.Random(seed), {"starting": 0, "compiling": 0, "training": 0, "saving": 0, "done": 0}
@@ -42,19 +54,20 @@ def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str,
     whole, run, left = time.monotonic() - start, 0, kills
     while left or (base / f"{run}").exists():
         folder = base / f"{run}"
-        process = runs.start(folder)
-        try:
-            out, err = process.communicate(timeout=rng.uniform(0, whole) if left else 300)
-        except subprocess.TimeoutExpired:
+        process = runs.start(folder, "--checkpoint.every", rng.choice((1, EVERY)))
+        if left:
+            wait_for_the_moment(process, folder, rng, whole)
+        if left and process.poll() is None:
             phase = "starting" if not (folder / "config.json").exists() else "training"
             if phase == "training" and not (folder / "history.jsonl").read_text():
                 phase = "compiling"
-            if list(folder.glob("checkpoints/*.tmp")):
+            if any(folder.glob("checkpoints/*.tmp")):
                 phase = "saving"
             kill(process)
             seen[phase] += 1
             left -= 1
             continue
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         assert lost(out) <= EVERY, out
         assert_same(folder, golden)
@@ -71,8 +84,8 @@ def test_p01_p02_p03_killed_at_random_moments_a_run_ends_with_the_same_bits(runs
 @pytest.mark.slow
 def test_p01_p02_p03_two_hundred_kills(runs, golden, tmp_path):
     seen = kill_at_random(runs, golden, tmp_path, kills=200, seed=1)
-    print(seen)
-    assert all(seen.values())
+    print(seen)  # pytest -s
+    assert min(seen.values()) >= 5
 
 
 # What must be seen before the signal is sent, and flags that make the phase long.
@@ -112,7 +125,7 @@ def terminate(runs: Runs, golden, folder, phase: str, number: int = signal.SIGTE
     assert not list(folder.glob("checkpoints/*.tmp"))
     code, out, err = runs.run(folder)
     assert (code, lost(out)) == (0, 0), err
-    assert f"resumed at step {found.step}" in out
+    assert f"resumed at step {found.step}" in out or f"finished at step {found.step}" in out
     assert sha(folder) == sha(golden)
     if "--eval-every" not in flags:
         assert history(folder) == history(golden)
