@@ -34,13 +34,20 @@ def lost(out: str) -> int:
     return int(found[1].replace(",", "")) if found else 0
 
 
+def rows(folder: Path) -> list[str]:
+    """Lines of the history, half ones too."""
+    path = folder / "history.jsonl"
+    return path.read_text().splitlines() if path.exists() else []
+
+
 def wait_for_the_moment(process: subprocess.Popen[str], folder, rng: random.Random, whole: float) -> None:
     """Any moment of a run, or one while it trains, or while it saves: by the clock alone most would be in start-up."""
     aim = rng.choice(("any", "training", "saving"))
     if aim == "any":
         until(process, lambda: False, rng.uniform(0, whole))
     elif aim == "training":
-        until(process, lambda: (folder / "history.jsonl").exists() and (folder / "history.jsonl").read_text() != "")
+        told = len(rows(folder))
+        until(process, lambda: len(rows(folder)) > told)
         time.sleep(rng.uniform(0, 0.1))
     else:
         until(process, lambda: rng.random() < 0.2 and any(folder.glob("checkpoints/*.tmp")))
@@ -54,13 +61,13 @@ def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str,
     whole, run, left = time.monotonic() - start, 0, kills
     while left or (base / f"{run}").exists():
         folder = base / f"{run}"
+        told = len(rows(folder))
         process = runs.start(folder, "--checkpoint.every", rng.choice((1, EVERY)))
         if left:
             wait_for_the_moment(process, folder, rng, whole)
         if left and process.poll() is None:
-            phase = "starting" if not (folder / "config.json").exists() else "training"
-            if phase == "training" and not (folder / "history.jsonl").read_text():
-                phase = "compiling"
+            locked = (folder / "lock").exists() and f"process {process.pid} " in (folder / "lock").read_text()
+            phase = "starting" if not locked else "training" if len(rows(folder)) > told else "compiling"
             if any(folder.glob("checkpoints/*.tmp")):
                 phase = "saving"
             kill(process)
