@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn.config import save_every, steps, to_dict
-from jaxnn.errors import Error, InputError, NumericsError, choices
+from jaxnn.errors import Error, InputError, NumericsError, choices, printable
 
 HERE, STARTED = Path(__file__).parent, time.perf_counter()
 
@@ -101,7 +101,7 @@ def main(argv: list[str]) -> int:
                 raise choices("--checkpoint.best", config.checkpoint.best, names)
         size = lambda tree: sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))
         for note in data.notes:
-            print(f"note: {note}", file=sys.stderr)
+            print(f"note: {printable(note)}", file=sys.stderr)
         if flags.dry_run:
             print(jaxnn.summary(model, example))
             steps_of = f"{n:,} training examples, {total:,} steps of {batch_size}"
@@ -162,9 +162,9 @@ def main(argv: list[str]) -> int:
 
         earlier, began, timed = row.get("seconds", 0.0) - STARTED, seen(step), 0.0
         alarms = diagnose.Watch(model, state.params, data.train.x)
-        sound = lambda row: math.isfinite(row.get("val/loss") or 0.0)  # the history has null for what is no number
+        finite = lambda loss: loss is not None and math.isfinite(loss)  # the history has null for what is no number
         with report.progress(screen, total) as show:
-            while step < total and not stop and host.waited < config.patience and sound(row):
+            while step < total and not stop and host.waited < config.patience and finite(row.get("val/loss", 0.0)):
                 clock("steps")
                 good, n_steps, since = state, length(step), time.perf_counter()
                 try:
@@ -202,7 +202,7 @@ def main(argv: list[str]) -> int:
                     workdir.append_history(folder, row)
                     show(row)
                     for alarm in alarms(row, state.params):
-                        print(f"warning: {alarm}", file=sys.stderr)
+                        print(f"warning: {printable(alarm)}", file=sys.stderr)
                     began, timed = seen(step), 0.0
                     if step % every == 0:  # else more epochs may follow, another time
                         host = host.next(row["train/loss"], config.tol)
@@ -235,8 +235,8 @@ def main(argv: list[str]) -> int:
             many = 1 if jax.default_backend() == "cpu" else devices.count()  # CPU devices share their cores
             report.peak(screen, done * flops() / clock.seconds["steps"], many * speed.benchmark_peak(0.3))
         for name, value in (row | last).items():
-            if name.endswith("/loss") and not math.isfinite(value or 0.0):
-                cause = f"step={step}: {name}={value:g}: must be finite"
+            if name.endswith("/loss") and not finite(value):
+                cause = f"step={step}: {name}={value}: must be finite"
                 raise NumericsError(f"{cause}; lower --optim.lr, or look for examples unlike those of training")
         return 128 + stop[0] if stop else 0
 

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from jaxnn import durable, strict_json
-from jaxnn.errors import InputError, StorageError
+from jaxnn.errors import InputError, StorageError, printable
 
 FORMAT = 1
 STATE, MANIFEST = "state.safetensors", "manifest.json"
@@ -70,7 +70,7 @@ def save(
 
     Raises:
       StorageError: it could not be written, or what was read back was not what was written. The older ones are intact.
-      InputError: a leaf that cannot be saved, or a folder that is a link.
+      InputError: a leaf that cannot be saved, more names than a manifest can hold, or a folder that is a link.
 
     >>> import tempfile
     >>> import jax, jax.numpy as jnp
@@ -96,7 +96,11 @@ def save(
             for path, leaf in leaves.items()
         },
     }
-    files = {STATE: [head, *map(_bytes, leaves.values())], MANIFEST: [_seal(manifest)]}
+    sealed = _seal(manifest)
+    if len(sealed) > strict_json.MAX_SIZE:
+        cure = "use fewer or shorter names of columns and classes"
+        raise InputError(f"manifest={len(sealed):,} bytes: at most {strict_json.MAX_SIZE:,} can be read back; {cure}")
+    files = {STATE: [head, *map(_bytes, leaves.values())], MANIFEST: [sealed]}
     final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
     try:
         durable.refuse_link(folder)
@@ -118,7 +122,10 @@ def save(
         if isinstance(reason, OSError) and not isinstance(reason, StorageError):
             raise durable.no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
         raise
-    _forget(folder, step, keep, keep_best)
+    try:
+        _forget(folder, step, keep, keep_best)
+    except OSError as reason:
+        raise durable.no_room(final, reason, 0) from None
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -136,7 +143,8 @@ def latest(folder: Path) -> Checkpoint | None:
             bad.append(f"{path.name}: {reason.strerror if isinstance(reason, OSError) else reason}")
             continue
         for reason in bad:
-            print(f"warning: {folder}/{reason}; it is left out, step {found.step} is good", file=sys.stderr)
+            text = f"warning: {folder}/{reason}; it is left out, step {found.step} is good"
+            print(printable(text), file=sys.stderr)
         return found
     if bad:
         cure = "bring one back from a copy, or name another --workdir to begin anew"
@@ -241,10 +249,10 @@ def flatten(tree: Any) -> dict[str, np.ndarray]:
 def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
     """Remove what is not to be kept; the newest has just been verified."""
     there = steps(folder)
-    kept = {path for path in there if int(path.name) <= step}
-    kept = set(sorted(kept)[-keep:])
+    good = [path for path in there if int(path.name) <= step]
+    kept = set(good[-keep:])
     if keep_best:
-        kept.add(max(there, key=_score))
+        kept.add(max(good, key=lambda path: (_score(path), int(path.name))))
     for path in there:
         if path not in kept:
             durable.discard(path)

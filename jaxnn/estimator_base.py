@@ -59,6 +59,7 @@ Watch = Callable[[Params], dict[str, float]]  # validates, and keeps what it gav
 class Optimizer(NamedTuple):
     """Where a solver stands; arrays of NumPy, so that an estimator can be pickled."""
 
+    solver: str  # whose state it is
     learning_rate: float
     state: Any
     step: Any
@@ -72,6 +73,7 @@ class MLP(BaseEstimator):
     _last: Params | None = None  # those of the last epoch, where the best ones are in coefs_
     _optimizer: Any = None  # an Optimizer
     _noise_seed = _no_improvement_count = 0
+    _split_state: Any = None  # of the random stream, before rows were split off to validate on
 
     if TYPE_CHECKING:  # the parameters, and what fit finds
         best_loss_: Any
@@ -122,6 +124,8 @@ class MLP(BaseEstimator):
         target = self._encode(y, X.dtype)
         self.n_outputs_ = len(self.classes_) if self._task() == "multiclass" else math.prod(target.shape[1:])
         spec = self._spec(hidden)
+        if self._optimizer and self._optimizer.solver != self._solver_name():
+            self._optimizer = None  # its state is of no use to another
         going_on = bool(self.keep_state and not first and self._optimizer)
         self._random_state = self._random_state if going_on else check_random_state(self.random_state)
         train, validation = Split(X, target, weight), None
@@ -150,6 +154,9 @@ class MLP(BaseEstimator):
         sizes = (tuple(hidden), self.n_outputs_)
         return Spec(*sizes, self._task(), self.solver, each, self.pieces, float(self.dropout), nesterov)
 
+    def _solver_name(self) -> str:
+        return self.solver if isinstance(self.solver, str) else "an optax object"
+
     def _settings(self, learning_rate: float, dtype: Any) -> Settings:
         values = (learning_rate, self.alpha, self.momentum, self.beta_1, self.beta_2, self.epsilon)
         return Settings(*(np.asarray(value, dtype) for value in values))
@@ -177,7 +184,7 @@ class MLP(BaseEstimator):
     def _split(self, train: Split, going_on: bool) -> tuple[Split, Split]:
         """A part of the rows for early stopping; a fit that goes on keeps the part it had."""
         random_state = self._random_state
-        if going_on:
+        if going_on and self._split_state is not None:
             random_state = np.random.RandomState()
             random_state.set_state(self._split_state)
         self._split_state = random_state.get_state()
@@ -215,8 +222,9 @@ class MLP(BaseEstimator):
         self.n_iter_, self.stop_reason_ = 0, "max_iter"
         run = self._lbfgs if self.solver == "lbfgs" else self._epochs
         last = run(spec, train, watch, 1 if incremental else self.max_iter, going_on, incremental)
-        self._last = last if self.early_stopping else None
-        best = self._best if self.early_stopping and self._best is not None else last
+        stops_early = self.early_stopping and self.solver != "lbfgs"
+        self._last = last if stops_early else None
+        best = self._best if stops_early and self._best is not None else last
         self.coefs_ = [np.ascontiguousarray(best[name]["w"].T) for name in layer_names(spec)]
         self.intercepts_ = [np.array(best[name]["b"]) for name in layer_names(spec)]
         if self.stop_reason_ == "interrupted":
@@ -250,7 +258,7 @@ class MLP(BaseEstimator):
             warnings.warn(text, stacklevel=5)
         params = self._last if going_on and self._last else self._params(spec)
         if self._optimizer and (going_on or incremental):
-            rate, opt_state, step, order = self._optimizer
+            _, rate, opt_state, step, order = self._optimizer
         else:
             rate = float(self.learning_rate_init)
             step: Any = self._optimizer.step if self._optimizer else np.int32(0)
@@ -287,7 +295,8 @@ class MLP(BaseEstimator):
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
         step, last, opt_state = jax.device_get(state)
-        self._optimizer = Optimizer(rate, opt_state, step, order if self.keep_state else None)
+        order = order if self.keep_state else None
+        self._optimizer = Optimizer(self._solver_name(), rate, opt_state, step, order)
         return last
 
     def _lbfgs(
@@ -328,7 +337,7 @@ class MLP(BaseEstimator):
                     self.stop_reason_ = "callback"
         except KeyboardInterrupt:
             self.stop_reason_ = "interrupted"
-        self._optimizer = Optimizer(1.0, jax.device_get(opt_state), np.int32(0), None)
+        self._optimizer = Optimizer("lbfgs", 1.0, jax.device_get(opt_state), np.int32(0), None)
         return jax.device_get(params)
 
     def _record(self, loss: float, rate: float | None, params: Params, watch: Watch | None) -> bool:

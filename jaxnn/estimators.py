@@ -39,7 +39,7 @@ class MLPClassifier(ClassifierMixin, MLP):
       solver: also any optax optimizer that `jaxnn.OptimConfig` names (`"adamw"`, `"lion"`, ...), run with
         `learning_rate_init`; or an optax object, which brings its own learning rate. `"lbfgs"` is optax' and,
         as in scikit-learn, takes no part in early stopping.
-      class_weight: `{label: weight}` or `"balanced"`, times sample_weight.
+      class_weight: `{label: weight}` (1 for those left out; not for multilabel) or `"balanced"`, times sample_weight.
       pieces: linear pieces of a maxout unit; its `coefs_` are `[fan_in, pieces * units]`.
       dropout: probability that a hidden unit is dropped in training.
       keep_state: with warm_start and partial_fit, go on where the last call stopped, with its optimizer's state and
@@ -172,10 +172,15 @@ class MLPClassifier(ClassifierMixin, MLP):
     def _class_weight(self, y: np.ndarray, incremental: bool) -> np.ndarray:
         if self.class_weight is None:
             return np.ones(len(y))
-        if incremental and self.class_weight == "balanced":
-            raise ValueError("class_weight='balanced' needs all rows at once: give partial_fit a dict")
-        labels = y if y.ndim == 2 else self.classes_[y]
-        return compute_sample_weight(self.class_weight, labels)
+        if self.class_weight == "balanced":
+            if incremental:
+                raise ValueError("class_weight='balanced' needs all rows at once: give partial_fit a dict")
+            return compute_sample_weight("balanced", y)
+        if self._task() == "multilabel":
+            raise ValueError(f"class_weight={self.class_weight}: with several labels only 'balanced' can be used")
+        if unknown := [label for label in self.class_weight if label not in self.classes_]:
+            raise ValueError(f"class_weight has the classes {unknown}, `self.classes_` has {self.classes_}.")
+        return np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()])[y]
 
     def _score_of(self, outputs: np.ndarray, validation: Split) -> float:
         predicted = outputs.argmax(1) if self._task() == "multiclass" else outputs > 0.5

@@ -66,7 +66,9 @@ def refuse_full(folder: Path, need: int) -> None:
     there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     have = shutil.disk_usage(there).free
     if there == folder:
-        have += sum(path.stat().st_size for path in folder.glob("checkpoints/*/*"))
+        for path in folder.glob("checkpoints/*/*"):
+            with contextlib.suppress(FileNotFoundError):  # removed by another run, whose lock is met next
+                have += path.stat().st_size
     if need > have:
         cure = "free some space, name another folder, or lower --checkpoint.keep"
         raise InputError(f"--workdir={folder}: needs {need:,} bytes, has {have:,}; {cure}")
@@ -107,9 +109,9 @@ def cut_history(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, An
     last row that is left, and how many steps after `step` the rows had told of.
     """
     file = folder / "history.jsonl"
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
     kept, last, reached = [], {}, step
-    for line in lines:
+    for line in text.splitlines():
         try:
             row = json.loads(line)
             reached = max(reached, row["step"])
@@ -118,24 +120,32 @@ def cut_history(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, An
             good = False
         if good:
             kept, last = [*kept, line], row
-    if kept != lines:
-        write(file, "".join(line + "\n" for line in kept).encode())
+    if (whole := "".join(line + "\n" for line in kept)) != text:
+        write(file, whole.encode())
     return last, reached - step
 
 
 def is_finished(folder: Path, step: int) -> bool:
-    """Whether the end at this step was told of, which comes last of all, and the weights are as they were saved."""
+    """Whether the end at this step was told of, which comes last of all, and the weights are as they were saved.
+
+    Not where a loss of the end is not finite (null): that is told again.
+    """
     try:
-        last = json.loads((folder / "history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+        lines = (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()
+        *before, last = (json.loads(line) for line in lines[-2:])
         run.read_weights(folder)
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError):
         return False
-    return "seconds" not in last and last.get("step") == step
+    losses = [value for row in (*before, last) for name, value in row.items() if name.endswith("/loss")]
+    return "seconds" not in last and last.get("step") == step and None not in losses
 
 
 def save_state(folder: Path, step: int, state: Any, about: dict[str, Any], host: dict[str, Any], **kept: Any) -> None:
     """A checkpoint, once the rows of the history that led to it are on the disk."""
-    durable.sync(folder / "history.jsonl")
+    try:
+        durable.sync(folder / "history.jsonl")
+    except OSError as reason:
+        raise _unwritable(folder / "history.jsonl", reason) from None
     checkpoint.save(folder / "checkpoints", step, state, {"run": about, "host": host}, **kept)
 
 

@@ -610,7 +610,7 @@ OURS: list[tuple[str, dict[str, Any], Callable[[Any], Any], str]] = [
     ("dropout", {"dropout": 1.0}, lambda e: e.fit(X, Y), "The 'dropout' parameter"),
     ("pieces", {"pieces": 1}, lambda e: e.fit(X, Y), "The 'pieces' parameter"),
     ("class_weight", {"class_weight": "even"}, lambda e: e.fit(X, Y), "The 'class_weight' parameter"),
-    ("class_weight", {"class_weight": {"dog": 2.0}}, lambda e: e.fit(X, Y), "are not in class_weight"),
+    ("class_weight", {"class_weight": {"dog": 2.0}}, lambda e: e.fit(X, Y), "class_weight has the classes \['dog'\]"),
     ("solver", {"solver": 3}, lambda e: e.fit(X, Y), "The 'solver' parameter"),
     (
         "balanced",
@@ -639,3 +639,24 @@ def test_negative_counts_and_one_class() -> None:
     with pytest.warns(RuntimeWarning, match="one class only"):
         net = classifier().fit(X, ["ant"] * 50)
     assert set(net.predict(X)) == {"ant"}
+
+
+def test_class_weights_of_classes_that_a_part_does_not_have() -> None:
+    rows = np.flatnonzero(Y == "ant")
+    ours = jaxnn.MLPClassifier((3,), random_state=0, class_weight={"bee": 5.0, "ant": 2.0})
+    doubled = jaxnn.MLPClassifier((3,), random_state=0)
+    ours.partial_fit(X[rows], Y[rows], classes=["ant", "bee", "cat"])
+    doubled.partial_fit(X[rows], Y[rows], sample_weight=np.full(len(rows), 2.0), classes=["ant", "bee", "cat"])
+    np.testing.assert_array_equal(ours.coefs_[0], doubled.coefs_[0])
+    with pytest.raises(ValueError, match=r"class_weight has the classes \['dog'\]"):
+        jaxnn.MLPClassifier((3,), class_weight={"dog": 2.0}).fit(X, Y)
+
+
+@pytest.mark.parametrize(("before", "after"), [("lbfgs", "adam"), ("adam", "sgd")])
+def test_another_solver_begins_with_a_state_of_its_own(before: str, after: str) -> None:
+    ours = jaxnn.MLPClassifier((3,), random_state=0, solver=before, max_iter=2, keep_state=True).fit(X, Y)
+    fresh = jaxnn.MLPClassifier((3,), random_state=0, solver=after, max_iter=2).fit(X, Y)
+    fresh.coefs_, fresh.intercepts_, fresh._optimizer = ours.coefs_, ours.intercepts_, None
+    ours.set_params(solver=after, keep_state=False).partial_fit(X, Y)
+    fresh.partial_fit(X, Y)
+    np.testing.assert_array_equal(ours.coefs_[0], fresh.coefs_[0])
