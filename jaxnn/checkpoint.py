@@ -252,7 +252,7 @@ def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
     good = [path for path in there if int(path.name) <= step]
     kept = set(good[-keep:])
     if keep_best:
-        kept.add(max(good, key=lambda path: (_score(path), int(path.name))))
+        kept.add(max(good, key=_score))
     for path in there:
         if path not in kept:
             durable.discard(path)

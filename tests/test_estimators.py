@@ -610,7 +610,7 @@ OURS: list[tuple[str, dict[str, Any], Callable[[Any], Any], str]] = [
     ("dropout", {"dropout": 1.0}, lambda e: e.fit(X, Y), "The 'dropout' parameter"),
     ("pieces", {"pieces": 1}, lambda e: e.fit(X, Y), "The 'pieces' parameter"),
     ("class_weight", {"class_weight": "even"}, lambda e: e.fit(X, Y), "The 'class_weight' parameter"),
-    ("class_weight", {"class_weight": {"dog": 2.0}}, lambda e: e.fit(X, Y), "class_weight has the classes \['dog'\]"),
+    ("class_weight", {"class_weight": {"dog": 2.0}}, lambda e: e.fit(X, Y), r"class_weight has the classes \['dog'\]"),
     ("solver", {"solver": 3}, lambda e: e.fit(X, Y), "The 'solver' parameter"),
     (
         "balanced",
