@@ -143,6 +143,8 @@ def test_n03_a_run_whose_validation_is_not_finite_ends_with_exit_4_and_keeps_its
     rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert rows[0]["step"] == rows[-1]["step"] and rows[0]["val/loss"] is None  # found in the first interval
     assert (tmp_path / "run" / "weights.safetensors").exists()
+    again = train(*flags, "--workdir", tmp_path / "run")  # no success by asking twice
+    assert again.returncode == 4 and "val/loss" in again.stderr, again.stderr
 
 
 @pytest.mark.parametrize("size", [1e4, 1e10, 1e20, 1e30])
