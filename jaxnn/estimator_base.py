@@ -458,11 +458,10 @@ def padded(train: Split, rows: int) -> Split:
 
 def layer_shapes(features: int, spec: Spec) -> list[tuple[tuple[int, int], Any]]:
     """The shape of each layer's weights, and the activation that follows it (the last one's is that before it)."""
-    each = spec.activation * len(spec.hidden) if len(spec.activation) == 1 else spec.activation
-    pieces = [spec.pieces if name == "maxout" else 1 for name in each] + [1]
+    pieces = [spec.pieces if name == "maxout" else 1 for name in spec.activations] + [1]
     widths = (*spec.hidden, spec.outputs)
     shapes = [(a, b * k) for a, b, k in zip((features, *spec.hidden), widths, pieces, strict=True)]
-    return list(zip(shapes, (*each, spec.activation[-1]), strict=True))
+    return list(zip(shapes, (*spec.activations, spec.activation[-1]), strict=True))
 
 
 def dense(x: Any) -> np.ndarray:

@@ -64,7 +64,7 @@ class Begun(NamedTuple):
 
 
 def begin(folder: Path, about: dict[str, Any], shapes: Any, config: Config, *, total: int, per_epoch: int) -> Begun:
-    """Lock the folder of a run and find where to go on; nothing in it is changed before all that can be refused is.
+    """Lock the folder of a run and find where to go on; no result in it is touched before all that can be refused is.
 
     Raises:
       InputError: no room, no right to write, other settings than those of the run that is there.

@@ -144,15 +144,9 @@ def killed(runs: Runs) -> str:
     return f"{kills} kills; then {runs.resumed(run)}"
 
 
-def terminated(runs: Runs) -> str:
+def signalled(runs: Runs, number: int) -> str:
     run = runs.new()
-    code = runs.stopped(run, signal.SIGTERM, after=20).returncode
-    return f"exit {code}; then {runs.resumed(run)}"
-
-
-def interrupted(runs: Runs) -> str:
-    run = runs.new()
-    code = runs.stopped(run, signal.SIGINT, after=20).returncode
+    code = runs.stopped(run, number, after=20).returncode
     return f"exit {code}; then {runs.resumed(run)}"
 
 
@@ -223,8 +217,8 @@ def misspelt(runs: Runs) -> str:
 RESUMED = "exit 0, same weights"
 CHECKS: dict[str, tuple[str, Callable[[Runs], str]]] = {
     "kill -9 at random moments": (f"5 kills; then {RESUMED}", killed),
-    "SIGTERM while it trains": (f"exit 143; then {RESUMED}", terminated),
-    "Ctrl-C while it trains": (f"exit 130; then {RESUMED}", interrupted),
+    "SIGTERM while it trains": (f"exit 143; then {RESUMED}", lambda runs: signalled(runs, signal.SIGTERM)),
+    "Ctrl-C while it trains": (f"exit 130; then {RESUMED}", lambda runs: signalled(runs, signal.SIGINT)),
     "a bit of the newest checkpoint flipped": (RESUMED, bit_flipped),
     "its manifest cut off": (RESUMED, cut_off),
     "all checkpoints damaged": ("exit 5", all_damaged),

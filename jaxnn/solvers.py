@@ -33,6 +33,11 @@ class Spec(NamedTuple):
     dropout: float = 0.0
     nesterov: bool = False
 
+    @property
+    def activations(self) -> tuple[str | Activation, ...]:
+        """One for each hidden layer."""
+        return self.activation * len(self.hidden) if len(self.activation) == 1 else self.activation
+
 
 class Settings(NamedTuple):
     """The numbers that the programs are given: `float[]` each."""
@@ -58,8 +63,7 @@ class Programs(NamedTuple):
 
 def layer_names(spec: Spec) -> list[str]:
     """The entries of the parameters, in the order of the layers."""
-    each = spec.activation * len(spec.hidden) if len(spec.activation) == 1 else spec.activation
-    kinds = ["maxout" if name == "maxout" else "dense" for name in each] + ["dense"]
+    kinds = ["maxout" if name == "maxout" else "dense" for name in spec.activations] + ["dense"]
     return [f"{kind}_{kinds[:i].count(kind)}" for i, kind in enumerate(kinds)]
 
 
