@@ -19,7 +19,7 @@ from sklearn import datasets, neural_network
 from sklearn.model_selection import train_test_split
 
 import jaxnn
-from jaxnn.solvers import Spec, programs
+from jaxnn.estimators.solvers import Spec, programs
 
 BOTH = {"scikit-learn": neural_network, "jaxnn": jaxnn}
 

@@ -1,4 +1,4 @@
-"""What jaxnn refuses, and the exit code that `train.py` ends with.
+"""What jaxnn refuses, the exit code that a run ends with, and the ranges that numbers are checked against.
 
 Every message has one line in one form: `<flag or array>=<value>: <rule>; <remedy>`, without a remedy where the rule
 says it. Names and values in it come from files and command lines: what could move a cursor or begin a new line is shown
@@ -8,7 +8,10 @@ as an escape.
 from __future__ import annotations
 
 import difflib
+import math
+import struct
 from collections.abc import Iterable
+from typing import Any
 
 
 class Error(Exception):
@@ -82,3 +85,49 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     ('--seed', None)
     """
     return next(iter(difflib.get_close_matches(word, list(names), n=1)), None)
+
+
+def check(flag: str, value: Any, rule: str, ok: bool) -> None:
+    """Raise `InputError` in the one form of all refusals, unless `ok`."""
+    if not ok:
+        raise InputError(f"{flag}={value}: must be {rule}")
+
+
+def known(value: Any) -> float | None:
+    """The number as float32 computes with it (1e39 is infinite, 0.999999999 is 1); None where there is none to check.
+
+    A number that is traced (under `jit`, `vmap` or `grad` over a setting) has no value yet: `float` of it raises a
+    `TypeError`, as of None.
+    """
+    try:
+        value = float(value)
+    except TypeError:
+        return None
+    try:
+        return struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return math.copysign(math.inf, value)
+
+
+def positive(flag: str, value: Any) -> None:
+    """Refuse a number that is not finite and > 0 in float32, where those below 2^-126 are flushed to 0."""
+    number = known(value)
+    check(flag, value, "finite and > 0 (in float32)", number is None or 2.0**-126 <= number < math.inf)
+
+
+def non_negative(flag: str, value: Any) -> None:
+    """Refuse a number that is not finite and >= 0."""
+    number = known(value)
+    check(flag, value, "finite and >= 0 (in float32)", number is None or 0 <= number < math.inf)
+
+
+def fraction(flag: str, value: Any) -> None:
+    """Refuse a number outside [0, 1)."""
+    number = known(value)
+    check(flag, value, "in [0, 1) (in float32)", number is None or 0 <= number < 1)
+
+
+def decay(flag: str, value: Any) -> None:
+    """Refuse a number outside (0, 1)."""
+    number = known(value)
+    check(flag, value, "in (0, 1) (in float32)", number is None or 0 < number < 1)

@@ -4,17 +4,21 @@ Leading axes are free. A layer's core axes come last (`[F]` for features, `[H, W
 stands before them is batch. So for every model and every layer, without a key,
 
     apply(params, xs) == vmap(apply, (None, 0))(params, xs)
+
+Inputs and labels are arrays, or pytrees of arrays (an image and its mask, boxes with their classes).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-import jax
+if TYPE_CHECKING:  # data are read, and `--help` is answered, before jax is there
+    import jax
+    import optax
 
 Params = Any  # a pytree of arrays
-Metrics = dict[str, jax.Array]  # sums and counts; divided once, at the end
+Metrics = dict[str, Any]  # sums and counts; divided once, at the end
 
 
 class Init(Protocol):
@@ -26,13 +30,27 @@ class Init(Protocol):
 class Apply(Protocol):
     """`apply(params, x, key=None) -> y`, pure; a key switches training noise (dropout) on."""
 
-    def __call__(self, params: Params, x: jax.Array, /, key: jax.Array | None = None) -> jax.Array: ...
+    def __call__(self, params: Params, x: Any, /, key: jax.Array | None = None) -> Any: ...
+
+
+class Observe(Protocol):
+    """`observe(params, x, key, weight) -> (y, params)`: `apply` while training, for a model that keeps statistics.
+
+    The statistics in the params that come back have seen the batch x, in which rows of weight 0 have no part.
+    """
+
+    def __call__(self, params: Params, x: Any, key: jax.Array | None, weight: jax.Array, /) -> tuple[Any, Params]: ...
 
 
 class Model(NamedTuple):
     """A network, or one layer of it: the same kind of pair as an optax optimizer.
 
-    `name` is what `chain` calls the layer's parameters (`dense` -> `dense_0/w`).
+    `name` is what `chain` calls the layer's parameters (`dense` -> `dense_0/w`). Parameters in an entry whose name ends
+    in `_stats` are statistics (`jaxnn.tree.is_kept`): carried and saved with the others, and not trained. A model that
+    renews them while it trains has `observe`.
+
+    `micro_batch`: on a CPU, how many rows at a time are trained on, so that what passes from one layer to the next
+    stays in its cache; None where that is no gain.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -45,6 +63,8 @@ class Model(NamedTuple):
     init: Init
     apply: Apply
     name: str = "model"
+    observe: Observe | None = None
+    micro_batch: int | None = None
 
 
 class Batch(NamedTuple):
@@ -55,6 +75,18 @@ class Batch(NamedTuple):
     weight: Any
 
 
+class Window(NamedTuple):
+    """The rows of n steps of B rows each.
+
+    Resident data: `data` are all rows, and `index i32[n, B]` says which of them each step takes. Streamed data: `data`
+    are the rows of these steps alone, `[n, B, ...]`, and `index` is None. `real bool[n, B]`: those that are no padding.
+    """
+
+    data: Batch
+    index: jax.Array | None
+    real: jax.Array
+
+
 class State(NamedTuple):
     """All that a run carries from step to step; `step` is also the position in the data."""
 
@@ -63,17 +95,63 @@ class State(NamedTuple):
     opt_state: Any
 
 
+def unchanged(batch: Batch, key: jax.Array | None) -> Batch:
+    """The batch itself: what `Task.prepare` is by default."""
+    return batch
+
+
 class Task(NamedTuple):
     """What the outputs mean. Built by `jaxnn.binary`, `multiclass`, `multilabel`, `regression`.
 
-    The model must have `outputs` outputs. `loss(logits, y) -> f32[...]`, one number for each example; `link(logits)`
-    gives probabilities (or the prediction, for regression); `metrics(logits, y, weight)` gives sums;
-    `summary(sums)` divides them.
+    The model must have `outputs` outputs.
+
+        loss(outputs, y) -> f32[B]                   what is minimised, one number for each example
+        metrics(outputs, y, weight) -> sums          what is measured besides
+        summary(sums) -> {name: f32[]}               those sums, and `loss` and `weight`, divided
+        link(outputs) -> probabilities               or the prediction, for regression
+        log_link(outputs) -> log-probabilities       None where there are no probabilities
+        distribution(probabilities) -> f32[B, K]     one for each class; None where there are none
+        decide(probabilities) -> answers             class numbers, yes or no for each label, or numbers
+        check(y)                                     on the host: raises `InputError` for labels that are none
+        prepare(batch, key) -> batch                 in the step, before the model: what x and y become
     """
 
     name: str
     outputs: int
-    loss: Callable[..., jax.Array]
-    link: Callable[[jax.Array], jax.Array]
-    metrics: Callable[[jax.Array, jax.Array, jax.Array], Metrics]
+    loss: Callable[[Any, Any], jax.Array]
+    link: Callable[[Any], Any]
+    metrics: Callable[[Any, Any, jax.Array], Metrics]
     summary: Callable[[Metrics], dict[str, Any]]
+    decide: Callable[[Any], Any]
+    log_link: Callable[[Any], Any] | None = None
+    distribution: Callable[[Any], Any] | None = None
+    check: Callable[[Any], Any] = lambda y: None
+    prepare: Callable[[Batch, jax.Array | None], Batch] = unchanged
+
+
+class Recipe(NamedTuple):
+    """What is trained, and how.
+
+        minimise  sum_i w_i loss(model(theta, x_i), y_i) / sum_i w_i + alpha/2 |W|^2      over theta, by tx
+
+    Plain values: every number in it may be traced, so that `vmap` and `grad` over alpha or a learning rate work. Close
+    over it under `jit` (`jax.jit(functools.partial(engine.steps, recipe))`); a traced alpha has no hash.
+
+    Args:
+      model, task, tx: the network, what its outputs mean, and the optimizer (optax, or `jaxnn.optimizer`).
+      alpha: L2 penalty on the weights that are trained, biases left alone.
+      penalise: the `mean` of the losses, or their `sum` before it is divided by the weight of the batch (as
+        scikit-learn does).
+      accumulate: parts into which a batch is cut to save memory.
+      watch: the norm of the gradient is taken at each step, for a tx that makes a finite step of an infinite gradient.
+      freeze: patterns of the paths of parameters that are not trained (`dense_0`, `conv_*`, `*/b`).
+    """
+
+    model: Model
+    task: Task
+    tx: optax.GradientTransformation
+    alpha: Any = 0.0
+    penalise: Literal["mean", "sum"] = "mean"
+    accumulate: int = 1
+    watch: bool = False
+    freeze: tuple[str, ...] = ()

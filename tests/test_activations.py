@@ -9,8 +9,9 @@ import pytest
 from jax.test_util import check_grads
 from scipy import special
 
-from jaxnn import activations, config
+from jaxnn.config import settings as config
 from jaxnn.errors import InputError
+from jaxnn.nn import activations
 
 # value and derivative in float64 NumPy
 SIGMOID = special.expit

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxnn import chunks, models, speed
-from jaxnn.config import ModelConfig
+from jaxnn.config.settings import ModelConfig
+from jaxnn.nn import models
+from jaxnn.report import flops as speed
+from jaxnn.training import plan as chunks
 
 
 @given(
@@ -31,7 +33,7 @@ def test_the_bound_that_spares_tracing_is_no_less_than_the_count(config):
     import jax
 
     import jaxnn
-    from jaxnn import engine
+    from jaxnn.engine import engine
 
     example = jax.ShapeDtypeStruct((28, 28, 1), "uint8")
     model = models.build(config, example, 10, scale=255, mean=None, std=None)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxnn import cli
-from jaxnn.config import Config
+from jaxnn.commands import arguments as cli
+from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
 
 ROOT = Path(__file__).parent.parent

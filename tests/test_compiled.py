@@ -6,8 +6,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxnn import engine, models, optim, tasks
-from jaxnn.config import ModelConfig, OptimConfig
+from jaxnn.config.settings import ModelConfig, OptimConfig
+from jaxnn.engine import engine
+from jaxnn.nn import models
+from jaxnn.optim import optimizer as optim
+from jaxnn.tasks import supervised as tasks
 from jaxnn.types import Batch
 
 # network, optimizer, batch; matrix products (3 for a layer, 2 for the first), and the transposes and copies that were

@@ -7,8 +7,8 @@ import re
 import optax
 import pytest
 
-from jaxnn import config
-from jaxnn.config import (
+from jaxnn.config import settings as config
+from jaxnn.config.settings import (
     CheckpointConfig,
     Config,
     DataConfig,

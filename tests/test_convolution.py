@@ -11,8 +11,8 @@ import pytest
 from jax import lax
 from jax.test_util import check_grads
 
-from jaxnn import convolution
 from jaxnn.errors import InputError
+from jaxnn.nn import convolution
 
 
 def normal(seed, *shape):

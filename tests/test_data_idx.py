@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxnn import data
-from jaxnn.data import check, idx
+from jaxnn.data import check
+from jaxnn.data.readers import idx
 from jaxnn.errors import InputError
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxnn import data
-from jaxnn.config import Config, DataConfig, TaskConfig
+from jaxnn.config.settings import Config, DataConfig, TaskConfig
 from jaxnn.data.dataset import Split
 from jaxnn.data.fitted import moments
 from jaxnn.data.split import stratified

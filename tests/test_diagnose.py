@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnn import data, diagnose, models
+from jaxnn import data
+from jaxnn.nn import models
+from jaxnn.report import diagnosis as diagnose
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,13 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnn import devices, engine, models, optim, tasks
-from jaxnn.config import OptimConfig
+from jaxnn.config.settings import OptimConfig
+from jaxnn.devices import mesh as devices
+from jaxnn.engine import engine
 from jaxnn.errors import InputError
+from jaxnn.nn import models
+from jaxnn.optim import optimizer as optim
+from jaxnn.tasks import supervised as tasks
 from jaxnn.types import Batch, Model
 
 KEY = jax.random.key(3)

@@ -27,7 +27,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import InvalidParameterError
 
 import jaxnn
-from jaxnn.config import ACTIVATIONS, OPTIMIZERS
+from jaxnn.config.settings import ACTIVATIONS, OPTIMIZERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -14,8 +14,8 @@ import pytest
 from flax import nnx
 
 from jaxnn.errors import InputError
-from jaxnn.flax_models import from_linen, from_nnx
-from jaxnn.losses import cross_entropy
+from jaxnn.nn.flax import from_linen, from_nnx
+from jaxnn.tasks.losses import cross_entropy
 
 KEY = jax.random.key(0)
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jaxnn import gradients, losses
+from jaxnn import gradients
 from jaxnn.errors import InputError, NumericsError
+from jaxnn.tasks import losses
 
 
 def normal(seed, *shape):

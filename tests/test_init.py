@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnn import activations, config, init
+from jaxnn.config import settings as config
 from jaxnn.errors import InputError
+from jaxnn.nn import activations, init
 
 SHAPES = {(300, 200): (300, 200), (3, 3, 40, 50): (360, 450)}  # shape -> fan-in, fan-out
 

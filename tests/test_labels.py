@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import LabelEncoder, OneHotEncoder
 
 from jaxnn.errors import InputError
-from jaxnn.labels import Labels, categories, check_labels, check_targets, one_hot
+from jaxnn.tasks.labels import Labels, categories, check_labels, check_targets, one_hot
 
 COLORS = ["red", "blue", "green", "blue"]
 

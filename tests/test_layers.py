@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxnn import activations, layers
 from jaxnn.errors import InputError
+from jaxnn.nn import activations, layers
 from jaxnn.types import Model
 
 KEY = jax.random.key(0)

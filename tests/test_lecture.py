@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnn import data, engine
+from jaxnn import data
+from jaxnn.engine import engine
 from jaxnn.types import Batch, Model, Task
 
 

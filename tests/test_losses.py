@@ -13,8 +13,8 @@ from scipy.special import expit, log_softmax, xlog1py, xlogy
 from scipy.special import huber as scipy_huber
 from sklearn.metrics import log_loss
 
-from jaxnn import losses
 from jaxnn.errors import InputError
+from jaxnn.tasks import losses
 
 REGRESSION = [losses.squared, losses.absolute, losses.huber, losses.poisson]
 

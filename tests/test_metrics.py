@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from jaxnn import metrics
 from jaxnn.errors import InputError
+from jaxnn.tasks import metrics
 
 
 def normal(seed, *shape):

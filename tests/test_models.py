@@ -10,9 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnn import activations, layers, models
-from jaxnn.config import ACTIVATIONS, ModelConfig
+from jaxnn.config.settings import ACTIVATIONS, ModelConfig
 from jaxnn.errors import InputError
+from jaxnn.nn import activations, layers, models
 
 KEY = jax.random.key(0)
 PIXELS = jax.ShapeDtypeStruct((10, 10, 1), "uint8")

@@ -14,9 +14,9 @@ import optax
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from jaxnn import optim
-from jaxnn.config import OPTIMIZERS, OptimConfig
+from jaxnn.config.settings import OPTIMIZERS, OptimConfig
 from jaxnn.errors import InputError
+from jaxnn.optim import optimizer as optim
 
 
 def make(config: OptimConfig, *, epoch: int = 1, total: int = 100, lr: Any = None) -> Any:

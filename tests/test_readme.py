@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxnn import selfcheck
+from jaxnn.commands import selfcheck
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from jaxnn import engine, tasks
-from jaxnn.resume import Host
+from jaxnn.engine import engine
+from jaxnn.store.resume import Host
+from jaxnn.tasks import supervised as tasks
 
 RNG = np.random.default_rng(0)
 INFO = {

@@ -8,9 +8,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnn.config import SCHEDULES, OptimConfig
+from jaxnn.config.settings import SCHEDULES, OptimConfig
 from jaxnn.errors import InputError
-from jaxnn.schedules import schedule
+from jaxnn.optim.schedules import schedule
 
 EPOCH, TOTAL, LR = 10, 100, 0.3
 

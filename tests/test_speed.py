@@ -7,8 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnn import engine, models, speed, tasks
+from jaxnn.engine import engine
 from jaxnn.errors import InputError
+from jaxnn.nn import models
+from jaxnn.report import flops as speed
+from jaxnn.tasks import supervised as tasks
 from jaxnn.types import Batch
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxnn import strict_json
+from jaxnn.config import strict_json
 from jaxnn.errors import InputError
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

@@ -9,9 +9,9 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from jaxnn import tasks
-from jaxnn.config import TaskConfig
+from jaxnn.config.settings import TaskConfig
 from jaxnn.errors import InputError
+from jaxnn.tasks import supervised as tasks
 
 
 def float64(values):

@@ -327,7 +327,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
 
     from rich.console import Console
 
-    from jaxnn import report
+    from jaxnn.report import screen as report
 
     row = {"step": 5, "epoch": 1.0, "train/loss": 0.5, "val/accuracy": 0.75, "examples_per_s": 1234.5}
     pipe, terminal = io.StringIO(), io.StringIO()
@@ -352,7 +352,7 @@ def test_a_run_says_where_its_time_went():
 
     from rich.console import Console
 
-    from jaxnn import report
+    from jaxnn.report import screen as report
 
     file = io.StringIO()
     console = Console(file=file, width=80)

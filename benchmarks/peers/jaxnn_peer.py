@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig
+from jaxnn.config.settings import Config, DataConfig, ModelConfig, OptimConfig
 
 
 def configured(case: cases.Case, folder: Path, epochs: int, seed: int) -> Config:

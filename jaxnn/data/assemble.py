@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from jaxnn.config import TASKS, Config, DataConfig, unicode
-from jaxnn.data import bundled, check, fitted, folder, idx, npz, overlap, table, targets, tfds
-from jaxnn.data.dataset import Dataset, Label, Split
+from jaxnn.config.settings import TASKS, DataConfig
+from jaxnn.config.values import unicode
+from jaxnn.data import check, fitted, overlap
+from jaxnn.data.dataset import Dataset
+from jaxnn.data.readers import bundled, folder, idx, npz, table, tfds
 from jaxnn.data.source import Source, finite
 from jaxnn.data.split import stratified
 from jaxnn.errors import InputError, choices
+from jaxnn.tasks import targets
+from jaxnn.tasks.labels import Label
+from jaxnn.types import Batch
 
 # Which kinds of source an option is for; elsewhere it would be ignored, so it is refused.
 OPTIONS = {
@@ -84,12 +88,22 @@ def load(
     )
     if task not in TASKS:
         raise choices("--task.name", task, TASKS)
+    return from_config(config, task)
+
+
+def from_config(config: DataConfig, task: str = "auto") -> Dataset:
+    """What `load` gives for these settings.
+
+    >>> from jaxnn.config import DataConfig
+    >>> from_config(DataConfig("wine")).task
+    'multiclass'
+    """
     source = _read(config)
-    if nan == "drop":
+    if config.nan == "drop":
         source = finite(source)
     parts, found = _encode(source, task, config.positive)
     given, hashes = dict(parts), overlap.hashes(parts["train"].x)
-    notes = source.notes + overlap.found(given, hashes, refuse=not allow_overlap)
+    notes = source.notes + overlap.found(given, hashes, refuse=not config.allow_overlap)
     parts = _split(parts, found, config)
     if len(np.unique(hashes)) < len(hashes):  # copies, which may now stand in two parts
         own = {part: split for part, split in parts.items() if part == "train" or part not in given}
@@ -98,26 +112,15 @@ def load(
     for name in (*(found.classes or ()), *(features or ())):
         unicode("class or feature", name)
     train = parts["train"]
-    scale = (source.scale or 255.0) if train.x.dtype == np.uint8 else None
-    mean, std = fitted.moments(train.x) if standardize else (None, None)
+    mean, std = fitted.moments(train.x) if config.standardize else (None, None)
+    center = 0.0 if found.classes is not None else train.y.mean(0).tolist()
     if config.class_weight is not None:
         train = train._replace(weight=train.weight * fitted.class_weights(config.class_weight, found, train.y)[train.y])
     return Dataset(
-        config.name, found.task, train, parts.get("validation"), parts.get("test"), found.classes, features,
-        scale, mean, std, notes + unseen,
+        config.name, found.task, found.outputs, train, parts.get("validation"), parts.get("test"),
+        classes=found.classes, features=features, mean=mean, std=std, center=center, notes=notes + unseen,
+        scale=(source.scale or 255.0) if train.x.dtype == np.uint8 else None,
     )  # fmt: skip
-
-
-def arguments(config: Config) -> dict[str, Any]:
-    """What `load` is to be called with for a run.
-
-    >>> import jaxnn.data
-    >>> from jaxnn.config import Config, DataConfig
-    >>> jaxnn.data.load(**jaxnn.data.arguments(Config(data=DataConfig("wine")))).task
-    'multiclass'
-    """
-    values = {field.name: getattr(config.data, field.name) for field in dataclasses.fields(config.data)}
-    return {"name_or_path": values.pop("name"), **values, "task": config.task.name}
 
 
 def _kind(config: DataConfig) -> str:
@@ -177,7 +180,7 @@ def _read(config: DataConfig) -> Source:
         raise InputError(f"{error.filename or config.name}: {error.strerror or error}; check the path") from error
 
 
-def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, Split], targets.Targets]:
+def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, Batch], targets.Targets]:
     """Checked arrays of each part that the source came in."""
     tables = {"train": source.train, "validation": source.validation, "test": source.test}
     given = {part: t for part, t in tables.items() if t is not None}
@@ -192,20 +195,21 @@ def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, 
                 f"{part} x={xs[part].dtype}{xs[part].shape}: examples must be as the training examples, "
                 f"{train.dtype}{train.shape}; convert them"
             )
-    found = targets.encode(source, {part: t.y for part, t in given.items()}, task, positive)
+    labels = {part: t.y for part, t in given.items()}
+    task = source.task if task == "auto" else task
+    found = targets.encode(labels, task, known=source.classes, positive=positive)
     return {
-        part: Split(xs[part], found.y[part], check.weights(t.weight, f"{prefix[part]}weight", len(t.y)))
+        part: Batch(xs[part], found.y[part], check.weights(t.weight, f"{prefix[part]}weight", len(t.y)))
         for part, t in given.items()
     }, found
 
 
-def _split(parts: dict[str, Split], found: targets.Targets, config: DataConfig) -> dict[str, Split]:
+def _split(parts: dict[str, Batch], found: targets.Targets, config: DataConfig) -> dict[str, Batch]:
     """The test examples first, then validation from what is left, so that the test does not depend on it."""
     parts = dict(parts)
     fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
     wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in parts}
-    by_class = found.task in ("binary", "multiclass")
-    if wanted and by_class and found.classes is not None:
+    if wanted and found.numbered and found.classes is not None:
         (alone,) = np.nonzero(np.bincount(parts["train"].y) == 1)
         if len(alone):
             label = found.classes[alone[0]]
@@ -213,14 +217,14 @@ def _split(parts: dict[str, Split], found: targets.Targets, config: DataConfig) 
     rng = np.random.default_rng(config.split_seed)
     for part, fraction in wanted.items():
         y = parts["train"].y
-        rest, cut = stratified(rng, y if by_class else np.zeros(len(y), np.int32), fraction)
+        rest, cut = stratified(rng, y if found.numbered else np.zeros(len(y), np.int32), fraction)
         if len(cut) == 0 or len(rest) == 0:
             raise InputError(
                 f"--data.{part}_fraction={fraction}: leaves {len(cut)} of {len(y)} examples for {part} "
                 f"and {len(rest)} for training; neither may be 0, so change it, or use 0 for no {part} split"
             )
         whole = parts["train"]
-        parts["train"], parts[part] = (Split(*(array[rows] for array in whole)) for rows in (rest, cut))
+        parts["train"], parts[part] = (Batch(*(array[rows] for array in whole)) for rows in (rest, cut))
     for part, split in parts.items():
         if not split.weight.any():
             raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")

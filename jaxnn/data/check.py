@@ -1,4 +1,4 @@
-"""Numbers are refused rather than damaged: no NaN, no infinity, nothing that float32 cannot hold."""
+"""What is checked of a file before it is read, and of features and weights after."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxnn.arrays import refuse_where, to_float32
 from jaxnn.errors import InputError
 
 MAX_BYTES = 2**32  # of one file once unpacked: a header may promise anything, so it is asked before memory is
@@ -29,35 +30,6 @@ def unpacked_size(path: object, size: int, packed: int | None = None) -> None:
         raise InputError(
             f"{path}={size} bytes unpacked: at most {MAX_RATIO} times the {packed} bytes of the file; save it unpacked"
         )
-
-
-def refuse_where(
-    bad: np.ndarray, name: str, values: np.ndarray, rule: str, columns: tuple[str, ...] | None = None
-) -> None:
-    """Raise with the index and value of the first entry that is `bad`, if there is one."""
-    if not bad.any():
-        return
-    index = tuple(int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
-    column = f" (column {columns[index[1]]})" if columns and len(index) == 2 else ""
-    raise InputError(f"{name}[{','.join(map(str, index))}]={values[index]}{column}: {rule}")
-
-
-def to_float32(values: np.ndarray, name: str, columns: tuple[str, ...] | None = None) -> np.ndarray:
-    """The same numbers as f32: ordinary rounding of float64 is fine, everything else that would change is refused."""
-    if values.dtype.kind not in "biuf":
-        raise InputError(f"{name}={values.dtype}: must hold real numbers; convert it to float32 or uint8")
-    if values.dtype.kind == "f":
-        refuse_where(~np.isfinite(values), name, values, "must be finite; repair it or leave the row out", columns)
-        limit = np.finfo(np.float32).max
-        if values.dtype.itemsize > 4:
-            large = np.abs(values) > limit
-            refuse_where(large, name, values, f"does not fit float32 (at most {limit:.7g}); rescale it", columns)
-    elif values.dtype.itemsize > 2:
-        changed = values.astype(np.float32).astype(np.float64) != values.astype(np.float64)
-        changed |= (values > 2**53) | (values < -(2**53))  # beyond float64 too, so that the comparison says nothing
-        rule = "float32 would change this whole number; write it with a decimal point, or leave it out"
-        refuse_where(changed, name, values, rule, columns)
-    return values.astype(np.float32, copy=False)
 
 
 def features(x: np.ndarray, name: str, columns: tuple[str, ...] | None = None) -> np.ndarray:

@@ -6,31 +6,30 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-Label = str | int | float | bool
-
-
-class Split(NamedTuple):
-    """Examples: `x` u8[n, H, W, C] (images) or f32[n, ...]; `y` i32[n] (classes) or f32[n, K]; `weight` f32[n]."""
-
-    x: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray
+from jaxnn.tasks.labels import Label
+from jaxnn.types import Batch
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Checked and split data. The arrays are as they were read: scaling and standardising belong to the model."""
+    """Checked and split data. The arrays are as they were read: scaling and standardising belong to the model.
+
+    A split is a `Batch` of NumPy arrays: `x` u8[n, H, W, C] (images) or f32[n, ...]; `y` i32[n] (classes) or f32[n, K];
+    `weight` f32[n].
+    """
 
     name: str
     task: str
     """binary, multiclass, multilabel or regression"""
-    train: Split
-    validation: Split | None
-    test: Split | None
+    outputs: int
+    """how many numbers a model must give"""
+    train: Batch
+    validation: Batch | None
+    test: Batch | None
     classes: tuple[Label, ...] | None = None
     """the user's own labels: `classes[y]`; None for regression"""
     features: tuple[str, ...] | None = None
@@ -40,13 +39,20 @@ class Dataset:
     mean: np.ndarray | None = None
     """f32, the shape of one example: over the training examples, in the units of `x`; with `std` if standardize"""
     std: np.ndarray | None = None
+    center: float | list[float] = 0.0
+    """a rough mean of amounts, by output"""
     notes: tuple[str, ...] = ()
     """what was left out or looks odd, for people: examples that were dropped, or that are in two splits"""
 
     @property
-    def splits(self) -> tuple[Split, Split | None, Split | None]:
+    def splits(self) -> tuple[Batch, Batch | None, Batch | None]:
         """train, validation, test"""
         return self.train, self.validation, self.test
+
+    @property
+    def statistics(self) -> dict[str, np.ndarray]:
+        """`mean` and `std` by the paths that they have in the parameters of a model that standardises its input."""
+        return {} if self.mean is None else {"input_stats/mean": self.mean, "input_stats/std": self.std}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,13 +64,6 @@ class Dataset:
         """Shape of `x` in each split that is there."""
         named = zip(("train", "validation", "test"), self.splits, strict=True)
         return {name: split.x.shape for name, split in named if split is not None}
-
-    @property
-    def outputs(self) -> int:
-        """How many numbers a model must give: 1 for binary, K for K classes, labels or targets."""
-        if self.task == "multiclass" and self.classes is not None:
-            return len(self.classes)
-        return 1 if self.task == "binary" else self.train.y.shape[1]
 
     @cached_property
     def digest(self) -> str:
@@ -89,6 +88,6 @@ class Dataset:
             "shape": list(self.shape),
             "dtype": str(self.train.x.dtype),
             "scale": self.scale,
-            "center": self.train.y.mean(0).tolist() if self.task == "regression" else 0.0,
+            "center": self.center,
             "digest": self.digest,
         }

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.data.dataset import Split
 from jaxnn.data.source import Source
-from jaxnn.data.targets import Targets
 from jaxnn.errors import InputError
+from jaxnn.tasks.targets import Targets
+from jaxnn.types import Batch
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -23,7 +23,7 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:
     """f32[K]: the given ones, or n / (K count) so that every class weighs the same in all."""
-    if found.task not in ("binary", "multiclass") or found.classes is None:
+    if found.classes is None or not found.numbered:
         raise InputError(f"--data.class_weight={given}: {found.task} has no classes; leave it out")
     k = len(found.classes)
     if given == "balanced":
@@ -34,7 +34,7 @@ def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:
     return weights
 
 
-def categories(parts: dict[str, Split], source: Source) -> tuple[dict[str, Split], Any, tuple[str, ...]]:
+def categories(parts: dict[str, Batch], source: Source) -> tuple[dict[str, Batch], Any, tuple[str, ...]]:
     """The encoder is fitted on the training examples: a category that none of them has gets no column."""
     if source.categories is None or source.features is None:
         return parts, source.features, ()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from jaxnn.data.dataset import Split
 from jaxnn.errors import InputError
+from jaxnn.types import Batch
 
 
 def hashes(x: np.ndarray) -> np.ndarray:
@@ -33,7 +33,7 @@ def repeated(x: np.ndarray, known: np.ndarray, known_hashes: np.ndarray) -> list
     return [(i, j) for i, j in pairs if np.array_equal(x[i], known[j])]
 
 
-def found(parts: dict[str, Split], train_hashes: np.ndarray, *, refuse: bool) -> tuple[str, ...]:
+def found(parts: dict[str, Batch], train_hashes: np.ndarray, *, refuse: bool) -> tuple[str, ...]:
     """What is to be told of examples that are both trained on and validated or tested on; with `refuse`, an error."""
     notes = ()
     for part, split in parts.items():

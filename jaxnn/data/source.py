@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnn.data.dataset import Label
+from jaxnn.tasks.labels import Label
 
 
 class Table(NamedTuple):

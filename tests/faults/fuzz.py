@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 from jaxnn import data
-from jaxnn.config import Config, from_dict, read_run
+from jaxnn.config.settings import Config, from_dict, read_run
 from jaxnn.errors import Error
 
 SLOW = 2.0  # seconds of the processor that no input may take; others may be using it meanwhile
@@ -268,7 +268,7 @@ def image_reader(folder: Path) -> Reader:
 def config_reader(folder: Path) -> Reader:
     import json
 
-    from jaxnn.config import DataConfig, OptimConfig, to_dict
+    from jaxnn.config.settings import DataConfig, OptimConfig, to_dict
 
     folder.mkdir()
     seeds = []
@@ -294,7 +294,7 @@ def manifest_reader(folder: Path) -> Reader:
     import hashlib
     import json
 
-    from jaxnn import checkpoint
+    from jaxnn.store import checkpoint
 
     leaves = {"params/w": np.ones((3, 2), np.float32), "params/b": np.zeros(2, np.float32), "step": np.int32(5)}
     checkpoint.save(folder, 5, leaves, {"config": {"epochs": 3}, "data": {"digest": "0" * 64}}, keep=1)

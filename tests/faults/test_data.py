@@ -18,11 +18,13 @@ from contract import load, process, refusal, refused_process, refused_run
 from PIL import Image
 
 import jaxnn
-from jaxnn import devices, engine, models
-from jaxnn.config import ModelConfig
+from jaxnn.config.settings import ModelConfig
 from jaxnn.data import order, overlap
 from jaxnn.data.dataset import Split
+from jaxnn.devices import mesh as devices
+from jaxnn.engine import engine
 from jaxnn.errors import InputError
+from jaxnn.nn import models
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)).astype(np.float32)

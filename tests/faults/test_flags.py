@@ -17,8 +17,8 @@ import jax
 import pytest
 from contract import ROOT, process, refused_process, refused_run
 
-from jaxnn import cli
-from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig, from_dict, to_dict
+from jaxnn.commands import arguments as cli
+from jaxnn.config.settings import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig, from_dict, to_dict
 from jaxnn.errors import Error, InputError
 
 CONFIGS = ROOT / "configs"

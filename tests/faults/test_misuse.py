@@ -18,9 +18,15 @@ import scipy.sparse
 from jax.flatten_util import ravel_pytree
 
 import jaxnn
-from jaxnn import data, diagnose, engine, models, optim, run, tasks
-from jaxnn.config import Config, ModelConfig, OptimConfig
+from jaxnn import data
+from jaxnn import predict as run
+from jaxnn.config.settings import Config, ModelConfig, OptimConfig
+from jaxnn.engine import engine
 from jaxnn.errors import InputError
+from jaxnn.nn import models
+from jaxnn.optim import optimizer as optim
+from jaxnn.report import diagnosis as diagnose
+from jaxnn.tasks import supervised as tasks
 from jaxnn.types import Batch, Model
 
 ROOT = Path(__file__).parents[2]

@@ -17,10 +17,16 @@ import optax
 import pytest
 from scipy.special import expit, log_softmax
 
-from jaxnn import activations, data, diagnose, engine, gradients, layers, losses, models, optim, tasks
-from jaxnn.config import OptimConfig
+from jaxnn import data, gradients
+from jaxnn.config.settings import OptimConfig
+from jaxnn.engine import engine
 from jaxnn.errors import InputError, NumericsError
-from jaxnn.schedules import schedule
+from jaxnn.nn import activations, layers, models
+from jaxnn.optim import optimizer as optim
+from jaxnn.optim.schedules import schedule
+from jaxnn.report import diagnosis as diagnose
+from jaxnn.tasks import losses
+from jaxnn.tasks import supervised as tasks
 from jaxnn.types import Batch, Model, State
 
 ROOT = Path(__file__).parents[2]

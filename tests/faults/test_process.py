@@ -20,7 +20,8 @@ import pytest
 from processes import EVERY, MEMBERS, ROOT, Runs, catches, history, kill, saved, sha, until
 
 import jaxnn
-from jaxnn import checkpoint, cli, resume
+from jaxnn.commands import arguments as cli
+from jaxnn.store import checkpoint, resume
 
 
 def assert_same(folder, golden):

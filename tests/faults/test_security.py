@@ -20,9 +20,10 @@ import pytest
 from PIL import Image
 
 import jaxnn
-from jaxnn import cli, data
+from jaxnn import data
+from jaxnn.commands import arguments as cli
 from jaxnn.errors import Error, InputError, printable
-from jaxnn.report import Screen, table
+from jaxnn.report.screen import Screen, table
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [*(ROOT / "jaxnn").rglob("*.py"), *(ROOT / "configs").glob("*.py"), ROOT / "train.py"]

@@ -19,8 +19,8 @@ import safetensors.numpy
 from processes import ROOT, history, kill, saved, sha, until
 
 import jaxnn
-from jaxnn import checkpoint, durable, workdir
 from jaxnn.errors import Error, InputError, StorageError
+from jaxnn.store import checkpoint, durable, workdir
 
 GOLDEN = Path(__file__).parent / "checkpoints"
 

@@ -1,0 +1,37 @@
+"""Arrays on the host: numbers are refused rather than damaged, no NaN or infinity, nothing beyond float32."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxnn.errors import InputError
+
+
+def refuse_where(
+    bad: np.ndarray, name: str, values: np.ndarray, rule: str, columns: tuple[str, ...] | None = None
+) -> None:
+    """Raise with the index and value of the first entry that is `bad`, if there is one."""
+    if not bad.any():
+        return
+    index = tuple(int(i) for i in np.unravel_index(np.argmax(bad), bad.shape))
+    column = f" (column {columns[index[1]]})" if columns and len(index) == 2 else ""
+    where = f"[{','.join(map(str, index))}]" if index else ""
+    raise InputError(f"{name}{where}={values[index]!s}{column}: {rule}")
+
+
+def to_float32(values: np.ndarray, name: str, columns: tuple[str, ...] | None = None) -> np.ndarray:
+    """The same numbers as f32: ordinary rounding of float64 is fine, everything else that would change is refused."""
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{name}={values.dtype}: must hold real numbers; convert it to float32 or uint8")
+    if values.dtype.kind == "f":
+        refuse_where(~np.isfinite(values), name, values, "must be finite; repair it or leave the row out", columns)
+        limit = np.finfo(np.float32).max
+        if values.dtype.itemsize > 4:
+            large = np.abs(values) > limit
+            refuse_where(large, name, values, f"does not fit float32 (at most {limit:.7g}); rescale it", columns)
+    elif values.dtype.itemsize > 2:
+        changed = values.astype(np.float32).astype(np.float64) != values.astype(np.float64)
+        changed |= (values > 2**53) | (values < -(2**53))  # beyond float64 too, so that the comparison says nothing
+        rule = "float32 would change this whole number; write it with a decimal point, or leave it out"
+        refuse_where(changed, name, values, rule, columns)
+    return values.astype(np.float32, copy=False)

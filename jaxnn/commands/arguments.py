@@ -1,0 +1,176 @@
+"""The command line: a config by name, flags on top of it, every mistake answered in one line.
+
+Imports no jax: `--help` and a misspelt flag are answered at once.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import hashlib
+import io
+import itertools
+import re
+import runpy
+import typing
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jaxnn.config.request import Flags, Request
+from jaxnn.config.settings import Config
+from jaxnn.config.values import from_dict
+from jaxnn.errors import InputError, choices, nearest, printable
+from jaxnn.store import identity
+
+DEFAULT = "digits_mlp"
+KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
+
+
+def parse(argv: Sequence[str], configs: Path) -> Request:
+    """Read `[CONFIG] [flags]`; CONFIG is a name in the folder `configs` or the path of a .py file.
+
+    Raises:
+      InputError: a name, flag or value that cannot be used; `SystemExit(0)` after `--help`.
+    """
+    argv = list(argv)
+    named = argv.pop(0) if argv and not argv[0].startswith("-") else None
+    _check_flags(argv)
+    replay = _value_of(argv, "config")
+    replayed = None if replay is None else identity.read(Path(replay), "--config")
+    if replayed and not {"-h", "--help"}.isdisjoint(argv):
+        replayed["config"] = _shown(replayed["config"])
+    source = named or (replayed["source"] if replayed else DEFAULT)
+    path = _find(source, configs, by_path=named is not None)
+    if named and replayed and path and replayed["source"] not in (None, path.stem):
+        raise InputError(f"config={named}: the run in {replay} is of {replayed['source']}; leave the name out")
+    brought = runpy.run_path(str(path)) if path else {}
+    if path and not isinstance(brought.get("config"), Config):
+        raise InputError(f"config={source}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
+    default = from_dict(replayed["config"], Config) if replayed else brought.get("config", Config())
+    if _value_of(argv, "optim.name") not in (None, default.optim.name):
+        own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
+        default = replace(default, optim=replace(default.optim, nesterov=False, **own))
+    description = (__doc__ or "").splitlines()[0] + "\n\nconfigs:\n" + _promises(configs)
+    flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
+    digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
+    # A file of someone's own is needed again only for its model; its values are all in config.json.
+    named_again = path and (path.parent == configs or "model" in brought)
+    source_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path and "model" in brought else None
+    return Request(flags, path.stem if path and named_again else None, brought.get("model"), source_digest, digest)
+
+
+def _shown(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a run for the page of --help, which prints them as they are."""
+    shown = {str: printable, dict: _shown}
+    return {name: shown.get(type(value), lambda value: value)(value) for name, value in values.items()}
+
+
+def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
+    """tyro's parser, its boxed errors turned into one line."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(Flags, args=argv, default=default, prog="jaxnn train [CONFIG]", description=description)
+    except SystemExit as end:
+        if end.code == 0:
+            raise
+    text = " ".join(line.strip("│╭╮╰╯─ ") for line in printed.getvalue().splitlines() if "───" not in line)
+    raise InputError(_one_line(text, argv))
+
+
+def _one_line(text: str, argv: list[str]) -> str:
+    """Cause, then cure, from tyro's words."""
+    missing = re.search(r"Missing value for argument '(--[\w.-]+)'", text)
+    unknown = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
+    own = re.search(r"Error parsing [\w.]+: (--\S+=.*?)(?: For full helptext|$)", text)  # raised by jaxnn.config
+    value = re.search(r"Error parsing (--[\w.-]+): (.*?) Argument helptext: --[\w.-]+ (.*)", text)
+    if unknown and unknown[1].startswith("-"):
+        return f"{unknown[1]}: unknown flag; flags begin with two dashes, see --help"
+    if unknown:
+        return f"{unknown[1]}: belongs to no flag; a config's name comes first, before all flags"
+    if missing:
+        return f"{missing[1]}: needs a value; see --help"
+    if own:
+        return own[1].strip()
+    if value:
+        flag = value[1]
+        words = [KINDS[word] for word in KINDS if word in value[3]] or [value[3]]
+        return f"{flag}={_value_of(argv, flag.lstrip('-'))}: must be {' or '.join(words)}; see --help"
+    return re.sub(r"\s*For full helptext.*", "; see --help", text).strip()
+
+
+def _check_flags(argv: list[str]) -> None:
+    """Refuse a flag that is unknown, cut short or given twice, and a switch with a value."""
+    switches, seen = {"--help": True} | _switches(Flags), set()
+    for i, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or name.startswith("--tyro-"):  # tyro's own print a shell's completions
+            continue
+        flag = name.replace("_", "-")
+        if flag not in switches:
+            near = nearest(flag, switches)
+            raise InputError(f"{name}: unknown flag; {f'did you mean {near}?' if near else 'see --help'}")
+        positive = flag.replace(".no-", ".")
+        if positive in seen:
+            raise InputError(f"{positive}: given twice; keep one")
+        seen.add(positive)
+        word = value if equals else "".join(argv[i + 1 : i + 2])
+        if switches[flag] and (equals or word and not word.startswith("-")):
+            raise InputError(f"{flag}={word}: is a switch, which takes no value; write {flag} alone")
+
+
+def _switches(kind: Any, prefix: str = "--") -> dict[str, bool]:
+    """Each flag and whether it is a switch."""
+    found = {}
+    kinds = typing.get_type_hints(kind)
+    for item in dataclasses.fields(kind):
+        flag = prefix + item.name.replace("_", "-")
+        if dataclasses.is_dataclass(kinds[item.name]):
+            found |= _switches(kinds[item.name], prefix if kind is Flags else f"{flag}.")
+            continue
+        found[flag] = kinds[item.name] is bool
+        if found[flag] and kind is not Flags:
+            found[f"{prefix}no-{flag.removeprefix(prefix)}"] = True
+    return found
+
+
+def _value_of(argv: list[str], flag: str) -> str | None:
+    """What follows a flag, as it was typed: all words up to the next flag."""
+    for i, word in enumerate(argv):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") == f"--{flag}".replace("_", "-"):
+            return value if equals else " ".join(itertools.takewhile(lambda w: not w.startswith("--"), argv[i + 1 :]))
+    return None
+
+
+def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
+    """The file of a config; a run's config.json may name one in `configs`, only a person may name a path."""
+    if source is None:  # replayed from a file of someone's own, which brought values only
+        return None
+    names = {path.stem: path for path in configs.glob("*.py")}
+    if by_path and source.endswith(".py"):
+        if not Path(source).is_file():
+            raise InputError(f"config={source}: no such file; name one, or one of {', '.join(sorted(names))}")
+        return Path(source)
+    name = source.replace("-", "_")
+    if name not in names and not by_path:
+        raise InputError(
+            f"config={source}: the run had a file of that name; name it: train.py {source}.py --config ..."
+        )
+    if name not in names:
+        raise choices("config", source, names)
+    return names[name]
+
+
+def _promises(configs: Path) -> str:
+    """A line for each config: its name and the first line of its docstring, read without running it."""
+    lines = []
+    for path in sorted(configs.glob("*.py")):
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        lines.append(f"  {path.stem:24} {doc.partition(chr(10))[0]}")
+    return "\n".join(lines)

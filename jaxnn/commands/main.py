@@ -1,0 +1,83 @@
+"""`jaxnn COMMAND ...`: what a person types.
+
+    jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
+    jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
+
+`python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from jaxnn.errors import Error, choices
+from jaxnn.training import process
+
+STARTED = time.perf_counter()
+PACKAGE = Path(__file__).parent.parent
+# Beside the package in a wheel, at the top of a checkout.
+CONFIGS = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
+
+
+def train(argv: list[str]) -> int:
+    """`jaxnn train`: parse, and read the data while jax is imported."""
+    stop = process.Stop()  # before anything heavy is imported
+
+    from jaxnn.commands import arguments
+    from jaxnn.config.values import to_dict
+
+    request = arguments.parse(argv, CONFIGS)
+    if request.flags.print_config:
+        print(json.dumps(to_dict(request.flags.run), indent=2))
+        return 0
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the GPU's memory to others until needed
+
+    from jaxnn.data import from_config
+    from jaxnn.report.stopwatch import Stopwatch
+
+    pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
+    clock, reading = Stopwatch("start", since=STARTED), pool.submit(from_config, config.data, config.task.name)
+
+    from jaxnn import train  # and jax
+
+    return train.train(request, reading, stop, clock, pool)
+
+
+def selfcheck(argv: list[str]) -> int:
+    """`jaxnn selfcheck`."""
+    from jaxnn.commands import selfcheck
+
+    return selfcheck.main(argv)
+
+
+COMMANDS = {"train": train, "selfcheck": selfcheck}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    gc.disable()  # until the run has started: a fifth of that time would go into looking for garbage
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print((__doc__ or "").strip())
+            sys.exit(0 if argv else 2)
+        if argv[0] not in COMMANDS:
+            raise choices("command", argv[0], COMMANDS)
+        code = COMMANDS[argv[0]](argv[1:])
+    except Error as error:
+        if "--traceback" in argv:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        process.end(error.exit_code)
+    except Exception:
+        traceback.print_exc()
+        process.end(1)
+    else:
+        sys.exit(code)

@@ -1,0 +1,141 @@
+"""One step of descent: theta <- theta - rho grad, over what is trained; what is kept stays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from jaxnn import tree
+from jaxnn.devices import mesh
+from jaxnn.engine import parts
+from jaxnn.errors import InputError
+from jaxnn.numerics import is_zero, key_for, refuse_half, relaxed
+from jaxnn.optim import optimizer
+from jaxnn.tasks.metrics import measure
+from jaxnn.types import Batch, Metrics, Params, Recipe, State
+
+
+def init(recipe: Recipe, key: jax.Array, example: Any) -> State:
+    """The state at step 0; `example` is one example or its `jax.ShapeDtypeStruct`.
+
+    Raises `InputError` for a pattern of `recipe.freeze` that names no parameter, or if none is left to train.
+
+    >>> import jax, jaxnn, optax
+    >>> recipe = jaxnn.Recipe(jaxnn.linear(10), jaxnn.multiclass(10), optax.sgd(0.1))
+    >>> state = jaxnn.engine.init(recipe, jax.random.key(0), jax.ShapeDtypeStruct((784,), "float32"))
+    >>> int(state.step), state.params["dense_0"]["w"].shape
+    (0, (10, 784))
+    """
+    params = recipe.model.init(key_for("weights", key), example)
+    tree.check_freeze("freeze", recipe.freeze, params)
+    trained, _ = tree.split(params, recipe.freeze)
+    with relaxed():
+        return State(jnp.zeros((), jnp.int32), params, recipe.tx.init(trained))
+
+
+def penalty(params: Params, alpha: Any) -> jax.Array:
+    """alpha/2 |W|^2, the sum over all weights and no biases: `float[]`, to be added to the loss.
+
+    >>> import jax.numpy as jnp
+    >>> float(penalty({"w": jnp.full((2, 3), 2.0), "b": jnp.ones(3)}, alpha=0.5))
+    6.0
+    """
+    with relaxed():
+        squares = jax.tree.map(lambda w, yes: jnp.sum(jnp.square(w)) if yes else 0.0, params, tree.is_weight(params))
+        return jnp.asarray(alpha / 2.0 * jax.tree.reduce(jnp.add, squares, 0.0))
+
+
+def gradient(
+    recipe: Recipe, params: Params, batch: Batch, key: jax.Array | None, total: jax.Array | None = None
+) -> tuple[jax.Array, Params, Metrics, Params]:
+    """`(loss, gradient, sums, kept)` of the weighted mean over the batch; the gradient of what is kept is None.
+
+    With `recipe.accumulate=k` the batch is cut into k parts whose gradients are added up, each divided by the weight of
+    the whole batch: the same step in 1/k of the memory. `total`: that weight, if the caller has summed it already.
+    `kept` are the parameters that are not trained, renewed by a model that observes its batch. Raises `InputError` for
+    parameters or examples in half precision, and for `accumulate` with such a model.
+
+    >>> import jax.numpy as jnp, jaxnn, optax
+    >>> recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.regression(), optax.sgd(0.1), alpha=0.5)
+    >>> params = {"dense_0": {"w": jnp.full((1, 1), 2.0), "b": jnp.zeros(1)}}
+    >>> batch = jaxnn.Batch(x=jnp.ones((3, 1)), y=jnp.ones((3, 1)), weight=jnp.ones(3))
+    >>> loss, grads, sums, _ = jaxnn.engine.gradient(recipe, params, batch, None)
+    >>> float(loss), float(grads["dense_0"]["w"][0, 0]), float(sums["loss"])  # 1 + 0.5/2 2^2, 2 + 0.5 2, 3 x 1
+    (2.0, 3.0, 3.0)
+    """
+    model, task, alpha = recipe.model, recipe.task, recipe.alpha
+    refuse_half("params", params)
+    refuse_half("x", batch.x)
+    if recipe.accumulate > 1 and model.observe:
+        cure = "train on smaller batches"
+        raise InputError(f"accumulate={recipe.accumulate}: batch statistics are those of a whole batch; {cure}")
+    batch = task.prepare(batch, key)
+    trained, kept = tree.split(params, recipe.freeze)
+    weight = batch.weight.sum() if total is None else total
+    weight = jnp.where(weight > 0, weight, 1).astype(float)
+
+    def mean_loss(trained: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, tuple[Metrics, Params]]:
+        params, renewed = tree.merge(trained, kept), None
+        if model.observe:
+            outputs, params = model.observe(params, part.x, key, part.weight)
+            renewed = tree.split(params, recipe.freeze)[1]
+        else:
+            outputs = model.apply(params, part.x, key=key)
+        sums = measure(task, outputs, part.y, part.weight)
+        if recipe.penalise == "sum":
+            sums["loss"] += penalty(trained, alpha)
+        return sums["loss"] / weight, (sums, renewed)
+
+    def run(part: Batch, key: jax.Array | None) -> Any:
+        return jax.value_and_grad(mean_loss, has_aux=True)(trained, part, key)
+
+    if recipe.accumulate > 1:
+        (loss, (sums, renewed)), grads = parts.in_parts(run, recipe.accumulate, batch, key)
+    else:
+        (loss, (sums, renewed)), grads = parts.for_the_cache(run, model, batch, key)
+    if recipe.penalise == "mean" and not is_zero(alpha):
+        extra, pull = jax.value_and_grad(penalty)(trained, alpha)
+        loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)
+    return loss, grads, sums, kept if renewed is None else renewed
+
+
+def step(
+    recipe: Recipe,
+    state: State,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    measured: bool | jax.Array = True,
+    total: jax.Array | None = None,
+) -> tuple[State, Metrics]:
+    """One step: `(state, info)`; step t draws its noise from `fold_in(key, t)`.
+
+    `info` has the sums of the batch, measured before the update, `lr` (the rate that was applied, which an optax
+    optimizer that `jaxnn.optimizer` did not make keeps to itself) and `grad_norm`. That is a pass over all gradients, a
+    quarter of the step of a small network: it is taken if `measured` or `recipe.watch`, and 0 otherwise.
+
+    >>> import jax, jax.numpy as jnp, jaxnn, optax
+    >>> recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.binary(), optax.sgd(0.1))
+    >>> batch = jaxnn.Batch(x=jnp.array([[1.0], [-1.0]]), y=jnp.array([1, 0]), weight=jnp.ones(2))
+    >>> state = jaxnn.engine.init(recipe, jax.random.key(0), batch.x[0])
+    >>> state, info = jaxnn.engine.step(recipe, state, batch, jax.random.key(1))
+    >>> int(state.step), float(info["weight"])
+    (1, 2.0)
+    """
+    key, batch = jax.random.fold_in(key, state.step), mesh.shard(batch)
+    loss, grads, sums, kept = gradient(recipe, state.params, batch, key, total)
+    trained, _ = tree.split(state.params, recipe.freeze)
+    of = lambda trained: gradient(recipe, tree.merge(trained, kept), batch, key, total)[0]  # for line searches
+    with relaxed():
+        tx = optax.with_extra_args_support(recipe.tx)
+        updates, opt_state = tx.update(grads, state.opt_state, trained, value=loss, grad=grads, value_fn=of)
+        trained = optax.apply_updates(trained, updates)
+    norm_of = lambda grads: optax.tree.norm(grads).astype(loss.dtype)
+    norm = lax.cond(jnp.logical_or(recipe.watch, measured), norm_of, lambda _: jnp.zeros_like(loss), grads)
+    rate = {"lr": optimizer.learning_rate(opt_state)} if optimizer.ours(opt_state) else {}
+    state = State(state.step + 1, tree.merge(trained, kept), opt_state)
+    return state, sums | rate | {"grad_norm": norm}

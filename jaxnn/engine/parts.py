@@ -1,0 +1,42 @@
+"""A batch in parts: to keep what passes between two layers in a CPU's cache, or to train in less memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxnn import tree
+from jaxnn.types import Batch, Model
+
+
+def for_the_cache(run: Callable[..., Any], model: Model, batch: Batch, key: jax.Array | None) -> Any:
+    """`run(batch, key)`; on a CPU, for a model that gains by it, as the sum over parts of `model.micro_batch` rows.
+
+    The patches of 16 images stay in the cache between the product that reads them and the one that follows: a step of
+    128 images is 1.6 times as fast in parts of 16, and less so in parts of 8 or 64. Dropout draws its noise part by
+    part, so that it is another one on other platforms. A model that observes its batch sees all of it, everywhere.
+    """
+    size = model.micro_batch
+    parts = 1 if size is None or model.observe else -(-len(batch.weight) // size)
+    if parts == 1:
+        return run(batch, key)
+    cached = lambda batch: in_parts(run, parts, batch, key)
+    return lax.platform_dependent(batch, cpu=cached, default=lambda batch: run(batch, key))
+
+
+def in_parts(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
+    """The sum of `run(part, key of the part)` over equal parts of the batch; padding weighs nothing."""
+    if missing := -len(batch.weight) % parts:
+        batch = jax.tree.map(lambda a: jnp.concatenate([a, jnp.broadcast_to(a[:1], (missing, *a.shape[1:]))]), batch)
+        batch = batch._replace(weight=batch.weight.at[-missing:].set(0))
+    # Row i is in part i mod k, not in a block, so neither padding appended at the end nor sharding over devices changes
+    # a row's part.
+    cut = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), batch)
+    one = lambda i, part: run(part, None if key is None else jax.random.fold_in(key, i))
+    zero = tree.zeros(jax.eval_shape(one, 0, jax.tree.map(lambda a: a[0], cut)))
+    add = lambda total, part: (jax.tree.map(jnp.add, total, one(*part)), None)
+    return lax.scan(add, zero, (lax.iota(jnp.int32, parts), cut))[0]

@@ -1,0 +1,149 @@
+"""Normalisation: of the features of one example, and of the inputs by what is known of the training examples.
+
+`layer_norm` and `group_norm` are batch-free: the output for an example does not depend on the others in its batch, so
+apply(xs) == vmap(apply)(xs).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxnn.errors import InputError, check
+from jaxnn.nn.compose import after, stateless
+from jaxnn.nn.layers import add_bias, features, param_dtype, refuse_integers
+from jaxnn.types import Model, Params
+
+INPUT_STATISTICS = "input_stats"
+
+
+def layer_norm(eps: float = 1e-5) -> Model:
+    """y = (x - mean) / sqrt(variance + eps) * scale + b, over the features of an example: x, y `f32[..., F]`.
+
+    Source: Ba et al. 2016.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxnn
+    >>> layer = jaxnn.layer_norm()
+    >>> x = jnp.array([1.0, 2.0, 3.0])
+    >>> [f"{y:.3f}" for y in layer.apply(layer.init(jax.random.key(0), x), x).tolist()]
+    ['-1.225', '0.000', '1.225']
+    """
+    return Model(_init_norm, lambda params, x, key=None: _affine(params, _normalise(x, (-1,), eps)), "layer_norm")
+
+
+def group_norm(groups: int, eps: float = 1e-5) -> Model:
+    """`layer_norm` over height, width and one group of channels: x, y `f32[..., H, W, C]`.
+
+    Raises `InputError` if the groups don't divide the channels. Source: Wu and He 2018.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxnn
+    >>> layer = jaxnn.group_norm(2)
+    >>> x = jnp.arange(16.0).reshape(2, 2, 4)
+    >>> bool(abs(layer.apply(layer.init(jax.random.key(0), x), x)[..., :2].mean()) < 1e-5)
+    True
+    """
+    check("group_norm groups", groups, ">= 1", groups >= 1)
+
+    def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        if x.ndim < 3 or x.shape[-1] % groups:
+            raise InputError(f"x={jax.typeof(x)}: must be [..., H, W, C] with C a multiple of groups={groups}")
+        grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+        return _affine(params, _normalise(grouped, (-4, -3, -1), eps).reshape(x.shape))
+
+    return Model(_init_norm, apply, "group_norm")
+
+
+def _init_norm(key: jax.Array, x: Any) -> Params:
+    return {"scale": jnp.ones(features(x), param_dtype(x)), "b": jnp.zeros(features(x), param_dtype(x))}
+
+
+def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
+    refuse_integers(x)
+    centred = x - x.mean(axes, keepdims=True)
+    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
+
+
+def _affine(params: Params, x: jax.Array) -> jax.Array:
+    return add_bias(x * jnp.broadcast_to(params["scale"], x.shape), params["b"])
+
+
+def scale(mean: Any = 0.0, std: Any = 1.0) -> Model:
+    """y = (x - mean) / std, in floating point: `scale(std=255)` brings uint8 pixels to [0, 1]; both standardise.
+
+    mean and std: one number, or arrays that fit the last axes of x. A feature whose std is 0 is constant: it is only
+    centred. No parameters: what is given here is not trained. Raises `InputError` if they are not finite, or std < 0.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> [f"{y:.4f}" for y in jaxnn.scale(std=255).apply({}, jnp.array([0, 51, 255], jnp.uint8)).tolist()]
+    ['0.0000', '0.2000', '1.0000']
+    """
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    _check_moments(mean, std)
+    factor = 1 / np.where(std == 0, 1.0, std)
+    return stateless(lambda x: _moved(x, mean, factor), "scale")
+
+
+def standardized(model: Model, mean: Any, std: Any) -> Model:
+    """The model of (x - mean) / std, with both among its parameters: `input_stats/mean`, `input_stats/std`.
+
+    They are statistics of the training examples, arrays in the shape of one example and in the units of x: kept with
+    the weights, and not trained. A feature whose std is 0 is constant: it is only centred. Raises `InputError` if they
+    are not finite, or std < 0.
+
+    >>> import jax, jax.numpy as jnp, jaxnn
+    >>> model = jaxnn.standardized(jaxnn.linear(1), mean=jnp.array([1.0, 2.0]), std=jnp.array([1.0, 4.0]))
+    >>> params = model.init(jax.random.key(0), jnp.zeros(2))
+    >>> sorted(params), jaxnn.tree.is_kept("input_stats/mean")
+    (['dense_0', 'input_stats'], True)
+    """
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    _check_moments(mean, std)
+
+    def init(key: jax.Array, x: Any) -> Params:
+        params, dtype = model.init(key, jax.ShapeDtypeStruct(x.shape, param_dtype(x))), param_dtype(x)
+        if not isinstance(params, dict):
+            raise InputError(f"model: its parameters are a {type(params).__name__}: must be a dict; wrap it in a chain")
+        moments = {"mean": mean, "std": std}
+        given = {name: jnp.broadcast_to(jnp.asarray(value, dtype), x.shape) for name, value in moments.items()}
+        return {**params, INPUT_STATISTICS: given}
+
+    def centred(params: Params, x: jax.Array, key: jax.Array | None) -> jax.Array:
+        del key  # there is no noise in it
+        mean, std = params[INPUT_STATISTICS]["mean"], params[INPUT_STATISTICS]["std"]
+        return _moved(x, mean, 1 / jnp.where(std == 0, 1, std))
+
+    def own(params: Params) -> Params:
+        return {name: value for name, value in params.items() if name != INPUT_STATISTICS}
+
+    def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return model.apply(own(params), x, key)
+
+    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+        assert model.observe
+        y, renewed = model.observe(own(params), x, key, weight)
+        return y, {**renewed, INPUT_STATISTICS: params[INPUT_STATISTICS]}
+
+    inner = model._replace(apply=apply, observe=observe if model.observe else None)
+    return after(inner, init, centred)
+
+
+def _check_moments(mean: np.ndarray, std: np.ndarray) -> None:
+    if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std >= 0).all()):
+        raise InputError("scale mean, std: must be finite, std >= 0; look for nan and inf in the training examples")
+
+
+def _moved(x: jax.Array, mean: Any, factor: Any) -> jax.Array:
+    """(x - mean) factor, in floating point."""
+    for values in (mean, factor):
+        if values.shape != x.shape[max(0, x.ndim - values.ndim) :]:
+            raise InputError(f"scale mean, std={values.shape}: must fit the last axes of x, {jax.typeof(x)}")
+    dtype = param_dtype(x)
+    centred = x.astype(dtype) - jnp.broadcast_to(jnp.asarray(mean, dtype), x.shape)
+    return centred * jnp.broadcast_to(jnp.asarray(factor, dtype), x.shape)

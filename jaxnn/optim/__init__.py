@@ -1,0 +1,1 @@
+"""The optimizer: rules, schedules, and one transformation of them all."""

@@ -1,0 +1,180 @@
+"""From the settings to one optax transformation: theta <- theta - rho grad, and what is put around it.
+
+    clip_value -> clip_norm -> optimizer -> plateau -> max_norm -> average
+
+The state is a dict with these names as keys (those in use), so the learning rate that was applied and the average of
+the weights can be read off it. The penalty `alpha` is a part of the objective (`jaxnn.engine`), not of the optimizer.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from optax import contrib
+
+from jaxnn import tree
+from jaxnn.config.settings import OPTIMIZERS, OptimConfig
+from jaxnn.errors import InputError, fraction, non_negative, positive
+from jaxnn.numerics import is_zero, relaxed
+from jaxnn.optim.rules import average, clip_norm, limit_norm
+from jaxnn.optim.schedules import decay_window, schedule
+from jaxnn.types import Params
+
+HYPERPARAMETERS = ("momentum", "nesterov", "b1", "b2", "eps")
+
+
+def update_rule(config: OptimConfig, **traced: Any) -> Callable[..., optax.GradientTransformation]:
+    """The optax optimizer `config` names, as a function of its learning rate alone: `learning_rate -> transformation`.
+
+    Weight decay is decoupled and the same for all: w <- w - rho (step(g) + decay w), and biases are left alone.
+    `traced` has values that stand for those of the config: momentum, b1, b2, eps, weight_decay.
+    Raises `InputError` for a hyper-parameter the optimizer does not have.
+    Source: Loshchilov and Hutter 2019.
+    """
+    alias = getattr(optax if hasattr(optax, config.name) else contrib, config.name)
+    own = {name: p.default for name, p in inspect.signature(alias).parameters.items()}
+    values = {name: getattr(config, name) for name in (*HYPERPARAMETERS, "weight_decay")} | traced
+    decay = values.pop("weight_decay")
+    given = {name: value for name, value in values.items() if value is not None and value is not False}  # 0.0 is given
+    for name, value in given.items():
+        if name not in own:
+            takes = ", ".join(f"--optim.{other}" for other in HYPERPARAMETERS if other in own) or "no such flag"
+            raise InputError(f"--optim.{name}={value}: {config.name} has no {name}; leave it out (it takes {takes})")
+    decay = decay if decay is not None else own.get("weight_decay") or 0.0
+    if "weight_decay" in own:
+        given["weight_decay"] = 0.0  # added below instead, for all alike
+    if own.get("eps_root") == 0.0:
+        # Below float32's rounding of any step. For d(loss)/d(lr): where a gradient is exactly 0, the derivative of
+        # the square root would be infinite.
+        given["eps_root"] = 1e-30
+
+    def build(learning_rate: jax.Array) -> optax.GradientTransformation:
+        step = alias(learning_rate, **given)
+        if is_zero(decay):
+            return step
+        return optax.chain(step, optax.add_decayed_weights(-learning_rate * decay, tree.is_weight))
+
+    return build
+
+
+def optimizer(
+    config: OptimConfig,
+    *,
+    steps_per_epoch: int,
+    total_steps: int,
+    lr: float | jax.Array | None = None,
+    momentum: float | jax.Array | None = None,
+    b1: float | jax.Array | None = None,
+    b2: float | jax.Array | None = None,
+    eps: float | jax.Array | None = None,
+    weight_decay: float | jax.Array | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """The whole optimizer as one optax transformation.
+
+    One call serves every optimizer and schedule, in `jit`, `scan` and `vmap`, under any promotion setting:
+
+        updates, state = tx.update(grads, state, params, value=loss, grad=grads, value_fn=loss_of_params)
+
+    `lr`, `momentum`, `b1`, `b2`, `eps` and `weight_decay` stand for those of the config, and may be traced: `vmap` and
+    `grad` over them work. (The derivative is nan for prodigy and dadapt_adamw where an entry of the gradient is exactly
+    zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient, where a whole layer is.)
+
+    Raises `InputError` for settings that do not fit the optimizer or the length of the run.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> tx = jaxnn.optimizer(jaxnn.OptimConfig(lr=0.5), steps_per_epoch=10, total_steps=100)
+    >>> theta = jnp.array([1.0, 2.0])
+    >>> updates, state = tx.update(2 * theta, tx.init(theta), theta)
+    >>> updates, jaxnn.learning_rate(state)
+    (Array([-1., -2.], dtype=float32), Array(0.5, dtype=float32))
+    """
+    if lr is None:
+        lr = config.lr if config.lr is not None else OPTIMIZERS[config.name]
+    elif config.name == "lbfgs":
+        raise InputError(f"lr={lr}: lbfgs finds its step by a line search; leave it out")
+    positive("lr", lr)
+    given = {"momentum": momentum, "b1": b1, "b2": b2, "eps": eps, "weight_decay": weight_decay}
+    given = {name: value for name, value in given.items() if value is not None}
+    rules = {"eps": positive, "weight_decay": non_negative}
+    for name, value in given.items():
+        rules.get(name, fraction)(name, value)
+    length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
+    step = update_rule(config, **given)
+    rate = schedule(config, **length, lr=lr)
+    if config.schedule in ("constant", "plateau") and config.warmup == "0":
+        rate = lr  # a number: optax evaluates a schedule at every step, 10 % of a small network's step
+    links: list[tuple[str, optax.GradientTransformation]] = []
+    if config.clip_value is not None:
+        links.append(("clip_value", optax.clip(config.clip_value)))
+    if config.clip_norm is not None:
+        links.append(("clip_norm", clip_norm(config.clip_norm)))
+    links.append(("optimizer", optax.inject_hyperparams(step)(learning_rate=rate)))
+    if config.schedule == "plateau":
+        # The loss of one batch is too noisy to judge by: its mean over an epoch is compared, or over decay_every.
+        window = decay_window(config, **length)
+        size = min(window, steps_per_epoch)
+        reduce = contrib.reduce_on_plateau(config.decay, patience=round(window / size), accumulation_size=size)
+        links.append(("plateau", reduce))
+    if config.max_norm is not None:
+        links.append(("max_norm", limit_norm(config.max_norm)))
+    if config.ema is not None:
+        links.append(("average", average(config.ema)))
+    chain = optax.named_chain(*links)
+
+    def init(params: Params) -> Any:
+        with relaxed():
+            return chain.init(params)
+
+    def update(updates: Params, state: Any, params: Params = None, **extra: Any) -> tuple[Params, Any]:
+        with relaxed():
+            updates, new = chain.update(updates, state, params, **extra)
+            # lax.scan needs a carry of one dtype: under x64 the learning rate would make float64 of the parameters.
+            return optax.tree.cast_like((updates, new), (params, state))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def learning_rate(opt_state: Any) -> jax.Array:
+    """The rate that the last update was made with: schedule times plateau, or the step of the line search. `float[]`
+
+    Before the first update, the rate that it is going to have. An optax optimizer of one's own, not made by
+    `optimizer`, keeps its rate to itself: nan.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> tx = jaxnn.optimizer(jaxnn.OptimConfig(lr=0.5, schedule="inverse_scaling"), steps_per_epoch=1, total_steps=9)
+    >>> state = tx.init(jnp.ones(2))
+    >>> for _ in range(4):
+    ...     _, state = tx.update(jnp.ones(2), state, jnp.ones(2))
+    >>> float(jaxnn.learning_rate(state))  # 0.5 / sqrt(4)
+    0.25
+    """
+    if not ours(opt_state):
+        return jnp.array(jnp.nan, jnp.float32)
+    rate = optax.tree.get(opt_state["optimizer"].inner_state, "learning_rate")  # lbfgs: found by its line search
+    if rate is None:
+        rate = opt_state["optimizer"].hyperparams["learning_rate"]
+    return rate * opt_state["plateau"].scale if "plateau" in opt_state else rate
+
+
+def averaged(params: Params, opt_state: Any) -> Params:
+    """The running average of the parameters where one is kept (`config.ema`), else `params`."""
+    if not (ours(opt_state) and "average" in opt_state):
+        return params
+    return tree.merge(opt_state["average"].average, params)  # the average is of what is trained
+
+
+def bounded(config: OptimConfig) -> bool:
+    """Whether an infinite gradient would become a finite step, so that nothing in the weights would tell."""
+    return config.clip_value is not None or config.name in ("lion", "sign_sgd")
+
+
+def ours(opt_state: Any) -> bool:
+    """Whether it is the state of an `optimizer`: the dict of its links."""
+    return isinstance(opt_state, dict) and "optimizer" in opt_state

@@ -1,0 +1,80 @@
+"""What is put around an optimizer: clipping of gradients, a limit on weights, a running average of the parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn import tree
+from jaxnn.types import Params
+
+
+def clip_norm(max_norm: float) -> optax.GradientTransformation:
+    """A gradient whose norm over all leaves is larger is scaled back to `max_norm`.
+
+    As optax's, but for its corners: a gradient of zero has a derivative (under `grad` over the learning rate), and one
+    leaf of NaN stays one leaf. Source: Pascanu et al. 2013.
+    """
+
+    def update(updates: Params, params: Params = None) -> Params:
+        del params
+        square = optax.tree.norm(updates, squared=True)
+        outside = square > max_norm**2
+        norm = jnp.sqrt(jnp.where(outside, square, 1.0))
+        return jax.tree.map(lambda g: jnp.where(outside, g / norm * max_norm, g), updates)
+
+    return optax.stateless(update)
+
+
+def limit_norm(max_norm: float) -> optax.GradientTransformation:
+    """After the update, each unit's incoming weights are scaled back to a norm of at most `max_norm`.
+
+    A unit is a row of a dense layer's `w[j]`, and otherwise an entry of the last axis: `w[:, :, :, j]` of a
+    convolution, `kernel[:, j]` of Flax. One that is inside gets its update untouched. Source: Srebro and Shraibman
+    2005; Srivastava et al. 2014.
+    """
+
+    def project(path: tuple[Any, ...], update: jax.Array, param: jax.Array, yes: bool) -> jax.Array:
+        if not yes:
+            return update
+        moved = param + update
+        rows = moved.ndim == 2 and tree.name(path[-1:]) == "w"
+        incoming = (1,) if rows else tuple(range(moved.ndim - 1))
+        square = jnp.sum(jnp.square(moved), axis=incoming, keepdims=True)
+        outside = square > max_norm**2
+        scale = max_norm * jax.lax.rsqrt(jnp.where(outside, square, 1.0))  # never 1/0, not even in a derivative
+        return jnp.where(outside, moved * scale - param, update)
+
+    return optax.stateless(
+        lambda updates, params: jax.tree.map_with_path(project, updates, params, tree.is_weight(params))
+    )
+
+
+class AverageState(NamedTuple):
+    count: jax.Array  # i32[]
+    average: Params
+
+
+def average(decay: float) -> optax.GradientTransformation:
+    """Follows the exponential moving average of the parameters after each update; the updates pass unchanged.
+
+    The average after t steps is sum_i decay^(t-i) theta_i / sum_i decay^(t-i) over i = 1..t: it has weight 1 in all,
+    starts at theta_1 and owes nothing to the initial parameters (those are what it holds before the first step).
+    Kept up as a <- a + (theta - a) (1 - decay) / (1 - decay^t). Source: Polyak and Juditsky 1992; Kingma and Ba 2015.
+    """
+
+    def init(params: Params) -> AverageState:
+        return AverageState(jnp.zeros((), jnp.int32), params)
+
+    def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, AverageState]:
+        count = state.count + 1
+        share = (1.0 - decay) / -jnp.expm1(count * math.log(decay))
+        moved = optax.apply_updates(params, updates)
+        mean = jax.tree.map(lambda a, p: (a + share * (p - a)).astype(a.dtype), state.average, moved)
+        return updates, AverageState(count, mean)
+
+    return optax.GradientTransformation(init, update)

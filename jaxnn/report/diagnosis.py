@@ -1,0 +1,112 @@
+"""What can go wrong inside a network: gradients that vanish, units that are dead; and a watch for both in a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn import tree
+from jaxnn.types import Model, Params
+
+DEAD = 0.99  # share of a layer's units
+VANISHED = 1e-6  # of the largest norm in the network
+EXPLODED = 1e6  # norm of a whole gradient
+FLAT, ROWS = 1e-4, 10  # how little the loss moves, over how many rows of the history
+
+
+def gradient_norms(grads: Params) -> dict[str, jax.Array]:
+    """The norm of each leaf of a gradient, by path, `float[]` each: where it vanishes or explodes on its way back.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> norms = jaxnn.gradient_norms({"dense_0": {"w": jnp.full((2, 2), 1.5)}})
+    >>> {path: float(norm) for path, norm in norms.items()}
+    {'dense_0/w': 3.0}
+
+    Source: the lecture (the vanishing gradient problem).
+    """
+    return {name: jnp.linalg.norm(g) for name, g in tree.by_name(grads).items()}
+
+
+def dead_units(model: Model, params: Params, x: jax.Array) -> dict[str, jax.Array]:
+    """Which units never pass a gradient back for any example of x: bool[F] for each bias, by path.
+
+    A unit whose activation is flat for every example (a ReLU that is always 0) has d(output)/d(bias) = 0 throughout,
+    and no training on these examples will bring it back. Outputs are weighted at random, example by example, so that
+    nothing cancels by accident; x `[n, ...]`.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxnn
+    >>> model = jaxnn.mlp((3,), 1)
+    >>> params = model.init(jax.random.key(0), jnp.ones(2))
+    >>> params["dense_0"]["b"] = jnp.array([100.0, -100.0, 100.0])
+    >>> jaxnn.dead_units(model, params, jnp.ones((5, 2)))["dense_0/b"].tolist()
+    [False, True, False]
+
+    Source: the lecture (dying ReLU).
+    """
+    grads = tree.by_name(_random_gradient(model, params, x))
+    return {path: g == 0 for path, g in grads.items() if path.endswith(("b", "bias"))}
+
+
+class Alarms:
+    """`alarms(row, params, still)` after each row of the history: what is wrong with a layer or the loss, each once.
+
+    A healthy run is not looked into: only where 99 % of a leaf have not changed in the last steps (`still`), or the
+    gradient is huge, are the gradients of a sample of the training examples worked out.
+    """
+
+    def __init__(self, model: Model, x: Any, freeze: Sequence[str] = ()):
+        self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], x)
+        self.freeze = freeze
+        self.gradient = jax.jit(lambda params, x: _random_gradient(model, params, x))
+        self.losses = deque[float](maxlen=ROWS)
+        self.told: set[str] = set()
+
+    def __call__(self, row: dict[str, Any], params: Params, still: float) -> list[str]:
+        found = [*self._layers(row, params, still), *self._loss(row)]
+        new = [text for name, text in found if name not in self.told]
+        self.told |= {name for name, _ in found}
+        return new
+
+    def _layers(self, row: dict[str, Any], params: Params, still: float) -> Iterator[tuple[str, str]]:
+        exploded = row["grad_norm"] > EXPLODED
+        if still < DEAD and not exploded:
+            return
+        grads = {
+            name: np.asarray(g)
+            for name, g in tree.by_name(self.gradient(params, self.sample)).items()
+            if not tree.is_kept(name, self.freeze)
+        }
+        norms = {path: float(np.linalg.norm(g)) for path, g in grads.items()}
+        most = max(norms, key=lambda path: norms[path])
+        if exploded:
+            share = (norms[most] / np.linalg.norm(list(norms.values()))) ** 2
+            cure = "set --optim.clip_norm, or scale the data"
+            yield "exploded", f"{most}: has {share:.0%} of a gradient of norm {row['grad_norm']:.0e}; {cure}"
+        dead = {path: float(np.mean(g == 0)) for path, g in grads.items() if path.endswith(("b", "bias"))}
+        dead = {path: share for path, share in dead.items() if share >= DEAD}
+        for path, share in dead.items():
+            cure = "lower --optim.lr, or try --model.activation leaky_relu"
+            yield path, f"{path}: {share:.0%} of {grads[path].size} units are dead, no example trains them; {cure}"
+        for path, norm in norms.items():
+            if norm < VANISHED * norms[most] and not dead:  # behind a dead layer all are 0
+                cure = "use fewer layers, or --model.activation relu"
+                yield path, f"{path}: its gradient has vanished, {norm / norms[most]:.0e} of that of {most}; {cure}"
+
+    def _loss(self, row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+        self.losses.append(row["train/loss"])
+        if len(self.losses) == ROWS and max(self.losses) - min(self.losses) <= FLAT * abs(self.losses[-1]):
+            what = f"train/loss={row['train/loss']:g}: flat for {ROWS} rows"
+            yield "flat", f"{what} at lr={row['lr']:g}, grad_norm={row['grad_norm']:g}; change --optim.lr, or stop here"
+
+
+def _random_gradient(model: Model, params: Params, x: jax.Array) -> Params:
+    """Of the outputs, each weighted at random."""
+    y, pullback = jax.vjp(lambda params: model.apply(params, x), params)
+    return pullback(jax.random.normal(jax.random.key(0), y.shape, y.dtype))[0]

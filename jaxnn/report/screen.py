@@ -1,0 +1,144 @@
+"""What a run shows while it goes: a bar on a terminal, a line a row elsewhere, a small table at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import rich.text
+from rich.console import Console
+from rich.table import Table
+
+from jaxnn import tree
+from jaxnn.data.dataset import Dataset
+from jaxnn.errors import printable
+from jaxnn.report import summary
+from jaxnn.training.plan import Plan
+from jaxnn.types import Model, State
+
+Show = Callable[[dict[str, Any]], None]
+WIDTH_OF_BAR = 16
+
+
+class Screen(Console):
+    """A console that shows text as it is, and whose reader may leave: the run goes on without it."""
+
+    def __init__(self, **options: Any):
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        super().print(*(printable(o) if isinstance(o, str) else o for o in objects), **options)
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def warn(kind: str, lines: Iterable[str]) -> None:
+    """Each as one line on stderr: a `note`, or a `warning`."""
+    for line in lines:
+        print(f"{kind}: {printable(line)}", file=sys.stderr)
+
+
+def opening(console: Console, name: str, data: Dataset, devices: str, folder: Path, lines: Sequence[str]) -> None:
+    """What is trained, on what, and where it is written; and whether it goes on."""
+    about = f"{name}: {data.name}, {len(data.train.weight):,} training examples; {devices}; {folder}"
+    for line in (about, *lines):
+        console.print(line, soft_wrap=True)
+
+
+def dry_run(console: Console, name: str, data: Dataset, plan: Plan, devices: str, model: Model, state: State) -> None:
+    """What a run would do: its network, its steps, its memory."""
+    print(summary.summary(model, tree.example(data.train.x)))
+    steps = f"{plan.examples:,} training examples, {plan.total:,} steps of {plan.batch_size}"
+    console.print(f"{name}: {data.name}, {steps}; {devices}", soft_wrap=True)
+    size = f"{tree.nbytes(state) / 2**20:.2f} MiB of state, {tree.nbytes(data.splits) / 2**20:.2f} MiB of data"
+    print(f"memory: {size}")
+
+
+@contextlib.contextmanager
+def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
+    """Yields `show(row)`: a row of the history, to be called as each is made.
+
+    Args:
+      console: where to print; a terminal gets one line that is always as wide as it is.
+      steps, epochs: of the whole run.
+    """
+    if not console.is_terminal:
+        yield lambda row: console.print(line(row), soft_wrap=True)
+        return
+    import rich.progress  # a pipe has no use for it
+
+    class Fitted(rich.progress.ProgressColumn):
+        """As many whole metrics as the line has room for."""
+
+        def render(self, task: rich.progress.Task) -> rich.text.Text:
+            used = len(f"epoch {task.fields['epoch']:g}/{epochs:g}") + WIDTH_OF_BAR + len(" 0:00:00") + 3
+            return rich.text.Text(fitting(task.fields["row"], console.width - used))
+
+    columns = (
+        rich.progress.TextColumn(f"epoch {{task.fields[epoch]:g}}/{epochs:g}"),
+        rich.progress.BarColumn(bar_width=WIDTH_OF_BAR),
+        rich.progress.TimeRemainingColumn(),
+        Fitted(),
+    )
+    with rich.progress.Progress(*columns, console=console) as bar:
+        task = bar.add_task("train", total=steps, epoch=0, row={})
+        yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], row=row)
+
+
+def metrics(row: dict[str, Any]) -> list[str]:
+    """Losses and the first metrics, then the speed, as text."""
+    parts = [f"{name} {row[name]:.4f}" for name in row if name.endswith(("/loss", "/accuracy", "/r2"))]
+    return parts + [f"{row['examples_per_s']:,.0f} examples/s"] * ("examples_per_s" in row)
+
+
+def fitting(row: dict[str, Any], width: int) -> str:
+    """The metrics of a row that have room in so many columns, the first ones first, none of them cut.
+
+    >>> fitting({"train/loss": 0.5, "val/loss": 0.25, "examples_per_s": 1e6}, 36)
+    'train/loss 0.5000  val/loss 0.2500'
+    """
+    text = ""
+    for part in metrics(row):
+        longer = f"{text}  {part}" if text else part
+        if len(longer) > width:
+            break
+        text = longer
+    return text
+
+
+def line(row: dict[str, Any]) -> str:
+    """One row in one line: position, then the metrics."""
+    return f"epoch {row['epoch']:<6g} step {row['step']:<8} " + "  ".join(metrics(row))
+
+
+def table(console: Console, row: dict[str, Any], title: str) -> None:
+    """The last row: a line for each metric, a column for each part of the data."""
+    parts = [part for part in ("train", "val", "test") if any(name.startswith(f"{part}/") for name in row)]
+    metrics = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
+    result = Table("", *parts, title=printable(title), title_justify="left")
+    for metric in metrics:
+        values = (row.get(f"{part}/{metric}") for part in parts)
+        result.add_row(
+            metric,
+            *("" if value is None else f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}" for value in values),
+        )
+    console.print(result)
+
+
+def spent(console: Console, seconds: dict[str, float], examples: int) -> None:
+    """Where the time went, and how fast the steps were."""
+    total = sum(seconds.values())
+    shares = ", ".join(f"{part} {value / total:.0%}" for part, value in seconds.items())
+    rate = f"; {examples / seconds['steps']:,.0f} examples/s" if examples else ""
+    console.print(shares + rate, soft_wrap=True)
+
+
+def peak(console: Console, reached: float, most: float) -> None:
+    """The FLOP/s of the steps' matrix products, beside those that the machine can do."""
+    share = f"{reached / most:.0%} of the {most / 1e9:,.0f} that it reaches on large ones"
+    console.print(f"matrix products: {reached / 1e9:,.0f} GFLOP/s on this machine, {share}", soft_wrap=True)

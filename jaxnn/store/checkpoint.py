@@ -1,0 +1,243 @@
+"""Checkpoints that are whole or not there, and believed only when every byte has been verified.
+
+    000001234/state.safetensors   every array by its path (`params/dense_0/w`), readable by other programs
+    000001234/manifest.json       step, what the run is, SHA-256 of every array, of the header, and of itself
+
+A save writes both into `000001234.tmp`, the manifest last, has the disk take them, reads them back from it, and renames
+the folder: a kill, a power cut or a full disk at any moment leaves the older checkpoints as they were, and those are
+removed only after that. It is synchronous, by one process: the state is the same on every device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxnn.config import strict_json
+from jaxnn.errors import InputError, StorageError, printable
+from jaxnn.store import arrays, durable
+from jaxnn.store.arrays import restore as restore
+
+FORMAT = 2  # 1 had the input's mean and deviation beside the state, not in its params
+STATE, MANIFEST = "state.safetensors", "manifest.json"
+
+
+class Checkpoint(NamedTuple):
+    """A verified checkpoint: `leaves` by path, `about` as it was given to `save`."""
+
+    step: int
+    leaves: dict[str, np.ndarray]
+    about: dict[str, Any]
+    format: int = FORMAT
+
+
+class Damaged(Exception):
+    """What is wrong with a checkpoint, in a few words."""
+
+
+def save(
+    folder: Path,
+    step: int,
+    tree: Any,
+    about: dict[str, Any],
+    *,
+    keep: int,
+    score: float | None = None,
+    keep_best: bool = False,
+) -> None:
+    """Write the checkpoint of a step; then remove all but the newest `keep`, and the one with the best score.
+
+    Args:
+      folder: of all the checkpoints; it is made if it is not there.
+      step: of the run; checkpoints of later steps, which were given up, are removed.
+      tree: any pytree of arrays, of any dtype that safetensors has (bfloat16 too).
+      about: what JSON can hold; it comes back with `latest`.
+      keep: how many to keep, at least 1.
+      score: how good it is, greater is better.
+      keep_best: whether the one with the best score is kept besides.
+
+    Raises:
+      StorageError: it could not be written, or what was read back was not what was written. The older ones are intact.
+      InputError: a leaf that cannot be saved, more names than a manifest can hold, or a folder that is a link.
+
+    >>> import tempfile
+    >>> import jax, jax.numpy as jnp
+    >>> from jaxnn import checkpoint
+    >>> tree = {"w": jnp.ones((2, 3), "bfloat16"), "step": jnp.array(7)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint.save(Path(folder), 7, tree, {"lr": 0.1}, keep=2)
+    ...     found = checkpoint.latest(Path(folder))
+    >>> again = checkpoint.restore(found.leaves, jax.eval_shape(lambda: tree))
+    >>> found.step, found.about, again["w"].dtype
+    (7, {'lr': 0.1}, dtype(bfloat16))
+    """
+    leaves = arrays.flatten(tree)
+    head = arrays.header(leaves)
+    manifest = {
+        "format": FORMAT,
+        "step": step,
+        "score": score if score is None or math.isfinite(score) else None,
+        "about": about,
+        "header": {"bytes": len(head), "sha256": hashlib.sha256(head).hexdigest()},
+        "leaves": {
+            path: {"dtype": leaf.dtype.name, "shape": leaf.shape, "sha256": arrays.digest(path, leaf)}
+            for path, leaf in leaves.items()
+        },
+    }
+    sealed = _seal(manifest)
+    if len(sealed) > strict_json.MAX_SIZE:
+        cure = "use fewer or shorter names of columns and classes"
+        raise InputError(f"manifest={len(sealed):,} bytes: at most {strict_json.MAX_SIZE:,} can be read back; {cure}")
+    files = {STATE: [head, *map(arrays.content, leaves.values())], MANIFEST: [sealed]}
+    final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
+    try:
+        durable.refuse_link(folder)
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700)
+            durable.sync(folder.parent)
+        durable.discard(beside)
+        beside.mkdir(mode=0o700)
+        for name, parts in files.items():
+            durable.write(beside / name, parts)
+        durable.sync(beside)
+        for name, parts in files.items():
+            durable.compare(beside / name, parts)
+        durable.discard(final)  # one that was given up: a run goes on from the newest good one
+        beside.rename(final)
+        durable.sync(folder)
+    except BaseException as reason:
+        shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(reason, OSError) and not isinstance(reason, StorageError):
+            raise durable.no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
+        raise
+    try:
+        _forget(folder, step, keep, keep_best)
+    except OSError as reason:
+        raise durable.no_room(final, reason, 0) from None
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint whose every byte is as it was written, or None where there is none.
+
+    One that is damaged is passed over for an older one, with a warning on stderr. Raises `StorageError` if there are
+    checkpoints and none is good, `InputError` if the folder is a link. An example is at `save`.
+    """
+    durable.refuse_link(folder)
+    bad: list[str] = []
+    for path in reversed(steps(folder)):
+        try:
+            found = read(path)
+        except (Damaged, OSError) as reason:
+            bad.append(f"{path.name}: {reason.strerror if isinstance(reason, OSError) else reason}")
+            continue
+        for reason in bad:
+            text = f"warning: {folder}/{reason}; it is left out, step {found.step} is good"
+            print(printable(text), file=sys.stderr)
+        return found
+    if bad:
+        cure = "bring one back from a copy, or name another --workdir to begin anew"
+        raise StorageError(f"{folder}: no checkpoint is good ({'; '.join(bad)}); {cure}")
+    return None
+
+
+def read(path: Path) -> Checkpoint:
+    """The checkpoint in a folder of its own. Raises `Damaged` or `OSError` unless every byte is as it was written.
+
+    One of another format raises `InputError`.
+    """
+    manifest = _unseal(path)
+    if manifest.get("format") not in range(1, FORMAT + 1):
+        cure = "use the jaxnn that wrote it"
+        raise InputError(f"{path}: is of format {manifest.get('format')}, this jaxnn reads 1 to {FORMAT}; {cure}")
+    try:
+        return _read(path, manifest)
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
+        raise Damaged(f"{MANIFEST} is no manifest") from None  # made by someone else: its digest is right
+
+
+def _read(path: Path, manifest: dict[str, Any]) -> Checkpoint:
+    if f"{manifest['step']:09d}" != path.name:
+        raise Damaged(f"{MANIFEST} is of step {manifest['step']}")
+    head_size, described = manifest["header"]["bytes"], manifest["leaves"]
+    sizes = {name: _size(leaf["shape"], leaf["dtype"]) for name, leaf in described.items()}
+    with os.fdopen(durable.open_file(path / STATE), "rb") as file:
+        needed, given = head_size + sum(sizes.values()), os.fstat(file.fileno()).st_size
+        if given > needed:  # no leaf would tell
+            raise Damaged(f"{STATE} has {given} bytes instead of {needed}")
+        if hashlib.sha256(file.read(min(head_size, given))).hexdigest() != manifest["header"]["sha256"]:
+            raise Damaged(f"the header of {STATE} is not what was saved")
+        leaves = {}
+        for name, leaf in described.items():
+            if file.tell() + sizes[name] > given:
+                raise Damaged(f"{name} in {STATE} is cut off")
+            leaves[name] = np.empty(leaf["shape"], leaf["dtype"])
+            file.readinto(arrays.content(leaves[name]))
+            if arrays.digest(name, leaves[name]) != leaf["sha256"]:
+                raise Damaged(f"{name} in {STATE} is not what was saved")
+    return Checkpoint(manifest["step"], leaves, manifest["about"], manifest["format"])
+
+
+def _size(shape: list[int], dtype: str) -> int:
+    """In bytes. Raises `ValueError` for what is no shape or no dtype."""
+    if dtype not in arrays.DTYPES or not all(type(n) is int and n >= 0 for n in shape):
+        raise ValueError
+    return math.prod(shape) * np.dtype(dtype).itemsize
+
+
+def steps(folder: Path) -> list[Path]:
+    """The folders of all checkpoints, damaged ones too, the oldest first."""
+    found = [path for path in folder.iterdir() if re.fullmatch(r"\d{9,}", path.name)] if folder.is_dir() else []
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
+    """Remove what is not to be kept; the newest has just been verified."""
+    there = steps(folder)
+    good = [path for path in there if int(path.name) <= step]
+    kept = set(good[-keep:])
+    if keep_best:
+        kept.add(max(good, key=_score))
+    for path in there:
+        if path not in kept:
+            durable.discard(path)
+
+
+def _score(path: Path) -> float:
+    try:
+        score = _unseal(path)["score"]
+    except (Damaged, OSError):
+        score = None
+    return -math.inf if score is None else score
+
+
+def _seal(manifest: dict[str, Any]) -> bytes:
+    """A manifest as text, with the digest of the rest as its last line."""
+    text = json.dumps(manifest, indent=1, allow_nan=False)
+    sealed = manifest | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
+    return json.dumps(sealed, indent=1, allow_nan=False).encode()
+
+
+def _unseal(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint. Raises `Damaged` unless its text is, to the byte, what `_seal` made."""
+    if path.is_symlink():
+        raise Damaged("is a link")
+    with os.fdopen(durable.open_file(path / MANIFEST), "rb") as file:
+        text = file.read(strict_json.MAX_SIZE + 1)
+    try:
+        manifest = strict_json.loads(text.decode(), MANIFEST)
+        del manifest["sha256"]
+        whole = _seal(manifest) == text
+    except (InputError, ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise Damaged(f"{MANIFEST} is not what was saved")
+    return manifest

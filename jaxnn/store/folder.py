@@ -1,0 +1,80 @@
+"""A run's folder: who may write to it, and whether there is room.
+
+config.json           all values of the config, versions, what is known of the data   (identity.py)
+history.jsonl         a row an epoch or interval; the last one has the test metrics   (history.py)
+weights.safetensors   the weights by path (`dense_0/w`), with their SHA-256           (weights.py)
+checkpoints/          the newest checkpoints, so that the same command goes on        (checkpoint.py, saver.py)
+lock                  held by the process that is writing, for as long as it lives    (here)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import re
+import shutil
+from pathlib import Path
+
+from jaxnn.errors import InputError, LockedError
+from jaxnn.store import durable
+
+FILES = ("config.json", "history.jsonl", "weights.safetensors", "lock", "checkpoints")
+
+
+def enter(folder: Path) -> int:
+    """Make the folder and lock it for the life of this process; the lock's descriptor, to be kept open.
+
+    Raises `LockedError` if another process has it, `InputError` if it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            if (folder / name).is_symlink():
+                raise InputError(f"--workdir={folder}: {name} is a link, which is not followed; remove it")
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock, 300, 0).decode(errors="replace").strip() or "another process"
+            os.close(lock)
+            cure = "wait for it to end, or name another folder"
+            raise LockedError(f"--workdir={folder}: is in use by {holder}; {cure}") from None
+        os.ftruncate(lock, 0)
+        (folder / "history.jsonl").touch()
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+    except OSError as reason:
+        cause = f"--workdir={str(folder)[:200]}: cannot be written ({reason.strerror})"
+        raise InputError(f"{cause}; name another folder") from None
+    return lock
+
+
+def refuse_full(folder: Path, need: int) -> None:
+    """Refuse a disk without room for `need` bytes besides what the folder's checkpoints have already."""
+    folder = folder.absolute()
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    have = shutil.disk_usage(there).free
+    if there == folder:
+        for path in folder.glob("checkpoints/*/*"):
+            with contextlib.suppress(FileNotFoundError):  # removed by another run, whose lock is met next
+                have += path.stat().st_size
+    if need > have:
+        cure = "free some space, name another folder, or lower --checkpoint.keep"
+        raise InputError(f"--workdir={folder}: needs {need:,} bytes, has {have:,}; {cure}")
+
+
+def tidy(folder: Path) -> int:
+    """Remove what a save that was killed left behind; how many there were."""
+    own = re.compile(r"(\d{9,}|\d{9,}\.old|config\.json|history\.jsonl|weights\.safetensors)\.tmp")
+    left = [path for path in (*folder.glob("*.tmp"), *folder.glob("checkpoints/*.tmp")) if own.fullmatch(path.name)]
+    for path in left:
+        durable.discard(path)
+    return len(left)
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with results and no checkpoint: to begin anew would overwrite them."""
+    history = folder / "history.jsonl"
+    if (folder / "weights.safetensors").exists() or (history.exists() and history.stat().st_size):
+        raise InputError(f"--workdir={folder}: holds a run without checkpoints; name another folder")

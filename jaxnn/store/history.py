@@ -1,0 +1,67 @@
+"""history.jsonl: a row for each interval of a run, and a last one that tells its end.
+
+The last row has no `seconds`: it has the test metrics, and where the time went.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from jaxnn.store import durable
+
+NAME = "history.jsonl"
+
+
+def append(folder: Path, row: dict[str, Any]) -> None:
+    """One more line; a metric that is not a number (0/0) is null."""
+    values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
+    try:
+        with (folder / NAME).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(values, allow_nan=False) + "\n")
+    except OSError as reason:
+        raise durable.unwritable(folder / NAME, reason) from None
+
+
+def sync(folder: Path) -> None:
+    """Have the disk take the rows so far."""
+    try:
+        durable.sync(folder / NAME)
+    except OSError as reason:
+        raise durable.unwritable(folder / NAME, reason) from None
+
+
+def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]:
+    """Drop the rows past `step`, which is done again from there, and the final row.
+
+    `pending`: drop the row at `step` too, because its interval was cut short by the end of the run and now goes on.
+    Returns the last row that is left, and how many steps past `step` there were rows of.
+    """
+    file = folder / NAME
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    kept, last, reached = [], {}, step
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+            reached = max(reached, row["step"])
+            good = row["step"] <= step - pending and "seconds" in row
+        except (ValueError, TypeError, KeyError):  # torn by a kill
+            good = False
+        if good:
+            kept, last = [*kept, line], row
+    if (whole := "".join(line + "\n" for line in kept)) != text:
+        durable.replace(file, [whole.encode()])
+    return last, reached - step
+
+
+def is_finished(folder: Path, step: int) -> bool:
+    """True if the final row is at `step` and no loss of the end is null: one that is not finite is told again."""
+    try:
+        lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
+        *before, last = (json.loads(line) for line in lines[-2:])
+    except (OSError, ValueError):
+        return False
+    losses = [value for row in (*before, last) for name, value in row.items() if name.endswith("/loss")]
+    return "seconds" not in last and last.get("step") == step and None not in losses

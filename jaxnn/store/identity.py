@@ -1,0 +1,134 @@
+"""config.json: what a run is (its config, its data, the versions of what it ran with), and whether two are the same.
+
+The final weights are those of the run that was never cut off. So whatever they depend on must be the same: data, model,
+task, optimizer, seed, batch. How often something is written or looked at may change, and a run may be made longer where
+no schedule stretches with it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+import jaxnn
+from jaxnn.config import strict_json
+from jaxnn.config.settings import Config
+from jaxnn.config.values import from_dict, to_dict
+from jaxnn.errors import InputError, choices
+from jaxnn.store import durable
+
+FORMAT = 2
+FREE = ("name", "workdir", "epochs", "eval_every", "tol", "patience", "devices")  # epochs: see `_longer`
+PLACES = ("data.name", "data.dir", "data.validation")  # where the data are: their digest says what they are
+STRETCHED = ("cosine", "one_cycle")  # schedules that end with the run
+PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy")
+
+
+def describe(config: Config, data: dict[str, Any], devices: str, **source: Any) -> dict[str, Any]:
+    """What a run is, as `config.json` and the checkpoints keep it.
+
+    Args:
+      config: all its settings.
+      data: what is known of its data (`Dataset.describe`).
+      devices: what it runs on.
+      source: what the config file was, and whether it brought a model: `source`, `source_digest`, `own_model`.
+    """
+    versions = {"python": platform.python_version(), "jaxnn": jaxnn.__version__}
+    versions |= {name: importlib.metadata.version(name) for name in PACKAGES} | {"devices": devices}
+    saved = {"format": FORMAT, "config": to_dict(config) | {"workdir": None}}
+    return {**saved, **source, "data": data, "versions": versions}
+
+
+def write(folder: Path, identity: dict[str, Any]) -> None:
+    durable.replace(folder / "config.json", [json.dumps(identity, indent=2, allow_nan=False).encode()])
+
+
+def read(path: Path, name: str) -> dict[str, Any]:
+    """The config.json of a run: its values, and what it says of its data. Refused by `name` if it is none."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(strict_json.MAX_SIZE + 1).decode()
+    except (OSError, ValueError) as reason:
+        what = reason.strerror if isinstance(reason, OSError) else reason
+        raise InputError(f"{name}={path}: cannot be read ({what}); name the config.json of a run") from None
+    saved = strict_json.loads(text, f"{name}={path}")
+    written = saved.get("format", 1) if isinstance(saved, dict) else 1
+    if written not in range(1, FORMAT + 1):
+        cure = "use the jaxnn that wrote it"
+        raise InputError(f"{name}={path}: is of format {written}, this jaxnn reads 1 to {FORMAT}; {cure}")
+    kinds = {"config": dict, "data": dict, "source": str | None, "own_model": bool}
+    for key, kind in kinds.items():
+        if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
+            raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
+    known = ["format", *kinds, "source_digest", "versions"]
+    for key in saved.keys() - set(known):
+        raise choices(f"{name}={path}", key, known)
+    return saved
+
+
+def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: int, per_epoch: int) -> list[str]:
+    """Refuse to go on with other settings; what may differ and could change the last digits is returned, for a note.
+
+    Args:
+      folder: the run's, for the message.
+      old, new: what `describe` says of the run that was cut off, and of this one.
+      step: where it was cut off.
+      per_epoch: steps of an epoch.
+
+    Raises:
+      InputError: with every setting that differs, old -> new.
+    """
+    was, now = (from_dict(about["config"], Config) for about in (old, new))
+    before, after = _flat(to_dict(was)), _flat(to_dict(now))
+    free = {name for name in after if name in FREE or name.startswith("checkpoint.")} | set(PLACES)
+    if was.tol is not None or now.tol is not None:
+        free.discard("eval_every")  # the rows of the history decide where the run stops
+    if old["data"]["digest"] != new["data"]["digest"]:
+        free -= set(PLACES)
+    changed = [f"--{name}: {before[name]} -> {after[name]}" for name in after if after[name] != before[name]]
+    changed = [text for text in changed if text[2:].partition(":")[0] not in free]
+    for name in ("source", "source_digest"):
+        if (old["own_model"] or new["own_model"]) and old.get(name) != new.get(name):
+            what = {"source": "config", "source_digest": "the file with the model"}[name]
+            changed.append(f"{what}: {str(old.get(name))[:20]} -> {str(new.get(name))[:20]}")
+            break
+    if changed:
+        listed = "; ".join(changed)
+        raise InputError(f"--workdir={folder}: holds a run with other settings ({listed}); name another folder")
+    if old["data"]["digest"] != new["data"]["digest"]:
+        digests = f"{new['data']['digest'][:12]}: the run in {folder} had {old['data']['digest'][:12]}"
+        raise InputError(f"data.digest={digests}; the data have changed: bring them back, or name another folder")
+    if was.epochs != now.epochs:
+        _longer(was.epochs, now, step, per_epoch)
+    names = {*old["versions"], *new["versions"]}
+    pairs = {name: (old["versions"].get(name), new["versions"].get(name)) for name in sorted(names)}
+    return [f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _longer(before: int, now: Any, step: int, per_epoch: int) -> None:
+    """Refuse another number of epochs where it would have changed the steps that were done."""
+    flag = f"--epochs={now.epochs}: the run was to have {before}"
+    if now.epochs * per_epoch < step:
+        raise InputError(f"{flag} and is at epoch {step / per_epoch:g} already; name another folder for a shorter run")
+    optim = now.optim
+    reasons = {
+        f"--optim.schedule {optim.schedule}": optim.schedule in STRETCHED,
+        f"--optim.warmup {optim.warmup}": optim.warmup.endswith("%"),
+        f"--optim.decay_every {optim.decay_every}": optim.decay_every.endswith("%")
+        and optim.schedule in ("step", "plateau"),
+        f"--eval_every {now.eval_every}, with --tol": now.eval_every.endswith("%") and now.tol is not None,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise InputError(f"{flag}, and {reason} depends on it; name another folder")
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """`{"optim": {"lr": 0.1}}` -> `{"optim.lr": 0.1}`"""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
+    return flat

@@ -1,0 +1,54 @@
+"""Saves that run beside the steps: these do not wait for the disk, but no row is written before the save before it."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any
+
+from jaxnn.config.settings import CheckpointConfig
+from jaxnn.store import checkpoint, history
+from jaxnn.training.loop import Progress
+
+
+class Saver:
+    """Writes the checkpoints of a run, one at a time, in a thread of `pool`."""
+
+    def __init__(self, folder: Path, about: dict[str, Any], config: CheckpointConfig, pool: Executor, step: int):
+        self.folder, self.about, self.config, self.pool = folder, about, config, pool
+        self.saved, self.saved_at = step, time.monotonic()  # the step of the newest checkpoint, and when it was made
+        self.under_way: Future[None] = Future()
+        self.under_way.set_result(None)
+
+    def start(self, step: int, progress: Progress, score: float | None = None) -> None:
+        """Begin a save; the one before it has ended then. `score`: of the checkpoint, greater is better."""
+        self.wait()
+        self.under_way = self.pool.submit(self._save, step, progress, score)
+        self.saved, self.saved_at = step, time.monotonic()
+
+    def wait(self) -> None:
+        """Until the save under way is on the disk and verified. Raises what went wrong with it."""
+        self.under_way.result()
+
+    def start_if_new(self, step: int, progress: Progress) -> None:
+        """Begin a save of this step, unless there is one."""
+        if self.saved != step:
+            self.start(step, progress)
+
+    def finish(self, step: int, progress: Progress) -> None:
+        """Have this step saved."""
+        self.start_if_new(step, progress)
+        self.wait()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the newest checkpoint was begun."""
+        return time.monotonic() - self.saved_at
+
+    def _save(self, step: int, progress: Progress, score: float | None) -> None:
+        """The rows of the history that led to it are on the disk before a checkpoint is."""
+        history.sync(self.folder)
+        about = {"run": self.about, "tally": progress.tally.to_json()}
+        kept = {"keep": self.config.keep, "score": score, "keep_best": self.config.best is not None}
+        checkpoint.save(self.folder / "checkpoints", step, progress.state, about, **kept)

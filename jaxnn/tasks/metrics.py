@@ -1,0 +1,163 @@
+"""Metrics as sums and counts: they add up over batches, devices and processes, and are divided once, at the end.
+
+A mean of batch means is wrong whenever the last batch is shorter; a quotient of sums never is. A row of weight 0 adds
+exactly nothing to the sums, whatever it holds (but NaN in it is NaN in a gradient: pad with rows that are real). A
+prediction that is NaN counts as wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.errors import InputError
+from jaxnn.tasks.losses import class_target, same_shape
+from jaxnn.types import Metrics, Task
+
+
+def weighted_sum(values: jax.Array, weight: jax.Array) -> jax.Array:
+    """`sum_i weight_i values_i` over the examples; values of weight 0 are not looked at, so they may be NaN.
+
+    values `[...]`, weight `[...]`; gives `f32[]` (float64 where x64 is on). Raises `InputError` if the shapes differ.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> metrics.weighted_sum(jnp.array([1.0, 2.0, jnp.nan]), jnp.array([1.0, 0.5, 0.0])).item()
+    2.0
+    """
+    values, weight = jnp.asarray(values, float), jnp.asarray(weight, float)
+    if weight.shape != values.shape:
+        raise InputError(f"weight{list(weight.shape)}: does not fit {list(values.shape)}; give one for each example")
+    return jnp.sum(jnp.where(weight != 0, weight * values, 0))
+
+
+def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
+    """All sums of a task: `loss` (of weight times loss), `weight`, and those of its metrics.
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> task = jaxnn.multiclass(2)
+    >>> sums = jaxnn.metrics.measure(task, jnp.array([[5.0, 0.0], [5.0, 0.0]]), jnp.array([0, 1]), jnp.ones(2))
+    >>> {name: round(float(value), 2) for name, value in sums.items()}
+    {'loss': 5.01, 'weight': 2.0, 'correct': 1.0}
+    """
+    loss = weighted_sum(task.loss(outputs, y), weight)
+    return {"loss": loss, "weight": jnp.sum(jnp.asarray(weight, float)), **task.metrics(outputs, y, weight)}
+
+
+def multiclass_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
+    """`correct`: the weight of the examples whose largest logit is the label's.
+
+    logits `f[..., K]`, y integers `[...]` or one-hot or soft `[..., K]`, weight `f32[...]`. Of equal logits the first
+    counts.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> logits = jnp.array([[1.0, 2.0], [1.0, 2.0], [jnp.nan, jnp.nan]])
+    >>> metrics.multiclass_sums(logits, jnp.array([1, 0, 0]), jnp.ones(3))["correct"].item()
+    1.0
+    """
+    target, label = class_target(logits, y), jnp.asarray(y)
+    if label.shape == target.shape:
+        label = jnp.where(jnp.isnan(target).any(axis=-1), -1, jnp.argmax(target, axis=-1))
+    predicted = jnp.where(jnp.isnan(logits).any(axis=-1), -2, jnp.argmax(logits, axis=-1))
+    correct = predicted == label.astype(predicted.dtype)
+    return {"correct": weighted_sum(correct, weight)}
+
+
+def binary_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
+    """The confusion matrix `tp`, `fp`, `fn`, `tn` of the prediction `P(y = 1) > 1/2`, and `correct = tp + tn`.
+
+    logits `f[...]`, y `[...]` in {0, 1} (soft labels are rounded), weight `f32[...]`.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> sums = metrics.binary_sums(jnp.array([3.0, 1.0, -2.0]), jnp.array([1, 0, 1]), jnp.ones(3))
+    >>> {name: int(value) for name, value in sums.items()}
+    {'correct': 1, 'tp': 1, 'fp': 1, 'fn': 1, 'tn': 0}
+    """
+    actual, predicted = _signs(logits, y)
+    return {
+        "correct": weighted_sum(actual == predicted, weight),
+        "tp": weighted_sum(actual & predicted, weight),
+        "fp": weighted_sum(~actual & predicted, weight),
+        "fn": weighted_sum(actual & ~predicted, weight),
+        "tn": weighted_sum(~actual & ~predicted, weight),
+    }
+
+
+def multilabel_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
+    """`correct`: examples with every label right; `labels_correct`: the share of labels that are right.
+
+    logits `f[..., K]`, y `[..., K]` in {0, 1}, weight `f32[...]`.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> logits, y = jnp.array([[1.0, -1.0], [1.0, 1.0]]), jnp.array([[1, 0], [0, 1]])
+    >>> sums = metrics.multilabel_sums(logits, y, jnp.ones(2))
+    >>> {name: value.item() for name, value in sums.items()}
+    {'correct': 1.0, 'labels_correct': 1.5}
+    """
+    actual, predicted = _signs(logits, y)
+    right = actual == predicted
+    return {
+        "correct": weighted_sum(right.all(axis=-1), weight),
+        "labels_correct": weighted_sum(right.astype(jnp.float32).mean(axis=-1), weight),
+    }
+
+
+def regression_sums(prediction: jax.Array, y: jax.Array, weight: jax.Array, center: jax.Array | float = 0.0) -> Metrics:
+    """Per output: squared and absolute errors, and `y`, `y_squared` of `y - center`, from which R^2 comes.
+
+    prediction `f[..., K]`, y `[..., K]`, weight `f32[...]`, center a number or `[K]`. Give a rough mean of y as
+    center: with y near 10,000 the sum of squares has no digits left for a variance of 1.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> sums = metrics.regression_sums(jnp.array([[1.0], [2.0]]), jnp.array([[1.0], [4.0]]), jnp.ones(2))
+    >>> {name: value.tolist() for name, value in sums.items()}
+    {'squared_error': [4.0], 'absolute_error': [2.0], 'y': [5.0], 'y_squared': [17.0]}
+    """
+    prediction, y = jnp.asarray(prediction, float), jnp.asarray(y, float)
+    same_shape(prediction, y)
+    error, shifted = prediction - y, y - jnp.broadcast_to(jnp.asarray(center, float), y.shape)
+    outputs = {"squared_error": error**2, "absolute_error": jnp.abs(error), "y": shifted, "y_squared": shifted**2}
+    return {name: jax.vmap(weighted_sum, (-1, None))(values, weight) for name, values in outputs.items()}
+
+
+def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
+    """`numerator / denominator`, and 0 where both are 0: the precision of a classifier that never says yes.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> metrics.ratio(jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
+    [0.5, 0.0]
+    """
+    return numerator / jnp.where((denominator == 0) & (numerator == 0), 1, denominator)
+
+
+def r_squared(squared_error: jax.Array, y: jax.Array, y_squared: jax.Array, weight: jax.Array) -> jax.Array:
+    """`1 - sum (y - prediction)^2 / sum (y - mean y)^2`, averaged over the outputs; from the sums of `regression_sums`.
+
+    Where y does not vary it is 1 for a perfect prediction and 0 for any other.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> metrics.r_squared(jnp.array([4.0]), jnp.array([5.0]), jnp.array([17.0]), jnp.array(2.0)).item()
+    0.11111...
+
+    Source: scikit-learn's `r2_score`, uniform average.
+    """
+    spread = y_squared - jnp.square(y) / weight
+    varies = spread > 1e-6 * y_squared  # below that the spread is rounding
+    score = 1 - squared_error / jnp.where(varies, spread, 1)
+    return jnp.mean(jnp.where(varies, score, jnp.where(squared_error == 0, 1.0, 0.0)))
+
+
+def _signs(logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What is true and what is predicted; a NaN predicts the opposite of the truth."""
+    logits, y = jnp.asarray(logits), jnp.asarray(y)
+    same_shape(logits, y)
+    actual = y.astype(jnp.float32) > 0.5
+    return actual, jnp.where(jnp.isnan(logits), ~actual, logits > 0)

@@ -1,0 +1,190 @@
+"""Labels become numbers: what the task is, which classes there are, and the index of each label."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnn.arrays import refuse_where, to_float32
+from jaxnn.errors import InputError, choices
+from jaxnn.tasks.labels import Label, Labels
+
+MAX_AUTO_CLASSES = 100
+
+
+class Targets(NamedTuple):
+    """`y` of each split: i32[n] for binary and multiclass, f32[n, K] for multilabel and regression."""
+
+    task: str
+    classes: tuple[Label, ...] | None
+    y: dict[str, np.ndarray]
+
+    @property
+    def numbered(self) -> bool:
+        """Whether y are the numbers of classes."""
+        return self.classes is not None and self.y["train"].ndim == 1
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model must give: 1 for binary, K for K classes, labels or targets."""
+        if self.classes is not None and self.task == "multiclass":
+            return len(self.classes)
+        return 1 if self.task == "binary" else self.y["train"].shape[1]
+
+
+def encode(
+    labels: dict[str, np.ndarray], task: str, *, known: tuple[Label, ...] | None = None, positive: str | None = None
+) -> Targets:
+    """Numbers for the labels of every split, by what the labels of `train` are.
+
+    Args:
+      labels: those of each split; class numbers where the classes are `known`.
+      task: its name, or auto.
+      positive: the label against which all others are one class.
+
+    `auto` reads: text, truth values, and whole numbers with at most 100 different values are classes; two are
+    binary, more multiclass. A matrix of 0 and 1 is one-hot if each row has a single 1, else multilabel. Numbers
+    with fractions are regression.
+    """
+    if known is not None and task in ("regression", "multilabel"):
+        raise InputError(f"--task.name={task}: the labels are classes ({_list(known)}); use multiclass")
+    kind = "indices" if known is not None else _kind(labels["train"], task)
+    if kind in ("regression", "multilabel"):
+        if positive is not None:
+            raise InputError(f"--data.positive={positive}: the labels are not classes ({kind}); leave it out")
+        y = {part: _matrix(values, part, kind) for part, values in labels.items()}
+        width = y["train"].shape[1]
+        for part, values in y.items():
+            if values.shape[1] != width:
+                raise InputError(f"{part} y={values.shape}: must have the {width} columns of the training examples")
+        return Targets(kind, tuple(range(width)) if kind == "multilabel" else None, y)
+
+    if kind == "one_hot":
+        classes: tuple[Label, ...] = tuple(range(labels["train"].shape[1]))
+        y = {part: _from_one_hot(values, part, len(classes)) for part, values in labels.items()}
+    elif kind == "indices":
+        classes = known or ()
+        y = {part: _in_range(values, part, len(classes)) for part, values in labels.items()}
+    else:
+        found = np.unique(_whole(labels["train"], "labels"))
+        classes = tuple(found.tolist())
+        y = {part: _look_up(values, part, found) for part, values in labels.items()}
+    if positive is not None:
+        classes, y = _one_against_rest(classes, y, positive, task)
+
+    present = np.unique(y["train"])
+    if len(present) < 2:
+        only = classes[present[0]]
+        raise InputError(f"labels={only}: the only class of {len(y['train'])} training examples; there must be two")
+    if task == "binary" and len(classes) != 2:
+        raise InputError(
+            f"--task.name=binary: the labels have {len(classes)} classes ({_list(classes)}); "
+            "choose one with --data.positive, or use --task.name multiclass"
+        )
+    if task == "auto":
+        task = "binary" if len(classes) == 2 else "multiclass"
+    return Targets(task, classes, y)
+
+
+def _kind(y: np.ndarray, task: str) -> str:
+    """classes, one_hot, multilabel or regression; refuses what fits none."""
+    if y.dtype.kind not in "biufU":
+        raise InputError(f"y={y.dtype}: labels must be text, truth values or numbers; convert them")
+    if y.ndim not in (1, 2) or 0 in y.shape:
+        raise InputError(f"y={y.shape}: must be [n], or [n, K]; reshape it")
+    number = y.dtype.kind != "U"
+    if y.dtype.kind == "f":
+        refuse_where(~np.isfinite(y), "labels", y, "must be finite; repair it or leave the row out")
+    fractional = y.dtype.kind == "f" and bool((y != np.round(y)).any())
+    if task == "regression" or (task == "auto" and fractional):
+        if not number:
+            raise InputError("--task.name=regression: the labels are text; use --task.name multiclass")
+        return "regression"
+    if y.ndim == 2 and y.shape[1] == 1:
+        raise InputError(f"y={y.shape}: classes must be [n]; pass y[:, 0]")
+    if y.ndim == 1:
+        if task == "multilabel":
+            raise InputError(f"--task.name=multilabel: y has the shape {y.shape}; must be [n, K] of 0 and 1")
+        if task == "auto" and number and len(np.unique(y)) > MAX_AUTO_CLASSES:
+            raise InputError(
+                f"--task.name=auto: the {len(np.unique(y))} different whole numbers in y may be classes or amounts; "
+                "say --task.name multiclass or regression"
+            )
+        return "classes"
+    if not number:
+        raise InputError(f"y={y.shape}: text labels must be [n]; pass one column")
+    zero_one = ((y == 0) | (y == 1)).all()
+    if task in ("auto", "multilabel") and not zero_one:
+        if task == "auto":
+            return "regression"
+        refuse_where((y != 0) & (y != 1), "labels", y, "must be 0 or 1 (multilabel)")
+    return "one_hot" if task != "multilabel" and (task != "auto" or (y.sum(1) == 1).all()) else "multilabel"
+
+
+def _named(part: str, name: str = "labels") -> str:
+    return name if part == "train" else f"{part} {name}"
+
+
+def _list(classes: tuple[Label, ...]) -> str:
+    return ", ".join(map(str, classes[:10])) + (", ..." if len(classes) > 10 else "")
+
+
+def _matrix(y: np.ndarray, part: str, kind: str) -> np.ndarray:
+    """f32[n, K]"""
+    y = to_float32(y, _named(part, "y"))
+    if kind == "multilabel":
+        refuse_where((y != 0) & (y != 1), _named(part), y, "must be 0 or 1 (multilabel)")
+    return y if y.ndim == 2 else y[:, None]
+
+
+def _from_one_hot(y: np.ndarray, part: str, width: int) -> np.ndarray:
+    if y.ndim != 2 or y.shape[1] != width or y.dtype.kind not in "biuf":
+        raise InputError(f"{_named(part, 'y')}={y.shape}: must be [n, {width}], one-hot as in the training examples")
+    bad = ~(((y == 0) | (y == 1)).all(1) & (y.sum(1) == 1))
+    refuse_where(bad, _named(part), y, "must be one-hot, a single 1 in each row; use --task.name multilabel")
+    return y.argmax(1).astype(np.int32)
+
+
+def _in_range(y: np.ndarray, part: str, n: int) -> np.ndarray:
+    if y.ndim != 1 or y.dtype.kind not in "iu":
+        raise InputError(f"{_named(part, 'y')}={y.dtype}{y.shape}: class indices must be whole numbers [n]")
+    refuse_where((y < 0) | (y >= n), _named(part), y, f"must be in [0, {n}); repair it or leave the row out")
+    return y.astype(np.int32)
+
+
+def _whole(y: np.ndarray, name: str) -> np.ndarray:
+    """Labels of classes: numbers must be whole and, but for the pair -1 and 1, not negative."""
+    if y.ndim != 1:
+        raise InputError(f"{name}={y.shape}: classes must be [n]; pass y[:, 0]")
+    if y.dtype.kind == "f":
+        refuse_where(~np.isfinite(y), name, y, "must be finite; repair it or leave the row out")
+        refuse_where(y != np.round(y), name, y, "a class must be a whole number or text; use --task.name regression")
+        refuse_where(np.abs(y) > 2**53, name, y, "too large for a whole number; give the classes as text")
+        y = y.astype(np.int64)
+    if y.dtype.kind == "i" and not np.isin(y, (-1, 1)).all():
+        refuse_where(y < 0, name, y, "must be >= 0 (or -1 and 1 alone); give other classes as text")
+    return y
+
+
+def _look_up(y: np.ndarray, part: str, known: np.ndarray) -> np.ndarray:
+    name = _named(part)
+    y = _whole(y, name)
+    if (y.dtype.kind in "iu") != (known.dtype.kind in "iu") or (y.dtype.kind == "U") != (known.dtype.kind == "U"):
+        raise InputError(f"{name}={y.dtype}: must be of the same kind as in the training examples ({known.dtype})")
+    return Labels(tuple(known.tolist())).encode(y, name)
+
+
+def _one_against_rest(
+    classes: tuple[Label, ...], y: dict[str, np.ndarray], positive: str, task: str
+) -> tuple[tuple[Label, ...], dict[str, np.ndarray]]:
+    """Class 1 is `positive`, class 0 all the others."""
+    names = [str(label) for label in classes]
+    if positive not in names:
+        raise choices("--data.positive", positive, names)
+    if task not in ("auto", "binary"):
+        raise InputError(f"--data.positive={positive}: makes a binary task; leave out --task.name {task}")
+    chosen = names.index(positive)
+    rest = classes[1 - chosen] if len(classes) == 2 else f"not {positive}"
+    hit = {part: (values == chosen).astype(np.int32) for part, values in y.items()}
+    return (rest, classes[chosen] if len(classes) == 2 else positive), hit

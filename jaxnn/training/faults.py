@@ -1,0 +1,69 @@
+"""Where a chunk of steps failed: replayed, to name the step, the leaf and the rows."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxnn import tree
+from jaxnn.data import feeds
+from jaxnn.devices import mesh
+from jaxnn.engine.descent import gradient
+from jaxnn.errors import NumericsError
+from jaxnn.numerics import key_for
+from jaxnn.training.loop import NotFinite
+from jaxnn.training.programs import run_steps
+from jaxnn.types import Batch, Params, Recipe, State
+
+
+class Fault(NamedTuple):
+    """Where a chunk of steps failed."""
+
+    state: State  # the last good one: the step after it failed
+    leaf: str  # the first gradient of that step, by path, that is not finite; or the loss, or the update
+    rows: list[int]  # of the data: those that alone give such a gradient, or else the whole batch
+
+
+def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: int, *, key: jax.Array) -> Fault:
+    """Replay the n steps from `state` that failed, one by one, up to the fault."""
+    multiple = mesh.count()
+    one_step = jax.jit(functools.partial(run_steps, recipe, batch_size, multiple), static_argnums=2)
+
+    @jax.jit
+    def finite(params: Params, batch: Batch, noise: jax.Array) -> Any:
+        loss, grads, *_ = gradient(recipe, params, batch, noise)
+        return jax.tree.map(lambda a: jnp.isfinite(a).all(), (loss, grads))
+
+    @jax.jit
+    def fails_alone(params: Params, batch: Batch, noise: jax.Array) -> jax.Array:
+        one = lambda row: finite(params, jax.tree.map(lambda a: a[None], row), noise)
+        return ~jnp.stack(jax.tree.leaves(lax.map(one, batch))).all(0)
+
+    for _ in range(n):
+        noise = jax.random.fold_in(key_for("noise", key), state.step)
+        _, index, real = feeds.shuffled(data, key, state.step, 1, batch_size, multiple)
+        assert index is not None  # of resident rows
+        batch, rows = feeds.take(data, index[0], real[0]), index[real]
+        loss, grads = finite(state.params, batch, noise)
+        bad = [path for path, good in tree.by_name(grads).items() if not good] or ([] if loss else ["loss"])
+        if bad:
+            alone = index[0][fails_alone(state.params, batch, noise) & real[0]]
+            return Fault(state, bad[0], (alone if len(alone) else rows).tolist())
+        good = state
+        state, info = one_step(good, data, 1, key=key)
+        if not bool(info["finite"]):
+            return Fault(good, "the update", rows.tolist())
+    return Fault(state, "nothing on replay", [])
+
+
+def error(fault: Fault, failed: NotFinite) -> NumericsError:
+    """What to tell of it."""
+    step = int(fault.state.step)
+    rate = failed.info["lr"][min(step - int(failed.before.step), failed.n - 1)]
+    rows = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
+    cause = f"step={step}: {fault.leaf} is not finite at lr={rate:g}, training rows {rows}"
+    return NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")

@@ -1,0 +1,86 @@
+"""The compiled programs of a run: all of them before the first step, on all cores."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxnn.data import feeds
+from jaxnn.devices import mesh
+from jaxnn.engine.descent import init
+from jaxnn.engine.evaluation import evaluate
+from jaxnn.engine.scan import steps
+from jaxnn.optim import optimizer
+from jaxnn.types import Batch, Metrics, Recipe, State
+
+
+def run_steps(
+    recipe: Recipe, batch_size: int, multiple: int, state: State, data: Batch, n: int, *, key: jax.Array
+) -> tuple[State, Metrics]:
+    """The next n steps of a run over resident rows: what is compiled, with n static."""
+    return steps(recipe, state, feeds.shuffled(data, key, state.step, n, batch_size, multiple), key)
+
+
+class Programs(NamedTuple):
+    """The programs of a run, each there when its compilation has ended."""
+
+    start: Future[Callable[[jax.Array], State]] | None
+    steps: dict[int, Future[Any]]  # by the number of steps: (state, data, key=) -> (state, info)
+    evaluate: dict[str, Future[Any]]  # by the split: (params, rows) -> sums
+    length: Callable[[int], int]  # of the chunk that begins at a step
+
+    def wait(self) -> None:
+        """Until all are compiled."""
+        for job in (*self.steps.values(), *self.evaluate.values()):
+            job.result()
+
+
+def start_of(recipe: Recipe, example: Any, key: jax.Array) -> tuple[Callable[[jax.Array], State], State]:
+    """The jitted function that makes the state of step 0, and the shapes of that state."""
+    make = jax.jit(lambda key: init(recipe, key, example))
+    return make, mesh.replicated(jax.eval_shape(make, key))
+
+
+def compile_all(
+    recipe: Recipe,
+    batch_size: int,
+    chunks: tuple[Callable[[int], int], set[int]],
+    start: Callable[[jax.Array], State] | None,
+    shapes: State,
+    splits: dict[str, Batch],
+    key: jax.Array,
+    pool: Executor,
+) -> Programs:
+    """Trace here, compile in the threads of `pool`.
+
+    Args:
+      recipe, batch_size: what is trained.
+      chunks: from `Plan.cut`.
+      start: from `start_of`, or None for a run that goes on.
+      shapes: of the state.
+      splits: rows on the devices: `train`, and `val` and `test` where they are there.
+      key: the run's key.
+      pool: XLA compiles without holding Python's lock.
+    """
+
+    def compiled(function: Any, *args: Any, **more: Any) -> Future[Any]:
+        return pool.submit(function.lower(*args, **more).compile)
+
+    multiple, (length, lengths) = mesh.count(), chunks
+    chunk = jax.jit(functools.partial(run_steps, recipe, batch_size, multiple), static_argnums=2)
+    sums = jax.jit(functools.partial(evaluate, recipe, multiple=multiple))
+    params = optimizer.averaged(shapes.params, shapes.opt_state)
+    first = compiled(start, key) if start else None
+    steps = {n: compiled(chunk, shapes, splits["train"], n, key=key) for n in sorted(lengths)}
+    return Programs(first, steps, {k: compiled(sums, params, v) for k, v in splits.items() if k != "train"}, length)
+
+
+def metric_names(recipe: Recipe, params: Any, data: Batch, *, validation: bool) -> list[str]:
+    """What the rows of a history call their metrics, found by tracing."""
+    sums = functools.partial(evaluate, recipe)
+    summary = jax.eval_shape(lambda params, rows: recipe.task.summary(sums(params, rows)), params, feeds.one_row(data))
+    return [f"{part}/{name}" for part in ("train", "val")[: 1 + validation] for name in summary]
