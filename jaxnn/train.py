@@ -85,7 +85,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: Stopwat
         cut, first = steps.cut(begun.step, longest), start if begun.progress is None else None
         compiled = compile_all(made, steps.batch_size, cut, first, shapes, splits, key, pool)
         saves = saver.Saver(folder, about, config.checkpoint, pool, begun.step)
-        progress = begun.progress or loop.Progress(compiled.start.result()(key), Tally())
+        progress = begun.progress or loop.Progress(compiled.first_state(key), Tally())
         progress = progress._replace(state=mesh.replicate(progress.state))
         if begun.progress is None:
             saves.start(0, progress)

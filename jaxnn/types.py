@@ -83,8 +83,8 @@ class Window(NamedTuple):
     """
 
     data: Batch
-    index: jax.Array | None
-    real: jax.Array
+    index: Any
+    real: Any
 
 
 class State(NamedTuple):

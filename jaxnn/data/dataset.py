@@ -52,7 +52,8 @@ class Dataset:
     @property
     def statistics(self) -> dict[str, np.ndarray]:
         """`mean` and `std` by the paths that they have in the parameters of a model that standardises its input."""
-        return {} if self.mean is None else {"input_stats/mean": self.mean, "input_stats/std": self.std}
+        moments = {"input_stats/mean": self.mean, "input_stats/std": self.std}
+        return {path: values for path, values in moments.items() if values is not None}
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -39,7 +39,8 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
         # XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (lax.cond below):
         # the bits are those of any longer chunk.
         twice = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
-        window = twice(window) if streamed else Window(window.data, *twice(window[1:]))
+        data = twice(window.data) if streamed else window.data
+        window = Window(data, None if streamed else twice(window.index), twice(window.real))
     (x, y, weight), index, real = window
     # Labels and weights, one number a row, are gathered for all n steps before the loop, x inside it. Fewer small
     # operations in the loop also leave the CPU's threads less idle between matrix products.

@@ -83,7 +83,7 @@ def max_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Ar
     if x is too small.
 
     >>> import jax.numpy as jnp
-    >>> from jaxnn import convolution
+    >>> from jaxnn.nn import convolution
     >>> convolution.max_pool(jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
@@ -134,7 +134,7 @@ def avg_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Ar
     """The mean of each window, for each channel: `f32[..., H, W, C]` -> `f32[..., H', W', C]`, sizes as in `max_pool`.
 
     >>> import jax.numpy as jnp
-    >>> from jaxnn import convolution
+    >>> from jaxnn.nn import convolution
     >>> convolution.avg_pool(jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """

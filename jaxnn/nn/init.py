@@ -43,7 +43,7 @@ def default_for(activation: str | Activation) -> Initialiser:
     `he` for relu and its kin (leaky_relu, elu, gelu, silu, maxout), `lecun` for selu, `glorot` for all others.
 
     >>> import jaxnn
-    >>> from jaxnn import init
+    >>> from jaxnn.nn import init
     >>> init.default_for("relu") is init.he, init.default_for(jaxnn.tanh) is init.glorot
     (True, True)
     """
@@ -56,7 +56,7 @@ def initialiser(name: str | Initialiser, activation: str | Activation = "identit
 
     Raises `InputError` with the list for an unknown name.
 
-    >>> from jaxnn import init
+    >>> from jaxnn.nn import init
     >>> init.initialiser("auto", "selu") is init.lecun
     True
     """

@@ -44,7 +44,7 @@ def schedule(
     Sources: Loshchilov and Hutter 2017 (cosine), Smith and Topin 2018 (one-cycle).
 
     >>> from jaxnn.config import OptimConfig
-    >>> from jaxnn.schedules import schedule
+    >>> from jaxnn.optim.schedules import schedule
     >>> config = OptimConfig(schedule="step", decay_every="2epochs", warmup="2")
     >>> rate = schedule(config, steps_per_epoch=1, total_steps=6, lr=0.1)
     >>> [round(float(rate(t)), 4) for t in range(6)]

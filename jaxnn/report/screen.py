@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import rich.text
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jaxnn import tree
 from jaxnn.data.dataset import Dataset
@@ -70,22 +70,22 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
     if not console.is_terminal:
         yield lambda row: console.print(line(row), soft_wrap=True)
         return
-    import rich.progress  # a pipe has no use for it
+    from rich import progress as bars  # a pipe has no use for it
 
-    class Fitted(rich.progress.ProgressColumn):
+    class Fitted(bars.ProgressColumn):
         """As many whole metrics as the line has room for."""
 
-        def render(self, task: rich.progress.Task) -> rich.text.Text:
+        def render(self, task: bars.Task) -> Text:
             used = len(f"epoch {task.fields['epoch']:g}/{epochs:g}") + WIDTH_OF_BAR + len(" 0:00:00") + 3
-            return rich.text.Text(fitting(task.fields["row"], console.width - used))
+            return Text(fitting(task.fields["row"], console.width - used))
 
     columns = (
-        rich.progress.TextColumn(f"epoch {{task.fields[epoch]:g}}/{epochs:g}"),
-        rich.progress.BarColumn(bar_width=WIDTH_OF_BAR),
-        rich.progress.TimeRemainingColumn(),
+        bars.TextColumn(f"epoch {{task.fields[epoch]:g}}/{epochs:g}"),
+        bars.BarColumn(bar_width=WIDTH_OF_BAR),
+        bars.TimeRemainingColumn(),
         Fitted(),
     )
-    with rich.progress.Progress(*columns, console=console) as bar:
+    with bars.Progress(*columns, console=console) as bar:
         task = bar.add_task("train", total=steps, epoch=0, row={})
         yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], row=row)
 

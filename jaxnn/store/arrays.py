@@ -70,7 +70,8 @@ def content(leaf: np.ndarray) -> memoryview:
 
 def header(leaves: dict[str, np.ndarray], **about: str) -> bytes:
     """The first bytes of a safetensors file: their number, then JSON: `about`, and where each array is."""
-    described, at = {"__metadata__": about} if about else {}, 0
+    described: dict[str, Any] = {"__metadata__": about} if about else {}
+    at = 0
     for path, leaf in leaves.items():
         offsets = [at, at := at + leaf.nbytes]
         described[path] = {"dtype": DTYPES[leaf.dtype.name], "shape": leaf.shape, "data_offsets": offsets}

@@ -26,7 +26,7 @@ def read(folder: Path) -> dict[str, np.ndarray]:
     """The arrays by path. Raises `InputError` unless they are what was saved."""
     try:
         with safetensors.safe_open(folder / NAME, "numpy") as file:
-            leaves = {name: file.get_tensor(name) for name in file.keys()}
+            leaves: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}
             digest = (file.metadata() or {}).get("sha256")
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as reason:
         raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None

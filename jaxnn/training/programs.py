@@ -33,6 +33,11 @@ class Programs(NamedTuple):
     evaluate: dict[str, Future[Any]]  # by the split: (params, rows) -> sums
     length: Callable[[int], int]  # of the chunk that begins at a step
 
+    def first_state(self, key: jax.Array) -> State:
+        """The state of step 0."""
+        assert self.start, "a run that goes on has a state"
+        return self.start.result()(key)
+
     def wait(self) -> None:
         """Until all are compiled."""
         for job in (*self.steps.values(), *self.evaluate.values()):
