@@ -38,7 +38,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     if n == 1:
         # XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (lax.cond below):
         # the bits are those of any longer chunk.
-        twice = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
+        twice: Any = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
         data = twice(window.data) if streamed else window.data
         window = Window(data, None if streamed else twice(window.index), twice(window.real))
     (x, y, weight), index, real = window
