@@ -11,26 +11,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxnn.config.durations import save_every, steps
+from jaxnn.config.names import (
+    ACTIVATIONS,
+    INITIALISERS,
+    LOSSES,
+    MODELS,
+    NANS,
+    OPTIMIZERS,
+    SCHEDULES,
+    TASKS,
+)
 from jaxnn.config.values import typed
 from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative, positive
-
-ACTIVATIONS = (
-    "elu", "gelu", "identity", "leaky_relu", "log_softmax", "logistic", "logit", "maxout", "relu", "selu", "sigmoid",
-    "silu", "softmax", "softplus", "tanh",
-)  # fmt: skip
-INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
-MODELS = ("cnn", "linear", "mlp")
-TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
-LOSSES = ("auto", "absolute", "cross_entropy", "huber", "poisson", "squared")
-NANS = ("drop", "refuse")
-SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
-# optimizer -> its default learning rate; each is one call of the optax function of that name
-OPTIMIZERS = {
-    "adabelief": 1e-3, "adadelta": 1.0, "adagrad": 1e-1, "adam": 1e-3, "adamax": 2e-3, "adamaxw": 2e-3, "adamw": 1e-3,
-    "adan": 1e-3, "amsgrad": 1e-3, "dadapt_adamw": 1.0, "lars": 1.0, "lbfgs": 1.0, "lion": 1e-3, "muon": 1e-2,
-    "nadam": 1e-3, "nadamw": 1e-3, "novograd": 1e-2, "prodigy": 1.0, "rmsprop": 1e-3, "sgd": 1e-1,
-    "sign_sgd": 1e-3, "sm3": 1e-1, "yogi": 1e-2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from jaxnn.config.settings import TASKS, DataConfig
+from jaxnn.config.names import TASKS
+from jaxnn.config.settings import DataConfig
 from jaxnn.config.values import unicode
 from jaxnn.data import check, fitted, overlap
 from jaxnn.data.dataset import Dataset

@@ -50,9 +50,15 @@ class Dataset:
         return self.train, self.validation, self.test
 
     @property
+    def parts(self) -> dict[str, Batch]:
+        """The splits that are there, as a history calls them: train, val, test."""
+        named = {"train": self.train, "val": self.validation, "test": self.test}
+        return {name: split for name, split in named.items() if split is not None}
+
+    @property
     def statistics(self) -> dict[str, np.ndarray]:
-        """`mean` and `std` by the paths that they have in the parameters of a model that standardises its input."""
-        moments = {"input_stats/mean": self.mean, "input_stats/std": self.std}
+        """`mean` and `std` by the paths that they have in the state of a run that standardises its input."""
+        moments = {"params/input_stats/mean": self.mean, "params/input_stats/std": self.std}
         return {path: values for path, values in moments.items() if values is not None}
 
     @property

@@ -38,7 +38,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     if n == 1:
         # XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (lax.cond below):
         # the bits are those of any longer chunk.
-        twice: Any = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
+        twice = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
         data = twice(window.data) if streamed else window.data
         window = Window(data, None if streamed else twice(window.index), twice(window.real))
     (x, y, weight), index, real = window
@@ -49,10 +49,10 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     totals = sum_in_pairs(weight.astype(float))
 
     def one_step(state: State, xs: tuple[jax.Array, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
-        i, rows, weight, total = xs
+        i, (x, y), weight, total = xs
 
         def taken(state: State) -> tuple[State, Metrics]:
-            after, info = step(recipe, state, Batch(*rows, weight), noise, measured=i == n - 1, total=total)
+            after, info = step(recipe, state, Batch(x, y, weight), noise, measured=i == n - 1, total=total)
             del info["weight"]  # known already: totals
             return after, info
 

@@ -21,7 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from jaxnn.config.settings import ACTIVATIONS, OPTIMIZERS
+from jaxnn.config.names import ACTIVATIONS, OPTIMIZERS
 from jaxnn.engine import in_blocks
 from jaxnn.estimators.descent import Descent, warn
 from jaxnn.estimators.rows import rows_between, rows_of
@@ -223,6 +223,17 @@ class MLP(Descent, BaseEstimator):
             function = run.log_outputs if logarithm else run.outputs
             rows = lambda start, end: rows_between(X, start, end)
             return in_blocks(lambda part: function(params, part), X.shape[0], rows, PREDICT_ROWS)
+
+    # ---- what a classifier does otherwise ---------------------------------------------------------------------------
+    def _count_outputs(self, target: np.ndarray) -> int:
+        return target.shape[1]
+
+    def _strata(self, y: np.ndarray) -> np.ndarray | None:
+        """What the rows that are split off for validation are stratified by."""
+        return None
+
+    def _class_weight(self, y: np.ndarray, incremental: bool) -> np.ndarray:
+        return np.ones(len(y))
 
     def _partial_fit_exists(self) -> bool:
         if self.solver == "lbfgs":

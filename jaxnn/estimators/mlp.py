@@ -294,14 +294,5 @@ class MLPRegressor(RegressorMixin, MLP):
     def _encode(self, y: np.ndarray, dtype: Any) -> np.ndarray:
         return (y[:, None] if y.ndim == 1 else y).astype(dtype)
 
-    def _count_outputs(self, target: np.ndarray) -> int:
-        return target.shape[1]
-
-    def _strata(self, y: np.ndarray) -> None:
-        return None
-
-    def _class_weight(self, y: np.ndarray, incremental: bool) -> np.ndarray:
-        return np.ones(len(y))
-
     def _score_of(self, outputs: np.ndarray, validation: Batch) -> float:
         return r2_score(validation.y, outputs, sample_weight=validation.weight)

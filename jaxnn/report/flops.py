@@ -9,9 +9,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxnn import tree
 from jaxnn.data import feeds
 from jaxnn.engine.descent import gradient
 from jaxnn.errors import positive
+from jaxnn.training.plan import Plan, longest
 from jaxnn.types import Batch, Model, Params, Recipe
 
 
@@ -31,6 +33,13 @@ def of_example(recipe: Recipe, params: Params, data: Batch) -> int:
     """`matrix_flops` of the gradient of one row of the data."""
     grads = lambda params, row: gradient(recipe, params, row, jax.random.key(0))
     return matrix_flops(grads, params, feeds.one_row(data))
+
+
+def longest_chunk(recipe: Recipe, plan: Plan, params: Params, data: Batch, *, own_model: bool) -> int:
+    """How many steps one compiled call takes at most (`jaxnn.training.plan.longest`)."""
+    most = math.inf if own_model else most_flops(recipe.model, params, tree.example(data.x))
+    of = lambda: of_example(recipe, params, data)
+    return longest(plan.interval, plan.batch_size, most, of, jax.default_backend())
 
 
 def most_flops(model: Model, params: Params, example: Any) -> float:

@@ -15,8 +15,10 @@ from rich.text import Text
 
 from jaxnn import tree
 from jaxnn.data.dataset import Dataset
+from jaxnn.devices import mesh
 from jaxnn.errors import printable
-from jaxnn.report import summary
+from jaxnn.report import flops, summary
+from jaxnn.training.loop import Event, Session
 from jaxnn.training.plan import Plan
 from jaxnn.types import Model, State
 
@@ -130,15 +132,17 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
     console.print(result)
 
 
-def spent(console: Console, seconds: dict[str, float], examples: int) -> None:
-    """Where the time went, and how fast the steps were."""
-    total = sum(seconds.values())
-    shares = ", ".join(f"{part} {value / total:.0%}" for part, value in seconds.items())
-    rate = f"; {examples / seconds['steps']:,.0f} examples/s" if examples else ""
+def ending(console: Console, name: str, session: Session, event: Event, row: dict[str, Any], first_step: int) -> None:
+    """The last row as a table, where the time went, and how fast the steps were."""
+    clock, plan, step = session.clock, session.plan, event.step
+    table(console, row, f"{name} after {step:,} steps, {clock.elapsed:.1f} s")
+    seconds, total = clock.seconds["steps"], sum(clock.seconds.values())
+    shares = ", ".join(f"{part} {value / total:.0%}" for part, value in clock.seconds.items())
+    examples = plan.seen(step) - plan.seen(first_step)
+    rate = f"; {examples / seconds:,.0f} examples/s" if examples else ""
     console.print(shares + rate, soft_wrap=True)
-
-
-def peak(console: Console, reached: float, most: float) -> None:
-    """The FLOP/s of the steps' matrix products, beside those that the machine can do."""
-    share = f"{reached / most:.0%} of the {most / 1e9:,.0f} that it reaches on large ones"
-    console.print(f"matrix products: {reached / 1e9:,.0f} GFLOP/s on this machine, {share}", soft_wrap=True)
+    if seconds > 1 and not session.stop():  # the machine's own rate takes a third of a second to measure
+        each = flops.of_example(session.recipe, event.progress.state.params, session.splits["train"])
+        reached, most = examples * each / seconds, mesh.processors() * flops.benchmark_peak(0.3)
+        share = f"{reached / most:.0%} of the {most / 1e9:,.0f} that it reaches on large ones"
+        console.print(f"matrix products: {reached / 1e9:,.0f} GFLOP/s on this machine, {share}", soft_wrap=True)

@@ -25,6 +25,10 @@ class Stopwatch:
         self.seconds[self.part] += now - self.since
         self.part, self.since = part, now
 
+    def shares(self) -> dict[str, float]:
+        """`seconds/PART` of each part."""
+        return {f"seconds/{part}": seconds for part, seconds in self.seconds.items()}
+
     @property
     def elapsed(self) -> float:
         """Seconds from the beginning until `part` was named."""

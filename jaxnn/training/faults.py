@@ -15,7 +15,8 @@ from jaxnn.devices import mesh
 from jaxnn.engine.descent import gradient
 from jaxnn.errors import NumericsError
 from jaxnn.numerics import key_for
-from jaxnn.training.loop import NotFinite
+from jaxnn.optim.optimizer import averaged
+from jaxnn.training.loop import NotFinite, Session
 from jaxnn.training.programs import run_steps
 from jaxnn.types import Batch, Params, Recipe, State
 
@@ -60,10 +61,13 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
     return Fault(state, "nothing on replay", [])
 
 
-def error(fault: Fault, failed: NotFinite) -> NumericsError:
-    """What to tell of it."""
+def explain(session: Session, failed: NotFinite) -> tuple[Params, NumericsError]:
+    """The last good parameters, and what to tell of the step after them."""
+    rows, size = session.splits["train"], session.plan.batch_size
+    fault = find_fault(session.recipe, size, failed.before, rows, failed.n, key=session.key)
     step = int(fault.state.step)
     rate = failed.info["lr"][min(step - int(failed.before.step), failed.n - 1)]
     rows = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
     cause = f"step={step}: {fault.leaf} is not finite at lr={rate:g}, training rows {rows}"
-    return NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
+    error = NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
+    return averaged(fault.state.params, fault.state.opt_state), error

@@ -18,7 +18,7 @@ from jaxnn.errors import NumericsError
 from jaxnn.optim import optimizer
 from jaxnn.training.plan import Plan
 from jaxnn.training.programs import Programs
-from jaxnn.types import Batch, Metrics, State, Task
+from jaxnn.types import Batch, Metrics, Recipe, State
 
 
 class Progress(NamedTuple):
@@ -37,6 +37,28 @@ class Event(NamedTuple):
     score: float | None = None  # of that row, greater is better
     is_best: bool = False  # better than all rows before
     still: float = 0.0  # of the leaf that moved least, the share of entries that the chunk left as they were
+
+
+class Session(NamedTuple):
+    """What the loop works with.
+
+    Args:
+      recipe, plan, key: what is trained, when what happens, and the run's key.
+      programs: from `compile_all`, for these splits.
+      splits: rows on the devices: `train`; `val` and `test` where they are there.
+      pool: in whose threads programs are called.
+      stop: asked before each chunk.
+      clock: told what the time goes into: steps, evaluation, report.
+    """
+
+    recipe: Recipe
+    plan: Plan
+    key: jax.Array
+    programs: Programs
+    splits: dict[str, Batch]
+    pool: Executor
+    stop: Callable[[], Any]
+    clock: Any
 
 
 class NotFinite(ArithmeticError):
@@ -59,50 +81,28 @@ def advance(program: Callable[..., tuple[State, Metrics]], state: State, *args: 
     return after, info
 
 
-def events(
-    programs: Programs,
-    splits: dict[str, Batch],
-    plan: Plan,
-    task: Task,
-    start: Event,
-    row: dict[str, Any],
-    key: jax.Array,
-    pool: Executor,
-    stop: Callable[[], Any],
-    clock: Callable[[str], None],
-) -> Iterator[Event]:
-    """The chunks of a run from `start` on, until `plan.is_over` or `stop()`.
+def events(session: Session, start: Event, row: dict[str, Any]) -> Iterator[Event]:
+    """The chunks of a run from `start` on, until `plan.is_over` or `stop()`; `row` is the last one of the history.
 
-    Args:
-      programs: from `compile_all`, for these splits.
-      splits: rows on the devices: `train`, and `val` where there is validation.
-      plan: the intervals of the run.
-      task: makes the rows of the history.
-      start: where the run stands; `row`: the last row of its history, or {}.
-      key: the run's key.
-      pool: programs are called in one of its threads, since the main thread cannot handle a signal while it is inside
-        an XLA call.
-      stop: asked before each chunk.
-      clock: told what the time goes into: steps, evaluation, report.
-
-    Raises:
-      NotFinite: with the state before the chunk, from which the fault can be replayed.
+    Raises `NotFinite`, with the state before the chunk, from which the fault can be replayed.
     """
+    plan, clock, programs = session.plan, session.clock, session.programs
     step, (state, tally) = start.step, start.progress
     seen_at_row, seconds = plan.seen(step), 0.0
-    while not (stop() or plan.is_over(step, tally, row)):
+    while not (session.stop() or plan.is_over(step, tally, row)):
         clock("steps")
         n, since = programs.length(step), time.perf_counter()
-        program = programs.steps[n].result()
-        state, info = pool.submit(advance, program, state, splits["train"], key=key).result()
+        # In another thread: the main thread cannot handle a signal while it is inside an XLA call.
+        call = session.pool.submit(advance, programs.steps[n].result(), state, session.splits["train"], key=session.key)
+        state, info = call.result()
         seconds += time.perf_counter() - since
         step, tally = step + n, tally.add(info)
         event = Event(step, Progress(state, tally), still=float(info["still"]))
         if step % plan.interval == 0 or step == plan.total:
-            row = {"epoch": plan.epoch(step), **history_row(task, tally.sums or {})}
-            if "val" in splits:
+            row = {"epoch": plan.epoch(step), **history_row(session.recipe.task, tally.sums or {})}
+            if "val" in session.splits:
                 clock("evaluation")
-                row |= measured(programs, splits, "val", task, state, pool)
+                row |= measured(session, "val", state)
             clock("report")
             row["examples_per_s"] = (plan.seen(step) - seen_at_row) / seconds
             row = {"step": step} | {name: float(value) for name, value in row.items()}
@@ -116,13 +116,15 @@ def events(
         yield event
 
 
-def measured(
-    programs: Programs, splits: dict[str, Batch], part: str, task: Task, state: State, pool: Executor
-) -> dict[str, float]:
-    """The metrics of one split, by the weights that are saved in the end (their average, where one is kept)."""
+def measured(session: Session, part: str, state: State) -> dict[str, float]:
+    """The metrics of a split, if there, by the weights that are saved in the end: their average, if one is kept."""
+    if part not in session.splits:
+        return {}
+    program, rows = session.programs.evaluate[part].result(), session.splits[part]
     params = optimizer.averaged(state.params, state.opt_state)
-    call = pool.submit(lambda: jax.device_get(programs.evaluate[part].result()(params, splits[part])))
-    return {name: float(value) for name, value in history_row(task, call.result(), part).items()}
+    call = session.pool.submit(lambda: jax.device_get(program(params, rows)))
+    row = history_row(session.recipe.task, call.result(), part)
+    return {name: float(value) for name, value in row.items()}
 
 
 def check_finite(step: int, row: dict[str, Any]) -> None:

@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxnn.config.durations import save_every, steps
 from jaxnn.config.settings import Config
 from jaxnn.engine.fitting import check_total
@@ -55,10 +53,6 @@ class Plan(NamedTuple):
     def is_due(self, step: int, seconds: float) -> bool:
         """Whether a checkpoint is, so many seconds after the one before."""
         return bool(self.save_steps and step % self.save_steps == 0) or seconds >= self.save_seconds
-
-    def longest(self, most: float, flops: Callable[[], float]) -> int:
-        """`longest` of this run on the devices that are there."""
-        return longest(self.interval, self.batch_size, most, flops, jax.default_backend())
 
     def cut(self, start: int, longest: int) -> tuple[Callable[[int], int], set[int]]:
         """`cut` at the rows and checkpoints of this run."""

@@ -15,6 +15,7 @@ from jaxnn.engine.descent import init
 from jaxnn.engine.evaluation import evaluate
 from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
+from jaxnn.training.plan import Plan
 from jaxnn.types import Batch, Metrics, Recipe, State
 
 
@@ -52,9 +53,10 @@ def start_of(recipe: Recipe, example: Any, key: jax.Array) -> tuple[Callable[[ja
 
 def compile_all(
     recipe: Recipe,
-    batch_size: int,
-    chunks: tuple[Callable[[int], int], set[int]],
-    start: Callable[[jax.Array], State] | None,
+    plan: Plan,
+    step: int,
+    longest: int,
+    start: Callable[[jax.Array], State],
     shapes: State,
     splits: dict[str, Batch],
     key: jax.Array,
@@ -63,9 +65,10 @@ def compile_all(
     """Trace here, compile in the threads of `pool`.
 
     Args:
-      recipe, batch_size: what is trained.
-      chunks: from `Plan.cut`.
-      start: from `start_of`, or None for a run that goes on.
+      recipe, plan: what is trained, and when what happens.
+      step: where the run begins.
+      longest: steps of a chunk at most.
+      start: from `start_of`; compiled where the run begins at step 0.
       shapes: of the state.
       splits: rows on the devices: `train`, and `val` and `test` where they are there.
       key: the run's key.
@@ -75,11 +78,11 @@ def compile_all(
     def compiled(function: Any, *args: Any, **more: Any) -> Future[Any]:
         return pool.submit(function.lower(*args, **more).compile)
 
-    multiple, (length, lengths) = mesh.count(), chunks
-    chunk = jax.jit(functools.partial(run_steps, recipe, batch_size, multiple), static_argnums=2)
+    multiple, (length, lengths) = mesh.count(), plan.cut(step, longest)
+    chunk = jax.jit(functools.partial(run_steps, recipe, plan.batch_size, multiple), static_argnums=2)
     sums = jax.jit(functools.partial(evaluate, recipe, multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
-    first = compiled(start, key) if start else None
+    first = compiled(start, key) if step == 0 else None
     steps = {n: compiled(chunk, shapes, splits["train"], n, key=key) for n in sorted(lengths)}
     return Programs(first, steps, {k: compiled(sums, params, v) for k, v in splits.items() if k != "train"}, length)
 
