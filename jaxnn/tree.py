@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -80,8 +80,10 @@ def is_kept(leaf: str, freeze: Sequence[str] = ()) -> bool:
 
 def split(params: Params, freeze: Sequence[str] = ()) -> tuple[Params, Params]:
     """(trained, kept): each like `params`, with None in place of the leaves of the other."""
-    kept = jax.tree.map_with_path(lambda path, _: is_kept(name(path), freeze), params)
-    pick = lambda wanted: jax.tree.map(lambda leaf, is_kept: leaf if is_kept is wanted else None, params, kept)
+
+    def pick(wanted: bool) -> Params:
+        return jax.tree.map_with_path(lambda path, a: a if is_kept(name(path), freeze) is wanted else None, params)
+
     return pick(False), pick(True)
 
 
@@ -106,8 +108,3 @@ def check_freeze(flag: str, freeze: Sequence[str], params: Params) -> None:
             raise InputError(f"{flag}={pattern}: matches no parameter; {hint}Choose from {listed}")
     if freeze and all(is_kept(leaf, freeze) for leaf in names):
         raise InputError(f"{flag}={' '.join(freeze)}: leaves nothing to train; leave a layer out of it")
-
-
-def map_weights(f: Callable[..., Any], tree: Params, *rest: Any) -> Params:
-    """`f` of each leaf that is a weight; the others as they are."""
-    return jax.tree.map(lambda yes, leaf, *more: f(leaf, *more) if yes else leaf, is_weight(tree), tree, *rest)

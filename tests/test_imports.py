@@ -12,14 +12,17 @@ import pytest
 import jaxnn
 
 PACKAGE = Path(jaxnn.__file__).parent
-LAYERS = [  # a module may import from the rows above its own, and within its row
-    {"errors"},
-    {"types", "strict_json", "durable", "config"},
-    {"init", "activations", "convolution", "losses", "metrics", "labels", "schedules", "image"},
-    {"devices", "cache", "speed", "checkpoint", "chunks"},
-    {"layers", "tasks", "gradients", "diagnose", "optim", "flax_models", "data"},
-    {"models", "engine", "report"},
-    {"run", "cli", "workdir", "resume", "solvers", "estimator_base", "estimators", "selfcheck"},
+LAYERS = [  # a folder or file may import from the rows above its own, and within its row
+    {"errors", "types", "arrays"},
+    {"config", "tree", "numerics"},
+    {"nn", "tasks", "optim", "devices", "gradients", "image"},
+    {"data"},
+    {"engine"},
+    {"training", "store", "recipe"},
+    {"predict", "estimators", "report"},
+    {"train"},
+    {"commands"},
+    {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 
@@ -45,13 +48,18 @@ def test_arrows_point_down(path):
         assert RANK[name] <= RANK[own], f"{own} imports {name}"
 
 
+def test_no_folder_is_there_for_one_file():
+    for folder in {path.parent for path in PACKAGE.rglob("*.py")}:
+        assert len([path for path in folder.glob("*.py") if path.name != "__init__.py"]) > 1, folder
+
+
 def test_types_imports_jax_only_and_flax_stays_in_one_file():
     for path in PACKAGE.rglob("*.py"):
         lines = [line.split() for line in path.read_text().splitlines()]
         words = {words[1].split(".")[0] for words in lines if words and words[0] in ("import", "from")}
         if path.stem == "types":
-            assert words <= {"__future__", "collections", "typing", "jax"}
-        if path.stem != "flax_models":
+            assert words <= {"__future__", "collections", "typing", "jax", "optax"}
+        if path.relative_to(PACKAGE).parts != ("nn", "flax.py"):
             assert "flax" not in words, path
         assert "pickle" not in words
 
@@ -63,9 +71,32 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
+HEAVY = {"jax", "numpy", "sklearn", "flax", "optax", "tensorflow_datasets", "PIL"}
+
+
 def test_import_jaxnn_loads_nothing_heavy():
-    heavy = {"jax", "numpy", "sklearn", "flax", "optax", "tensorflow_datasets", "PIL", "rich"}
-    assert not heavy & loaded_by("import jaxnn")
+    assert not (HEAVY | {"rich"}) & loaded_by("import jaxnn")
+
+
+@pytest.mark.parametrize(("argv", "code"), [(["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2)])
+def test_help_and_a_misspelt_flag_are_answered_without_jax(argv, code):
+    answer = f"""
+import os, sys
+from jaxnn.training import process
+process.end = sys.exit  # so that what was loaded can be looked at
+from jaxnn.commands.main import main
+sys.stdout = open(os.devnull, "w")
+try:
+    main({argv})
+except SystemExit as end:
+    assert end.code == {code}, end.code
+sys.stdout = sys.__stdout__"""
+    assert not HEAVY & loaded_by(answer)
+
+
+def test_data_are_read_without_jax():
+    """They are read while jax is imported."""
+    assert "jax" not in loaded_by("import jaxnn.data; jaxnn.data.load('iris')")
 
 
 def test_the_whole_face_needs_no_optional_library():
@@ -96,7 +127,7 @@ except SystemExit as end:
 
 
 WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
-    *("Batch", "Metrics", "State", "Task", "Run", "load_run"),
+    *("Batch", "Metrics", "Recipe", "State", "Task", "Window", "Run", "load_run"),
     *("Config", "CheckpointConfig", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
     *("Error", "InputError", "DataError", "LockedError", "NumericsError", "StorageError"),
 }

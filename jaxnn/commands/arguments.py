@@ -79,12 +79,12 @@ def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
     except SystemExit as end:
         if end.code == 0:
             raise
-    text = " ".join(line.strip("│╭╮╰╯─ ") for line in printed.getvalue().splitlines() if "───" not in line)
-    raise InputError(_one_line(text, argv))
+    raise InputError(one_line(printed.getvalue(), argv))
 
 
-def _one_line(text: str, argv: list[str]) -> str:
-    """Cause, then cure, from tyro's words."""
+def one_line(printed: str, argv: list[str]) -> str:
+    """Cause, then cure, from what tyro printed; words that are not known are given as they are, without the box."""
+    text = " ".join(line.strip("│╭╮╰╯─ ") for line in printed.splitlines() if "───" not in line)
     missing = re.search(r"Missing value for argument '(--[\w.-]+)'", text)
     unknown = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     own = re.search(r"Error parsing [\w.]+: (--\S+=.*?)(?: For full helptext|$)", text)  # raised by jaxnn.config
@@ -101,7 +101,8 @@ def _one_line(text: str, argv: list[str]) -> str:
         flag = value[1]
         words = [KINDS[word] for word in KINDS if word in value[3]] or [value[3]]
         return f"{flag}={_value_of(argv, flag.lstrip('-'))}: must be {' or '.join(words)}; see --help"
-    return re.sub(r"\s*For full helptext.*", "; see --help", text).strip()
+    rest = re.sub(r"\s*For full helptext.*", "", text).strip()
+    return f"{rest or ' '.join(argv)}; see --help"
 
 
 def _check_flags(argv: list[str]) -> None:

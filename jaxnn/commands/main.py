@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         process.end(error.exit_code)
+    except BrokenPipeError:  # whoever read the help has seen enough
+        process.end(0)
     except Exception:
         traceback.print_exc()
         process.end(1)

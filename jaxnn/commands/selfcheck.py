@@ -1,8 +1,8 @@
-"""Does a run survive what can happen to it, here? `python -m jaxnn.selfcheck [FOLDER]` tries, with real processes.
+"""Does a run survive what can happen to it, here? `jaxnn selfcheck [FOLDER]` tries, with real processes.
 
-Each check starts `train.py` in a new folder below FOLDER (default: a temporary one; name one on the disk that your runs
-are written to), does something to it, and says what was expected and what was seen. It takes a few minutes and ends
-with exit code 1 if anything was not as expected.
+Each check starts `python -m jaxnn train` in a new folder below FOLDER (default: a temporary one; name one on the disk
+that your runs are written to), does something to it, and says what was expected and what was seen. It takes a few
+minutes and ends with exit code 1 if anything was not as expected.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from jaxnn.errors import Error, InputError, printable
+from jaxnn.errors import InputError
 
-TRAIN = Path(__file__).parent.parent / "train.py"
+TRAIN = [sys.executable, "-m", "jaxnn", "train"]
 FLAGS = "digits_mlp --epochs 12 --model.dropout 0.1 --optim.momentum 0.9 --checkpoint.every 20".split()
 PATIENCE_S = 120  # a process that takes longer hangs
 
@@ -40,7 +40,7 @@ class Seen(NamedTuple):
 
 
 class Runs:
-    """`train.py` in folders of its own, and what an uninterrupted run ends with."""
+    """`jaxnn train` in folders of its own, and what an uninterrupted run ends with."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -59,7 +59,7 @@ class Runs:
         return self.folder / f"run-{self.count}"
 
     def start(self, run: Path, *more: str, limit: int | None = None) -> subprocess.Popen[str]:
-        command = [sys.executable, str(TRAIN), *FLAGS, "--workdir", str(run), *more]
+        command = [*TRAIN, *FLAGS, "--workdir", str(run), *more]
         if limit is not None:  # the largest file that it may write, in bytes
             command = [sys.executable, "-c", _LIMITED, str(limit), *command]
         return subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -233,8 +233,6 @@ CHECKS: dict[str, tuple[str, Callable[[Runs], str]]] = {
 
 def check(folder: Path, show: Callable[[str], None] = lambda line: None) -> list[Seen]:
     """Try every fault in a folder; `show` gets a line before each. Raises `InputError` if an ordinary run fails."""
-    if not TRAIN.is_file():
-        raise InputError(f"{TRAIN}: not there; run this from a checkout of jaxnn, beside its train.py")
     show("an ordinary run")
     runs, table = Runs(folder), []
     for fault, (expected, function) in CHECKS.items():
@@ -260,11 +258,3 @@ def main(argv: list[str]) -> int:
         result.add_row(*row, "as expected" if row.good else "NOT AS EXPECTED")
     console.print(result)
     return 0 if all(row.good for row in table) else 1
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except Error as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)

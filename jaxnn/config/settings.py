@@ -11,16 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxnn.config.durations import save_every, steps
-from jaxnn.config.names import (
-    ACTIVATIONS,
-    INITIALISERS,
-    LOSSES,
-    MODELS,
-    NANS,
-    OPTIMIZERS,
-    SCHEDULES,
-    TASKS,
-)
+from jaxnn.config.names import ACTIVATIONS, INITIALISERS, LOSSES, MODELS, NANS, OPTIMIZERS, SCHEDULES, TASKS
 from jaxnn.config.values import typed
 from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative, positive
 

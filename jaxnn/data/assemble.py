@@ -55,7 +55,7 @@ def load(
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; or the path of a .csv
         file, a .npz file, a folder of IDX files, or a folder of images.
-      task: binary, multiclass, multilabel, regression, or auto to read it off the labels (`jaxnn.data.targets.encode`).
+      task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
 
     Returns:
       A `Dataset` of NumPy arrays; `validation` or `test` is None where its fraction is 0.

@@ -48,19 +48,14 @@ def one_row(data: Batch) -> Batch:
 
 
 def check_arrays(data: Batch) -> None:
-    """Refuse what only looks like an array: a table, a sparse matrix, a list, an array of objects."""
-    for name, values in data._asdict().items():
-        for path, value in tree.by_name(_listed(values)).items():
-            array = isinstance(value, np.ndarray | jax.Array)
-            if not array or not (jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool):
-                kind = f"array of {value.dtype}" if array else f"{type(value).__module__}.{type(value).__qualname__}"
-                where = "/".join(filter(None, (name, path)))
-                raise InputError(f"{where}={kind}: must be a NumPy or JAX array of numbers; convert it")
-
-
-def _listed(values: Any) -> Any:
-    """A list is a pytree to JAX, of one leaf for each number: here it is one leaf, which is no array."""
-    return jax.tree.map(lambda leaf: leaf, values, is_leaf=lambda leaf: isinstance(leaf, list))
+    """Refuse what only looks like an array: a table, a sparse matrix, a list, an array of objects, nothing at all."""
+    # To JAX a list is a pytree of its numbers, and None one without leaves: here each is a leaf, which is no array.
+    leaves = jax.tree.leaves_with_path(data, is_leaf=lambda leaf: leaf is None or isinstance(leaf, list))
+    for path, value in leaves:
+        array = isinstance(value, np.ndarray | jax.Array)
+        if not array or not (jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool):
+            kind = f"array of {value.dtype}" if array else f"{type(value).__module__}.{type(value).__qualname__}"
+            raise InputError(f"{tree.name(path)}={kind}: must be a NumPy or JAX array of numbers; convert it")
 
 
 def check_lengths(data: Batch) -> None:

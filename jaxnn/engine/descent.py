@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -15,8 +16,10 @@ from jaxnn.engine import parts
 from jaxnn.errors import InputError
 from jaxnn.numerics import is_zero, key_for, refuse_half, relaxed
 from jaxnn.optim import optimizer
-from jaxnn.tasks.metrics import measure
+from jaxnn.tasks.metrics import base_sums
 from jaxnn.types import Batch, Metrics, Params, Recipe, State
+
+PREPARE = 2**32 - 1  # folded into the key of a step for `Task.prepare`; layers fold in their small numbers
 
 
 def init(recipe: Recipe, key: jax.Array, example: Any) -> State:
@@ -73,7 +76,7 @@ def gradient(
     if recipe.accumulate > 1 and model.observe:
         cure = "train on smaller batches"
         raise InputError(f"accumulate={recipe.accumulate}: batch statistics are those of a whole batch; {cure}")
-    batch = task.prepare(batch, key)
+    batch = task.prepare(batch, None if key is None else jax.random.fold_in(key, PREPARE))
     trained, kept = tree.split(params, recipe.freeze)
     weight = batch.weight.sum() if total is None else total
     weight = jnp.where(weight > 0, weight, 1).astype(float)
@@ -85,18 +88,18 @@ def gradient(
             renewed = tree.split(params, recipe.freeze)[1]
         else:
             outputs = model.apply(params, part.x, key=key)
-        sums = measure(task, outputs, part.y, part.weight)
+        sums = base_sums(task.loss(outputs, part.y), part.weight) | task.metrics(outputs, part.y, part.weight)
         if recipe.penalise == "sum":
             sums["loss"] += penalty(trained, alpha)
         return sums["loss"] / weight, (sums, renewed)
 
-    def run(part: Batch, key: jax.Array | None) -> Any:
-        return jax.value_and_grad(mean_loss, has_aux=True)(trained, part, key)
-
+    run: Any = functools.partial(jax.value_and_grad(mean_loss, has_aux=True), trained)
     if recipe.accumulate > 1:
         (loss, (sums, renewed)), grads = parts.in_parts(run, recipe.accumulate, batch, key)
-    else:
+    elif model.micro_batch and not model.observe:  # statistics are those of the whole batch, on every platform
         (loss, (sums, renewed)), grads = parts.for_the_cache(run, model, batch, key)
+    else:
+        (loss, (sums, renewed)), grads = run(batch, key)
     if recipe.penalise == "mean" and not is_zero(alpha):
         extra, pull = jax.value_and_grad(penalty)(trained, alpha)
         loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from jax import lax
 from jaxnn import tree
 from jaxnn.engine.descent import step
 from jaxnn.numerics import key_for, sum_in_pairs
-from jaxnn.types import Batch, Metrics, Recipe, State, Window
+from jaxnn.types import Batch, Metrics, Params, Recipe, State, Window
 
 
 def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple[State, Metrics]:
@@ -36,11 +37,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     n, width = window.real.shape
     before, noise, streamed = state.params, key_for("noise", key), window.index is None
     if n == 1:
-        # XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (lax.cond below):
-        # the bits are those of any longer chunk.
-        twice = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
-        data = twice(window.data) if streamed else window.data
-        window = Window(data, None if streamed else twice(window.index), twice(window.real))
+        window = _two_slots(window)
     (x, y, weight), index, real = window
     # Labels and weights, one number a row, are gathered for all n steps before the loop, x inside it. Fewer small
     # operations in the loop also leave the CPU's threads less idle between matrix products.
@@ -50,16 +47,9 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
 
     def one_step(state: State, xs: tuple[jax.Array, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
         i, (x, y), weight, total = xs
-
-        def taken(state: State) -> tuple[State, Metrics]:
-            after, info = step(recipe, state, Batch(x, y, weight), noise, measured=i == n - 1, total=total)
-            del info["weight"]  # known already: totals
-            return after, info
-
-        if n > 1:
-            return taken(state)
-        _, shapes = jax.eval_shape(taken, state)
-        return lax.cond(i < 1, taken, lambda state: (state, tree.zeros(shapes)), state)
+        state, info = step(recipe, state, Batch(x, y, weight), noise, measured=i == n - 1, total=total)
+        del info["weight"]  # known already: totals
+        return state, info
 
     def gathered(state: State, xs: tuple[jax.Array, Any, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
         i, index, early, weight, total = xs
@@ -68,9 +58,10 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
         take = lambda early, a: a[index] if early is None else early
         rows = jax.tree.map(take, early, (x, y), is_leaf=lambda leaf: leaf is None)
         if together == 1:
-            return one_step(state, (i, rows, weight, total))
-        return lax.scan(one_step, state, (i, rows, weight, total))
+            return body(state, (i, rows, weight, total))
+        return lax.scan(body, state, (i, rows, weight, total))
 
+    body = one_step if n > 1 else _first_only(one_step)
     together = 1 if streamed else gathered_together(len(real), width, (x, y))
     xs = (lax.iota(jnp.int32, len(real)), index, early, weight, totals)
     if together > 1:
@@ -79,12 +70,38 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     if together > 1:
         info = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), info)
     info = jax.tree.map(lambda a: a[:n], info | {"weight": totals})
-    trained = (tree.split(params, recipe.freeze)[0] for params in (before, state.params))
-    still = [jnp.mean(a == b, dtype=jnp.float32) for a, b in zip(*map(jax.tree.leaves, trained), strict=True)]
-    leaves = (info["loss"], info["grad_norm"], *jax.tree.leaves(state.params))
-    finite = [jnp.isfinite(leaf).all() for leaf in leaves]
-    last = {"finite": jnp.stack(finite).all(), "still": jnp.stack([jnp.zeros((), jnp.float32), *still]).max()}
-    return state, info | last | {"grad_norm": info["grad_norm"][-1]}
+    return state, info | _verdict(recipe, before, state.params, info)
+
+
+def _two_slots(window: Window) -> Window:
+    """XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (`_first_only`): then the
+    bits are those of any longer chunk."""
+    twice = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
+    streamed = window.index is None
+    data = twice(window.data) if streamed else window.data
+    return Window(data, None if streamed else twice(window.index), twice(window.real))
+
+
+def _first_only(body: Callable[..., Any]) -> Callable[..., Any]:
+    """`body` in slot 0, nothing in the next one."""
+
+    def either(state: State, xs: Any) -> tuple[State, Metrics]:
+        _, shapes = jax.eval_shape(body, state, xs)
+        return lax.cond(xs[0] < 1, body, lambda state, xs: (state, tree.zeros(shapes)), state, xs)
+
+    return either
+
+
+def _verdict(recipe: Recipe, before: Params, after: Params, info: Metrics) -> Metrics:
+    """What is known of all n steps at their end: `finite`, `still` and the last `grad_norm`."""
+    finite = [jnp.isfinite(leaf).all() for leaf in (info["loss"], info["grad_norm"], *jax.tree.leaves(after))]
+    leaves = (jax.tree.leaves(tree.split(params, recipe.freeze)[0]) for params in (before, after))
+    still = [jnp.mean(a == b, dtype=jnp.float32) for a, b in zip(*leaves, strict=True)]
+    return {
+        "finite": jnp.stack(finite).all(),
+        "still": jnp.stack([jnp.zeros((), jnp.float32), *still]).max(),
+        "grad_norm": info["grad_norm"][-1],
+    }
 
 
 def gathered_together(n: int, batch_size: int, rows: Any) -> int:

@@ -125,9 +125,10 @@ class MLPClassifier(ClassifierMixin, MLP):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, `[n, classes]` in the order of `classes_`."""
+        outputs = self._outputs(X)
         distribution = scikit_learn.build(self._task(), self.n_outputs_).distribution
         assert distribution
-        return distribution(self._outputs(X))
+        return distribution(outputs)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """The logarithm of `predict_proba`, from the logits: finite at any margin."""

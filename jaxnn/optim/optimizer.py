@@ -83,7 +83,8 @@ def optimizer(
 
     `lr`, `momentum`, `b1`, `b2`, `eps` and `weight_decay` stand for those of the config, and may be traced: `vmap` and
     `grad` over them work. (The derivative is nan for prodigy and dadapt_adamw where an entry of the gradient is exactly
-    zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient, where a whole layer is.)
+    zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient, where a whole layer is. That
+    over b1 and b2 needs JAX's standard promotion, not the strict one.)
 
     Raises `InputError` for settings that do not fit the optimizer or the length of the run.
 
@@ -110,23 +111,7 @@ def optimizer(
     rate = schedule(config, **length, lr=lr)
     if config.schedule in ("constant", "plateau") and config.warmup == "0":
         rate = lr  # a number: optax evaluates a schedule at every step, 10 % of a small network's step
-    links: list[tuple[str, optax.GradientTransformation]] = []
-    if config.clip_value is not None:
-        links.append(("clip_value", optax.clip(config.clip_value)))
-    if config.clip_norm is not None:
-        links.append(("clip_norm", clip_norm(config.clip_norm)))
-    links.append(("optimizer", optax.inject_hyperparams(step)(learning_rate=rate)))
-    if config.schedule == "plateau":
-        # The loss of one batch is too noisy to judge by: its mean over an epoch is compared, or over decay_every.
-        window = decay_window(config, **length)
-        size = min(window, steps_per_epoch)
-        reduce = contrib.reduce_on_plateau(config.decay, patience=round(window / size), accumulation_size=size)
-        links.append(("plateau", reduce))
-    if config.max_norm is not None:
-        links.append(("max_norm", limit_norm(config.max_norm)))
-    if config.ema is not None:
-        links.append(("average", average(config.ema)))
-    chain = optax.named_chain(*links)
+    chain = optax.named_chain(*_links(config, optax.inject_hyperparams(step)(learning_rate=rate), **length))
 
     def init(params: Params) -> Any:
         with relaxed():
@@ -139,6 +124,29 @@ def optimizer(
             return optax.tree.cast_like((updates, new), (params, state))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _links(
+    config: OptimConfig, inner: optax.GradientTransformation, *, steps_per_epoch: int, total_steps: int
+) -> list[tuple[str, optax.GradientTransformation]]:
+    """What a gradient goes through, in this order, each by its name."""
+    links: list[tuple[str, optax.GradientTransformation]] = []
+    if config.clip_value is not None:
+        links.append(("clip_value", optax.clip(config.clip_value)))
+    if config.clip_norm is not None:
+        links.append(("clip_norm", clip_norm(config.clip_norm)))
+    links.append(("optimizer", inner))
+    if config.schedule == "plateau":
+        # The loss of one batch is too noisy to judge by: its mean over an epoch is compared, or over decay_every.
+        window = decay_window(config, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+        size = min(window, steps_per_epoch)
+        reduce = contrib.reduce_on_plateau(config.decay, patience=round(window / size), accumulation_size=size)
+        links.append(("plateau", reduce))
+    if config.max_norm is not None:
+        links.append(("max_norm", limit_norm(config.max_norm)))
+    if config.ema is not None:
+        links.append(("average", average(config.ema)))
+    return links
 
 
 def learning_rate(opt_state: Any) -> jax.Array:

@@ -95,7 +95,8 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
 def metrics(row: dict[str, Any]) -> list[str]:
     """Losses and the first metrics, then the speed, as text."""
     parts = [f"{name} {row[name]:.4f}" for name in row if name.endswith(("/loss", "/accuracy", "/r2"))]
-    return parts + [f"{row['examples_per_s']:,.0f} examples/s"] * ("examples_per_s" in row)
+    speed = row.get("examples_per_s")
+    return parts if speed is None else [*parts, f"{speed:,.0f} examples/s"]
 
 
 def fitting(row: dict[str, Any], width: int) -> str:

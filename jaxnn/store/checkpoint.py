@@ -82,6 +82,42 @@ def save(
     """
     leaves = arrays.flatten(tree)
     head = arrays.header(leaves)
+    sealed = _sealed(step, leaves, head, about, score)
+    files = {STATE: [head, *map(arrays.content, leaves.values())], MANIFEST: [sealed]}
+    final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
+    try:
+        durable.refuse_link(folder)
+        _write(beside, files)
+        durable.discard(final)  # one that was given up: a run goes on from the newest good one
+        beside.rename(final)
+        durable.sync(folder)
+    except BaseException as reason:
+        shutil.rmtree(beside, ignore_errors=True)
+        if isinstance(reason, OSError) and not isinstance(reason, StorageError):
+            raise durable.no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
+        raise
+    try:
+        _forget(folder, step, keep, keep_best)
+    except OSError as reason:
+        raise durable.no_room(final, reason, 0) from None
+
+
+def _write(beside: Path, files: dict[str, list[Any]]) -> None:
+    """All files of a checkpoint, read back from the disk."""
+    if not beside.parent.is_dir():
+        beside.parent.mkdir(mode=0o700)
+        durable.sync(beside.parent.parent)
+    durable.discard(beside)
+    beside.mkdir(mode=0o700)
+    for name, parts in files.items():
+        durable.write(beside / name, parts)
+    durable.sync(beside)
+    for name, parts in files.items():
+        durable.compare(beside / name, parts)
+
+
+def _sealed(step: int, leaves: dict[str, np.ndarray], head: bytes, about: dict[str, Any], score: float | None) -> bytes:
+    """The manifest of a checkpoint, as the file has it."""
     manifest = {
         "format": FORMAT,
         "step": step,
@@ -97,32 +133,7 @@ def save(
     if len(sealed) > strict_json.MAX_SIZE:
         cure = "use fewer or shorter names of columns and classes"
         raise InputError(f"manifest={len(sealed):,} bytes: at most {strict_json.MAX_SIZE:,} can be read back; {cure}")
-    files = {STATE: [head, *map(arrays.content, leaves.values())], MANIFEST: [sealed]}
-    final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
-    try:
-        durable.refuse_link(folder)
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700)
-            durable.sync(folder.parent)
-        durable.discard(beside)
-        beside.mkdir(mode=0o700)
-        for name, parts in files.items():
-            durable.write(beside / name, parts)
-        durable.sync(beside)
-        for name, parts in files.items():
-            durable.compare(beside / name, parts)
-        durable.discard(final)  # one that was given up: a run goes on from the newest good one
-        beside.rename(final)
-        durable.sync(folder)
-    except BaseException as reason:
-        shutil.rmtree(beside, ignore_errors=True)
-        if isinstance(reason, OSError) and not isinstance(reason, StorageError):
-            raise durable.no_room(final, reason, sum(len(part) for parts in files.values() for part in parts)) from None
-        raise
-    try:
-        _forget(folder, step, keep, keep_best)
-    except OSError as reason:
-        raise durable.no_room(final, reason, 0) from None
+    return sealed
 
 
 def latest(folder: Path) -> Checkpoint | None:

@@ -76,7 +76,7 @@ def _resumed(
     leaves = found.leaves | statistics if found.format == 1 else found.leaves
     progress = Progress(arrays.restore(leaves, shapes), tally)
     if plan.is_over(step, tally, {}) and history.is_finished(path, step) and _has_weights(path):
-        return Begun(step, progress, {}, [], True)
+        return Begun(step, progress, {}, [f"finished at step {step:,}; nothing is left to do"], True)
     row, lost = history.cut(path, step, pending=tally.sums is not None and step < plan.total)
     again = f"; the {lost:,} steps after it had not been saved, and are done again" if lost else ""
     lines = [f"resumed at step {step:,}{again}"]

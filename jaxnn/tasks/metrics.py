@@ -33,6 +33,11 @@ def weighted_sum(values: jax.Array, weight: jax.Array) -> jax.Array:
     return jnp.sum(jnp.where(weight != 0, weight * values, 0))
 
 
+def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
+    """`loss`, the sum of weight times loss, and `weight`, their sum: what every task has."""
+    return {"loss": weighted_sum(loss, weight), "weight": jnp.sum(jnp.asarray(weight, float))}
+
+
 def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
     """All sums of a task: `loss` (of weight times loss), `weight`, and those of its metrics.
 
@@ -42,8 +47,7 @@ def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
     >>> {name: round(float(value), 2) for name, value in sums.items()}
     {'loss': 5.01, 'weight': 2.0, 'correct': 1.0}
     """
-    loss = weighted_sum(task.loss(outputs, y), weight)
-    return {"loss": loss, "weight": jnp.sum(jnp.asarray(weight, float)), **task.metrics(outputs, y, weight)}
+    return base_sums(task.loss(outputs, y), weight) | task.metrics(outputs, y, weight)
 
 
 def multiclass_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:

@@ -172,7 +172,9 @@ def _look_up(y: np.ndarray, part: str, known: np.ndarray) -> np.ndarray:
     y = _whole(y, name)
     if (y.dtype.kind in "iu") != (known.dtype.kind in "iu") or (y.dtype.kind == "U") != (known.dtype.kind == "U"):
         raise InputError(f"{name}={y.dtype}: must be of the same kind as in the training examples ({known.dtype})")
-    return Labels(tuple(known.tolist())).encode(y, name)
+    classes = tuple(known.tolist())
+    refuse_where(~np.isin(y, known), name, y, f"not a class of the training examples ({_list(classes)})")
+    return Labels(classes).encode(y, name)
 
 
 def _one_against_rest(

@@ -1,0 +1,44 @@
+"""What is shipped is whole: the wheel, from another folder, trains its configs and checks itself."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The folder that the wheel is installed in, without its dependencies, which are here already."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
+    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder, ROOT], check=True, stderr=subprocess.DEVNULL)
+    wheel = next(folder.glob("*.whl"))
+    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "there", wheel], check=True)
+    return folder / "there"
+
+
+def run(installed: Path, *argv: str) -> str:
+    """What `jaxnn ...` prints, in a folder that is none of the project's."""
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [installed / "bin" / "jaxnn", *argv]
+    done = subprocess.run(command, cwd=installed.parent, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_trains_from_another_folder(installed):
+    assert "test" in run(installed, "train", "--epochs", "1")
+    assert "iris_mlp after 7 steps" in run(installed, "train", "iris_mlp", "--epochs", "1")
+    assert len(list((installed.parent / "runs").glob("*/weights.safetensors"))) == 2
+    found = {path.name for path in (installed / "jaxnn" / "configs").glob("*.py")}
+    assert found == {path.name for path in (ROOT / "configs").glob("*.py")}
+    assert "jaxnn selfcheck" in run(installed, "--help")
+
+
+@pytest.mark.slow
+def test_the_wheel_checks_itself_from_another_folder(installed):
+    assert run(installed, "selfcheck").count("as expected") == 12
