@@ -1,24 +1,20 @@
 """Settings: every bound is checked as a value is made, in one line that names the flag."""
 
+import ast
 import dataclasses
 import json
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import optax
 import pytest
 
-from jaxnn.config import settings as config
-from jaxnn.config.settings import (
-    CheckpointConfig,
-    Config,
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    TaskConfig,
-    from_dict,
-    steps,
-    to_dict,
-)
+import jaxnn
+from jaxnn.config import names
+from jaxnn.config.durations import steps
+from jaxnn.config.settings import CheckpointConfig, Config, DataConfig, ModelConfig, OptimConfig, TaskConfig
+from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import InputError
 
 REFUSED = [
@@ -116,7 +112,7 @@ def test_durations_are_steps_epochs_or_percent(text, expected):
 
 def test_a_config_survives_json_and_keeps_its_types():
     config = Config(data=DataConfig(class_weight=(1.0, 2.0)), optim=OptimConfig(lr=0.1), batch_size="full")
-    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert from_dict(json.loads(json.dumps(to_dict(config))), Config) == config
 
 
 @pytest.mark.parametrize(
@@ -133,8 +129,54 @@ def test_a_config_survives_json_and_keeps_its_types():
 )
 def test_json_with_a_wrong_key_or_type_is_refused_by_name(values, word):
     with pytest.raises(InputError, match=word):
-        from_dict(values)
+        from_dict(values, Config)
 
 
 def test_every_optimizer_that_is_listed_is_optaxs():
-    assert all(hasattr(optax, name) or hasattr(optax.contrib, name) for name in config.OPTIMIZERS)
+    assert all(hasattr(optax, name) or hasattr(optax.contrib, name) for name in names.OPTIMIZERS)
+
+
+# ---- what a task is, only jaxnn/tasks knows --------------------------------------------------------------------------
+KINDS = {"binary", "multiclass", "multilabel", "regression"}
+PACKAGE = Path(jaxnn.__file__).parent
+OWN = {*(PACKAGE / "tasks").glob("*.py"), PACKAGE / "config" / "settings.py"}
+
+
+def compared(source: str) -> Iterator[tuple[int, str]]:
+    """Line and name of each task that a value is compared with: ==, !=, in, not in, match."""
+    for node in ast.walk(ast.parse(source)):
+        sides = []
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.match_case):
+            sides = [node.pattern]
+        for leaf in (leaf for side in sides for leaf in ast.walk(side)):
+            if isinstance(leaf, ast.Constant) and leaf.value in KINDS:
+                yield leaf.lineno, str(leaf.value)
+
+
+def test_the_names_of_the_tasks_are_those_of_the_settings():
+    assert {*names.TASKS} == {"auto"} | KINDS
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["t == 'binary'", "'multiclass' != t", "t in ('x', 'multilabel')", "t not in {'regression'}", "a < t == 'binary'"],
+)
+def test_a_comparison_with_a_task_is_seen(condition):
+    assert len([*compared(f"if {condition}: pass")]) == 1
+
+
+def test_a_match_on_a_task_is_seen():
+    assert [*compared("match t:\n  case 'binary' | 'other': pass\n  case _: pass")] == [(2, "binary")]
+    assert [*compared("t = 'binary'; f('binary')[{'binary': 1}]")] == []
+
+
+def test_nothing_but_the_tasks_compares_the_name_of_one():
+    rest = sorted({*PACKAGE.rglob("*.py")} - OWN)
+    found = [(str(path.relative_to(PACKAGE)), *place) for path in rest for place in compared(path.read_text())]
+    assert len(rest) > 50 and found == []
+
+
+def test_the_tasks_themselves_do():
+    assert any([*compared(path.read_text())] for path in OWN)

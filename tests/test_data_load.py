@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -15,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxnn import data
-from jaxnn.config.settings import Config, DataConfig, TaskConfig
-from jaxnn.data.dataset import Split
+from jaxnn.config.settings import DataConfig, TaskConfig
+from jaxnn.data import assemble
 from jaxnn.data.fitted import moments
 from jaxnn.data.split import stratified
 from jaxnn.errors import InputError
+from jaxnn.types import Batch
 
 
 def load(*args: Any, **kwargs: Any) -> Any:  # Any, since a test knows which splits there are
@@ -36,7 +38,7 @@ LOADERS = {
 TASKS = {"breast_cancer": ("binary", 1), "diabetes": ("regression", 1), "digits": ("multiclass", 10)}
 
 
-def rows(split: Split) -> list[bytes]:
+def rows(split: Batch) -> list[bytes]:
     flat = split.x.reshape(len(split.x), -1).astype(np.float64)
     return [np.append(x, y).tobytes() for x, y in zip(flat, split.y.reshape(len(flat), -1)[:, 0], strict=True)]
 
@@ -44,7 +46,7 @@ def rows(split: Split) -> list[bytes]:
 @pytest.mark.parametrize("name", LOADERS)
 def test_bundled_data_are_all_of_scikit_learns_rows_unchanged(name):
     bunch, loaded = LOADERS[name](), load(name)
-    whole = Split(bunch.data.astype(np.float32), bunch.target.astype(np.float32), bunch.target)
+    whole = Batch(bunch.data.astype(np.float32), bunch.target.astype(np.float32), bunch.target)
     found = [row for split in loaded.splits for row in rows(split)]
     assert sorted(found) == sorted(rows(whole))
     assert (loaded.task, loaded.outputs) == TASKS.get(name, ("multiclass", 3))
@@ -67,17 +69,34 @@ def test_importing_data_imports_no_heavy_library():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_arguments_of_load_are_the_fields_of_the_config():
-    config = Config(data=DataConfig("iris", positive="setosa", split_seed=3), task=TaskConfig("binary"))
-    loaded = load(**data.arguments(config))
+OTHER: dict[str, Any] = dict(
+    dir="d", target="t", weight="w", positive="p", class_weight=(1.0, 2.0, 3.0), validation="v",
+    validation_fraction=0.3, test_fraction=0.4, split_seed=5, standardize=True, nan="drop", bad_records=6,
+    allow_overlap=True,
+)  # fmt: skip
+
+
+def arguments(config: DataConfig) -> dict[str, Any]:
+    """The arguments of `load` besides the name and the task."""
+    values = dataclasses.asdict(config)
+    del values["name"]
+    return values
+
+
+def test_arguments_of_load_are_the_fields_of_the_config(monkeypatch):
+    config = DataConfig("iris", positive="setosa", split_seed=3)
+    loaded = data.from_config(config, "binary")
     assert loaded.classes == ("not setosa", "setosa")
     assert loaded.digest == load("iris", positive="setosa", split_seed=3).digest
-    config = Config(data=DataConfig("wine", class_weight=(1.0, 2.0, 3.0)), task=TaskConfig("multiclass"))
-    assert data.arguments(config) == dict(
-        name_or_path="wine", dir=None, target=None, weight=None, positive=None, class_weight=(1.0, 2.0, 3.0),
-        validation=None, validation_fraction=0.1, test_fraction=0.2, split_seed=0, standardize=False, nan="refuse",
-        bad_records=0, allow_overlap=False, task="multiclass",
-    )  # fmt: skip
+    parameters = inspect.signature(data.load).parameters
+    defaults = {"name_or_path": inspect.Parameter.empty, "task": TaskConfig().name, **arguments(DataConfig())}
+    assert {name: parameter.default for name, parameter in parameters.items()} == defaults
+    seen: list[Any] = []
+    monkeypatch.setattr(assemble, "from_config", lambda *told: seen.append(told))
+    for config in (DataConfig("wine"), DataConfig("wine", **OTHER)):
+        load("wine", **arguments(config), task="multiclass")
+        assert seen.pop() == (config, "multiclass")
+    assert arguments(config) == OTHER and all(OTHER[name] != defaults[name] for name in OTHER)
 
 
 def test_description_survives_json():

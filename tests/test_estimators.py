@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import joblib
 import numpy as np
 import optax
+import pandas
 import pytest
 import sklearn
 from scipy import sparse, special
@@ -27,7 +28,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils._param_validation import InvalidParameterError
 
 import jaxnn
-from jaxnn.config.settings import ACTIVATIONS, OPTIMIZERS
+from jaxnn.config.names import ACTIVATIONS, OPTIMIZERS
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -177,7 +178,7 @@ def test_verbose_prints_each_epoch_and_why_it_stops(capsys: pytest.CaptureFixtur
 
 
 # ---- the gradient ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("outputs", [1, 4, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 3, 5))])
+@pytest.mark.parametrize("outputs", [4, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2, 3, 5))])
 def test_a_step_follows_the_gradient_of_the_loss_that_is_shown(outputs: int) -> None:
     """One step of plain SGD gives the gradient; `loss_` at weights moved by hand its finite difference."""
     y = np.random.default_rng(2).normal(size=(50, outputs)).squeeze()
@@ -276,10 +277,9 @@ def by_hand(net: Any, rows: np.ndarray, *formulas: Callable[[np.ndarray], np.nda
     return rows
 
 
-@pytest.mark.parametrize("name", ["leaky_relu", "maxout"])
-def test_activation_by_name(name: str) -> None:
-    net = fitted(activation=name)
-    np.testing.assert_allclose(net.predict_proba(X), by_hand(net, X, FORMULAS[name]), rtol=1e-12)
+def test_activation_by_name() -> None:
+    net = fitted(activation="maxout")
+    np.testing.assert_allclose(net.predict_proba(X), by_hand(net, X, FORMULAS["maxout"]), rtol=1e-12)
     assert net.loss_curve_[-1] < net.loss_curve_[0]
 
 
@@ -306,7 +306,7 @@ def test_a_callable_activation() -> None:
 def test_an_optax_object_is_optax_by_hand() -> None:
     tx = optax.sgd(0.2, momentum=0.9)
     net = fitted(solver=tx, alpha=0.0, batch_size=50, shuffle=False, activation="tanh")
-    start = classifier(solver="sgd", learning_rate_init=1e-300, max_iter=1, batch_size=50, activation="tanh").fit(X, Y)
+    start = fitted(**{**SGD, "learning_rate_init": 1e-300}, max_iter=1)  # as it begins
     with jax.enable_x64(True), jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
         one_hot = jnp.asarray(Y[:, None] == np.unique(Y), "float64")
 
@@ -486,18 +486,18 @@ def test_copies(params: dict[str, Any], tmp_path: Any) -> None:
 
 def test_sample_weights_are_routed() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
-        net: Any = classifier().set_fit_request(sample_weight=True)
+        net: Any = classifier(hidden_layer_sizes=(6,)).set_fit_request(sample_weight=True)
         pipeline = make_pipeline(StandardScaler().set_fit_request(sample_weight=False), net).fit(
             X, Y, sample_weight=WEIGHT
         )
         scaled = pipeline[0].transform(X)
-        assert same(pipeline[-1], classifier().fit(scaled, Y, sample_weight=WEIGHT))
+        assert same(pipeline[-1], classifier(hidden_layer_sizes=(6,)).fit(scaled, Y, sample_weight=WEIGHT))
         search = GridSearchCV(net.set_score_request(sample_weight=True), {"alpha": [0.1]}, **CV)
-        assert same(search.fit(X, Y, sample_weight=WEIGHT).best_estimator_, classifier(alpha=0.1).fit(X, Y, WEIGHT))
+        alone = classifier(hidden_layer_sizes=(6,), alpha=0.1).fit(X, Y, WEIGHT)
+        assert same(search.fit(X, Y, sample_weight=WEIGHT).best_estimator_, alone)
 
 
 def test_pandas_and_feature_names() -> None:
-    pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=list("abcd"))
     net = classifier().fit(frame, pandas.Series(Y))
     assert list(net.feature_names_in_) == list("abcd")
@@ -642,20 +642,19 @@ def test_negative_counts_and_one_class() -> None:
 
 
 def test_class_weights_of_classes_that_a_part_does_not_have() -> None:
-    rows = np.flatnonzero(Y == "ant")
-    ours = jaxnn.MLPClassifier((3,), random_state=0, class_weight={"bee": 5.0, "ant": 2.0})
-    doubled = jaxnn.MLPClassifier((3,), random_state=0)
+    rows, small = np.flatnonzero(Y == "ant"), {"hidden_layer_sizes": (6,)}
+    ours, doubled = classifier(**small, class_weight={"bee": 5.0, "ant": 2.0}), classifier(**small)
     ours.partial_fit(X[rows], Y[rows], classes=["ant", "bee", "cat"])
     doubled.partial_fit(X[rows], Y[rows], sample_weight=np.full(len(rows), 2.0), classes=["ant", "bee", "cat"])
     np.testing.assert_array_equal(ours.coefs_[0], doubled.coefs_[0])
     with pytest.raises(ValueError, match=r"class_weight has the classes \['dog'\]"):
-        jaxnn.MLPClassifier((3,), class_weight={"dog": 2.0}).fit(X, Y)
+        classifier(class_weight={"dog": 2.0}).fit(X, Y)
 
 
 @pytest.mark.parametrize(("before", "after"), [("lbfgs", "adam"), ("adam", "sgd")])
 def test_another_solver_begins_with_a_state_of_its_own(before: str, after: str) -> None:
-    ours = jaxnn.MLPClassifier((3,), random_state=0, solver=before, max_iter=2, keep_state=True).fit(X, Y)
-    fresh = jaxnn.MLPClassifier((3,), random_state=0, solver=after, max_iter=2).fit(X, Y)
+    ours = fitted(solver=before, max_iter=2, keep_state=True)
+    fresh = fitted(solver=after, max_iter=2)
     fresh.coefs_, fresh.intercepts_, fresh._optimizer = ours.coefs_, ours.intercepts_, None
     ours.set_params(solver=after, keep_state=False).partial_fit(X, Y)
     fresh.partial_fit(X, Y)

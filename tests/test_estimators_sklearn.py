@@ -56,8 +56,6 @@ def test_check(estimator: Any, check: Any) -> None:
 # ---- its tests of its own MLP, with the import swapped ---------------------------------------------------------------
 QUICK_TESTS = {
     "test_fit",
-    "test_learning_rate_warmstart",
-    "test_partial_fit_classes_error",
     "test_partial_fit_unseen_classes",
     "test_partial_fit_errors",
     "test_early_stopping_stratified",

@@ -154,5 +154,5 @@ def test_good_labels_pass_unchanged():
 
 
 def test_labels_need_no_jax():
-    code = "import sys; sys.modules['jax'] = None; import jaxnn.labels"
+    code = "import sys; sys.modules['jax'] = None; import jaxnn.tasks.labels"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from jaxnn.config.settings import SCHEDULES, OptimConfig
+from jaxnn.config.names import SCHEDULES
+from jaxnn.config.settings import OptimConfig
 from jaxnn.errors import InputError
 from jaxnn.optim.schedules import schedule
 

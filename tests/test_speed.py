@@ -5,22 +5,24 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jaxnn.engine import engine
+from jaxnn import engine
 from jaxnn.errors import InputError
 from jaxnn.nn import models
-from jaxnn.report import flops as speed
+from jaxnn.report import flops
+from jaxnn.report.stopwatch import Stopwatch
 from jaxnn.tasks import supervised as tasks
-from jaxnn.types import Batch
+from jaxnn.types import Batch, Recipe
 
 
 def gradient_flops(model, x, n=1):
     example = jax.ShapeDtypeStruct(x, np.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), example)
     batch = Batch(*(jax.ShapeDtypeStruct((n, *s), d) for s, d in ((x, np.float32), ((), np.int32), ((), np.float32))))
-    gradient = engine.make_gradient(engine.make_objective(model, tasks.multiclass(3)))
-    return speed.matrix_flops(lambda params, batch: gradient(params, batch, None), params, batch)
+    recipe = Recipe(model, tasks.multiclass(3), optax.sgd(0.1))
+    return flops.matrix_flops(lambda params, batch: engine.gradient(recipe, params, batch, None), params, batch)
 
 
 def test_a_dense_network_is_three_products_a_layer_and_two_for_the_first():
@@ -36,12 +38,12 @@ def test_a_convolution_counts_its_kernel_at_each_position(n):
 
 def test_a_loop_counts_as_often_as_it_runs():
     power = lambda a: jax.lax.fori_loop(0, 5, lambda _, b: a @ b, a)
-    assert speed.matrix_flops(power, jnp.ones((3, 3))) == 5 * 2 * 27
+    assert flops.matrix_flops(power, jnp.ones((3, 3))) == 5 * 2 * 27
 
 
 def test_the_time_of_all_parts_is_the_time_that_passed():
     start = time.perf_counter()
-    clock = speed.Stopwatch("a", since=start)
+    clock = Stopwatch("a", since=start)
     for part in ("b", "a", "c", "end"):
         time.sleep(0.01)
         clock(part)
@@ -52,4 +54,4 @@ def test_the_time_of_all_parts_is_the_time_that_passed():
 
 def test_the_peak_refuses_no_time():
     with pytest.raises(InputError, match="seconds=0: must be finite and > 0"):
-        speed.benchmark_peak(0)
+        flops.benchmark_peak(0)

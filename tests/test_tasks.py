@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 from jaxnn.config.settings import TaskConfig
 from jaxnn.errors import InputError
 from jaxnn.tasks import supervised as tasks
+from jaxnn.tasks.metrics import measure
 
 
 def float64(values):
@@ -40,7 +41,7 @@ each_task = pytest.mark.parametrize("name", CASES)
 
 def report(name):
     task, outputs, y = CASES[name]
-    return {key: float(value) for key, value in task.summary(task.metrics(outputs, y, WEIGHT)).items()}
+    return {key: float(value) for key, value in task.summary(measure(task, outputs, y, WEIGHT)).items()}
 
 
 @each_task
@@ -49,7 +50,7 @@ def test_the_reported_loss_is_the_weighted_mean_of_the_loss(name):
     loss = task.loss(outputs, y)
     assert loss.shape == (12,) and task.outputs == outputs.shape[-1]
     np.testing.assert_allclose(report(name)["loss"], np.average(loss, weights=WEIGHT), rtol=1e-6)
-    np.testing.assert_allclose(task.metrics(outputs, y, WEIGHT)["weight"], WEIGHT.sum(), rtol=1e-6)
+    np.testing.assert_allclose(measure(task, outputs, y, WEIGHT)["weight"], WEIGHT.sum(), rtol=1e-6)
 
 
 @each_task
@@ -66,8 +67,8 @@ def test_padding_changes_no_sum_even_if_it_is_nan(name):
     rows, weight = jnp.concatenate([y, y[:2]]), jnp.concatenate([WEIGHT, jnp.zeros(2)])
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-        task.metrics(outputs, y, WEIGHT),
-        task.metrics(padded, rows, weight),
+        measure(task, outputs, y, WEIGHT),
+        measure(task, padded, rows, weight),
     )
 
 
@@ -98,7 +99,7 @@ def test_binary_reports_what_scikit_learn_does():
 
 def test_a_classifier_that_never_says_yes_has_precision_zero():
     task = tasks.binary()
-    got = task.summary(task.metrics(jnp.full((4, 1), -1.0), jnp.array([0, 1, 0, 0]), jnp.ones(4)))
+    got = task.summary(measure(task, jnp.full((4, 1), -1.0), jnp.array([0, 1, 0, 0]), jnp.ones(4)))
     assert got["precision"] == got["recall"] == got["f1"] == 0 and got["accuracy"] == 0.75
 
 
@@ -147,8 +148,8 @@ def test_one_target_may_come_without_its_axis():
 
 def test_summaries_work_inside_jit():
     for task, outputs, y in CASES.values():
-        jitted = jax.jit(lambda *rows, task=task: task.summary(task.metrics(*rows)))(outputs, y, WEIGHT)
-        expected = task.summary(task.metrics(outputs, y, WEIGHT))
+        jitted = jax.jit(lambda *rows, task=task: task.summary(measure(task, *rows)))(outputs, y, WEIGHT)
+        expected = task.summary(measure(task, outputs, y, WEIGHT))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), jitted, expected)
 
 

@@ -1,5 +1,9 @@
-"""train.py, as a person runs it: real processes, real files."""
+"""`jaxnn train`, as a person runs it: real files, and real processes where a process is what is shown.
 
+Compiled programs are kept from one run to the next, as they are for a person: most of a short run is compilation.
+"""
+
+import io
 import json
 import os
 import re
@@ -8,24 +12,86 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 import safetensors.numpy
+from jax.experimental.compilation_cache import compilation_cache
+from rich.console import Console
 
 import jaxnn
-from jaxnn import data
+from jaxnn import data, recipe, tree
+from jaxnn.commands import main
+from jaxnn.config.settings import Config
+from jaxnn.config.values import from_dict
 from jaxnn.errors import Error, InputError
+from jaxnn.report import flops, screen
+from jaxnn.report.stopwatch import Stopwatch
+from jaxnn.training.loop import Event
+from jaxnn.training.plan import plan
 
 ROOT = Path(__file__).parent.parent
 QUICK = ["digits_softmax", "--epochs", "2", "--batch-size", "128"]
+TRAIN_ONLY = ["--data.validation-fraction", "0", "--data.test-fraction", "0"]  # two programs less
 
 
-def train(*argv: str, cwd: Path | str = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory) -> Iterator[None]:
+    """A user's cache folder for the runs of this file, in processes of their own or in this one."""
+    folder, settings = (
+        tmp_path_factory.mktemp("home"),
+        {
+            "jax_enable_compilation_cache": True,
+            "jax_compilation_cache_dir": "",
+            "jax_persistent_cache_min_compile_time_secs": 0.0,
+            "jax_persistent_cache_min_entry_size_bytes": -1,
+        },
+    )
+    settings["jax_compilation_cache_dir"] = str(folder / "here")
+    before = {name: getattr(jax.config, name) for name in settings}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        patch.setenv("JAX_ENABLE_COMPILATION_CACHE", "true")
+        for name, value in settings.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+
+
+def train(*argv: object, cwd: Path | str = ROOT, **env: str) -> subprocess.CompletedProcess[str]:
+    """`python train.py ARGV`, a process of its own."""
     command = [sys.executable, "-W", "error", str(ROOT / "train.py"), *map(str, argv)]
     env = {**os.environ, **env}
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env, timeout=300)
+
+
+def here(*argv: object) -> int:
+    """The exit code of `jaxnn train ARGV` in this process, on one of its devices unless told otherwise."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    devices = [] if "--devices" in argv else ["--devices", "1"]
+    try:
+        return main.train([*map(str, argv), *devices])
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load_file(folder / "weights.safetensors")
+
+
+def digits_test() -> jaxnn.Batch:
+    test = data.load("digits").test
+    assert test is not None
+    return test
 
 
 def history(folder: Path) -> list[dict]:
@@ -54,17 +120,47 @@ def test_a_run_writes_its_config_history_and_weights(finished):
         f"seconds/{part}" for part in ("start", "data", "compilation", "steps", "saving", "evaluation", "report")
     }
     assert min(parts.values()) > 0 and rows[-1]["seconds"] < sum(parts.values())
-    weights = safetensors.numpy.load_file(finished / "weights.safetensors")
-    assert {name: w.shape for name, w in weights.items()} == {"dense_0/w": (10, 64), "dense_0/b": (10,)}
+    assert {name: w.shape for name, w in weights(finished).items()} == {"dense_0/w": (10, 64), "dense_0/b": (10,)}
 
 
 def test_a_run_is_replayed_bit_for_bit(finished, tmp_path):
-    done = train("--config", finished / "config.json", "--workdir", tmp_path / "again", "--eval-every", "5")
+    """In another process, and cut within the epochs, which have 11 steps."""
+    cut = ["--eval-every", "2", "--checkpoint.every", "never"]
+    done = train("--config", finished / "config.json", "--workdir", tmp_path / "again", *cut)
     assert done.returncode == 0, done.stderr
+    assert [row["step"] for row in history(tmp_path / "again")] == [*range(2, 23, 2), 22]
     first, again = ((folder / "weights.safetensors").read_bytes() for folder in (finished, tmp_path / "again"))
     assert first == again
-    done = train("--config", finished / "config.json", "--workdir", tmp_path / "other", "--seed", "1")
-    assert done.returncode == 0 and (tmp_path / "other" / "weights.safetensors").read_bytes() != first
+    assert here("--config", finished / "config.json", "--workdir", tmp_path / "other", "--seed", "1") == 0
+    assert (tmp_path / "other" / "weights.safetensors").read_bytes() != first
+
+
+def test_fit_and_a_run_agree(tmp_path):
+    """The same weights, rates, norms and validation, bit for bit; sums over the steps in float32 beside float64."""
+    net = ["--model.hidden", "20", "--model.dropout", "0.2", "--model.input-dropout", "0.1"]
+    argv = ["--epochs", "3", "--batch-size", "128", "--data.test-fraction", "0", "--workdir", tmp_path]
+    assert here("digits_mlp", *net, *argv) == 0
+    config = from_dict(json.loads((tmp_path / "config.json").read_text())["config"], Config)
+    assert (config.model.kind, config.model.dropout, config.optim.schedule) == ("mlp", 0.2, "cosine")
+    loaded, key = data.from_config(config.data, config.task.name), jax.random.key(config.seed)
+    model, task, example = recipe.network(config, loaded.describe())
+    made = recipe.recipe(config, model, task, example, plan(config, len(loaded.train.weight)))
+    with jaxnn.devices.use(1):
+        lengths = {"epochs": config.epochs, "batch_size": 128}
+        given = {"validation": loaded.validation, "alpha": made.alpha}
+        state, told = jaxnn.fit(key, model, task, made.tx, loaded.train, **lengths, **given)
+    params, saved = tree.by_name(state.params), weights(tmp_path)
+    assert params.keys() == saved.keys()
+    for name, value in params.items():
+        np.testing.assert_array_equal(value, saved[name], err_msg=name)
+    *rows, _ = history(tmp_path)
+    assert {"train/loss", "train/accuracy", "val/loss", "val/accuracy", "lr", "grad_norm"} == told.keys()
+    for name, values in told.items():
+        ran = np.array([row[name] for row in rows])
+        if name.startswith("train/"):  # 11 steps: 11 roundings of 2^-24 at most
+            np.testing.assert_allclose(values, ran, rtol=1e-6, err_msg=name)
+        else:
+            assert values.dtype == np.float32 and values.tolist() == ran.tolist(), name
 
 
 def test_load_run_predicts_in_a_new_process_what_the_run_reported(finished):
@@ -97,21 +193,21 @@ def test_a_replay_on_other_data_is_refused(finished, tmp_path):
     saved = json.loads((finished / "config.json").read_text())
     saved["data"]["digest"] = "0" * 64
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    done = train("--config", tmp_path / "config.json", "--workdir", tmp_path / "run")
-    assert done.returncode == 2 and "the data have changed" in done.stderr and not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="the data have changed"):
+        here("--config", tmp_path / "config.json", "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_average_of_the_weights_is_what_is_saved_and_tested(finished, tmp_path):
-    done = train(*QUICK, "--optim.ema", "0.5", "--workdir", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
-    plain, mean = (safetensors.numpy.load_file(f / "weights.safetensors") for f in (finished, tmp_path / "run"))
+    assert here(*QUICK, "--optim.ema", "0.5", "--workdir", tmp_path / "run") == 0
+    plain, mean = weights(finished), weights(tmp_path / "run")
     assert not np.array_equal(plain["dense_0/w"], mean["dense_0/w"])
-    test = data.load("digits").test
-    assert test is not None
+    test = digits_test()
     accuracy = np.mean(jaxnn.load_run(tmp_path / "run").predict(test.x) == test.y)
     assert accuracy == pytest.approx(history(tmp_path / "run")[-1]["test/accuracy"], abs=1e-6)
 
 
+@pytest.mark.usefixtures("finished")  # its programs are kept: none has to be written
 def test_a_result_that_cannot_be_written_ends_with_exit_5(tmp_path):
     limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500)); "
@@ -123,25 +219,23 @@ def test_a_result_that_cannot_be_written_ends_with_exit_5(tmp_path):
 
 
 def test_a_config_with_its_own_model_trains_and_loads(tmp_path):
-    done = train("digits_flax", "--epochs", "1", "--batch-size", "128", "--workdir", tmp_path / "flax")
-    assert done.returncode == 0, done.stderr
+    argv = ["--epochs", "1", "--batch-size", "128", *TRAIN_ONLY[:2]]
+    assert here("digits_flax", *argv, "--workdir", tmp_path / "flax") == 0
     with pytest.raises(InputError, match="brought its own model"):
         jaxnn.load_run(tmp_path / "flax")
 
     own = runpy.run_path(str(ROOT / "configs" / "digits_flax.py"))["model"]
     run = jaxnn.load_run(tmp_path / "flax", model=own)
-    test = data.load("digits").test
-    assert test is not None
+    test = digits_test()
     assert np.mean(run.predict(test.x) == test.y) == pytest.approx(
         history(tmp_path / "flax")[-1]["test/accuracy"], abs=1e-6
     )
 
 
 OWN = """
-from jaxnn.config import Config, ModelConfig
-import jax.numpy as jnp
+from jaxnn.config import Config, DataConfig
 import jaxnn
-config = Config(name="own", epochs=1, batch_size=200)
+config = Config(name="own", epochs=1, batch_size=200, data=DataConfig(validation_fraction=0.0))
 def model(outputs):
     return {}
 """
@@ -151,10 +245,11 @@ def test_a_file_of_ones_own_trains_and_replays(tmp_path):
     own = tmp_path / "own.py"
     own.write_text(OWN.format("jaxnn.chain(jaxnn.flatten(), jaxnn.dense(outputs))"))
     run = tmp_path / "run"
-    assert train(own, "--workdir", run).returncode == 0
+    assert here(own, "--workdir", run) == 0
     replay = ["--config", run / "config.json", "--workdir", tmp_path / "again"]
-    assert "name it: train.py own.py" in train(*replay).stderr
-    assert train(own, *replay).returncode == 0
+    with pytest.raises(InputError, match="name it: train.py own.py"):
+        here(*replay)
+    assert here(own, *replay) == 0
     again = tmp_path / "again" / "weights.safetensors"
     assert (run / "weights.safetensors").read_bytes() == again.read_bytes()
 
@@ -167,10 +262,14 @@ def test_a_file_of_ones_own_trains_and_replays(tmp_path):
         ("None", "must be a flax.linen.Module"),
     ],
 )
-def test_a_model_of_ones_own_that_does_not_fit_is_refused_before_anything_is_written(model, words, tmp_path):
+def test_a_model_of_ones_own_that_does_not_fit_is_refused_before_anything_is_written(
+    model, words, tmp_path, monkeypatch
+):
     (tmp_path / "own.py").write_text(OWN.format(model))
-    done = train("own.py", "--workdir", "run", cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and words in done.stderr, done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as refusal:
+        here("own.py", "--workdir", "run")
+    assert words in str(refusal.value) and "\n" not in str(refusal.value)
     assert not (tmp_path / "run").exists()
 
 
@@ -182,19 +281,20 @@ TABLE = "size,colour,label\n" + "\n".join(
 def test_labels_come_back_as_the_users_own(tmp_path):
     (tmp_path / "t.csv").write_text(TABLE)
     argv = ["--data.name", tmp_path / "t.csv", "--data.standardize", "--batch-size", "8", "--epochs", "60"]
-    done = train(*argv, "--workdir", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    assert here(*argv, *TRAIN_ONLY, "--workdir", tmp_path / "run") == 0
     run = jaxnn.load_run(tmp_path / "run")
     assert run.task.name == "binary" and run.data["classes"] == ["no", "yes"]
     assert run.predict(np.array([[0.0, 0, 1], [39.0, 0, 1]])).tolist() == ["no", "yes"]
 
 
-def test_dry_run_and_print_config_take_no_step(tmp_path):
-    done = train("digits_mlp", "--dry-run", cwd=tmp_path)
-    assert done.returncode == 0 and "parameters" in done.stdout and "6,310" in done.stdout, done.stderr
-    assert "memory: 0.02 MiB of state" in done.stdout  # 6,310 floats: plain SGD keeps nothing else
-    done = train("digits_mlp", "--print_config", "--epochs", "7", cwd=tmp_path)
-    assert json.loads(done.stdout)["epochs"] == 7
+def test_dry_run_and_print_config_take_no_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert here("digits_mlp", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert "parameters" in said and "6,310" in said
+    assert "memory: 0.02 MiB of state" in said  # 6,310 floats: plain SGD keeps nothing else
+    assert here("digits_mlp", "--print_config", "--epochs", "7") == 0
+    assert json.loads(capsys.readouterr().out)["epochs"] == 7
     assert list(tmp_path.iterdir()) == []
 
 
@@ -249,14 +349,8 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(argv, words, tm
     files.mkdir()
     bad_files(files)
     monkeypatch.chdir(tmp_path)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]  # in this process: a start of Python for each takes minutes
-    try:
-        with pytest.raises(Error) as refusal:
-            main([word.format(files) for word in argv])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with pytest.raises(Error) as refusal:
+        here(*(word.format(files) for word in argv))
     assert refusal.value.exit_code == 2
     assert words in str(refusal.value) and "\n" not in str(refusal.value)
     assert [path.name for path in tmp_path.iterdir()] == ["files"]
@@ -267,23 +361,26 @@ def test_a_refusal_is_a_line_on_stderr_and_exit_code_2(argv, tmp_path):
     done = train(*argv, cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
-    assert "Traceback" in train(*argv, "--traceback", cwd=tmp_path).stderr
+
+
+def test_a_refusal_can_show_where_it_was_raised(tmp_path):
+    done = train("--data.name", "no.csv", "--traceback", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("Traceback") and "\nerror: --data.name" in done.stderr
 
 
 def test_divergence_stops_with_exit_4_and_keeps_what_was_good(tmp_path):
     folder = tmp_path / "run"
     diverge = ["--optim.name", "sgd", "--optim.lr", "1e18", "--task.loss", "squared"]
-    done = train("diabetes_regression", *diverge, "--workdir", folder)
-    assert done.returncode == 4
-    assert re.match(r"error: step=\d+: \S+ is not finite at lr=", done.stderr), done.stderr
-    weights = safetensors.numpy.load_file(folder / "weights.safetensors")
-    assert all(np.isfinite(w).all() for w in weights.values())
+    with pytest.raises(Error) as stop:
+        here("diabetes_regression", *diverge, *TRAIN_ONLY[2:], "--workdir", folder)
+    assert stop.value.exit_code == 4
+    assert re.match(r"step=\d+: \S+ is not finite at lr=", str(stop.value))
+    assert all(np.isfinite(w).all() for w in weights(folder).values())
 
 
 def test_a_run_stops_where_the_loss_no_longer_falls(tmp_path):
     argv = [*QUICK[:1], "--epochs", "50", "--batch-size", "128", "--tol", "1e9", "--patience", "3"]
-    done = train(*argv, "--workdir", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    assert here(*argv, "--workdir", tmp_path / "run") == 0
     epochs = [row["epoch"] for row in history(tmp_path / "run")]
     assert epochs == [1, 2, 3, 4, 4]  # the first, three that are no better, and the test
 
@@ -302,15 +399,16 @@ def test_a_platform_that_is_not_there_is_one_line():
 def test_a_folder_that_holds_results_and_no_checkpoint_is_left_alone(finished, tmp_path):
     for name in ("config.json", "history.jsonl", "weights.safetensors"):
         (tmp_path / name).write_bytes((finished / name).read_bytes())
-    done = train(*QUICK, "--workdir", tmp_path)
-    assert done.returncode == 2 and "holds a run without checkpoints" in done.stderr
+    with pytest.raises(InputError, match="holds a run without checkpoints"):
+        here(*QUICK, "--workdir", tmp_path)
     for name in ("config.json", "history.jsonl", "weights.safetensors"):
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_at_the_next_edge_with_everything_written(number, code, tmp_path):
-    command = [sys.executable, str(ROOT / "train.py"), "--epochs", "100000", "--workdir", str(tmp_path / "run")]
+    argv = [*QUICK[:1], "--epochs", "1000000", "--batch-size", "128", "--workdir", str(tmp_path / "run")]
+    command = [sys.executable, str(ROOT / "train.py"), *argv]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         rows = tmp_path / "run" / "history.jsonl"
         while process.poll() is None and not (rows.exists() and rows.stat().st_size):
@@ -323,45 +421,45 @@ def test_a_signal_ends_at_the_next_edge_with_everything_written(number, code, tm
 
 
 def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
-    import io
-
-    from rich.console import Console
-
-    from jaxnn.report import screen as report
-
     row = {"step": 5, "epoch": 1.0, "train/loss": 0.5, "val/accuracy": 0.75, "examples_per_s": 1234.5}
     pipe, terminal = io.StringIO(), io.StringIO()
-    with report.progress(Console(file=pipe, width=200), 5) as show:
+    with screen.progress(Console(file=pipe, width=200), 5, 1.0) as show:
         show(row)
     assert pipe.getvalue() == "epoch 1      step 5        train/loss 0.5000  val/accuracy 0.7500  1,234 examples/s\n"
-    with report.progress(Console(file=terminal, force_terminal=True, width=200), 5) as show:
+    with screen.progress(Console(file=terminal, force_terminal=True, width=200), 5, 1.0) as show:
         show(row)
     assert "━" in terminal.getvalue() and "0:00:00" in terminal.getvalue()
 
 
-def test_two_devices_train_as_one_does(finished, tmp_path):
-    done = train(*QUICK, "--workdir", tmp_path / "run", "--devices", "2", JAX_NUM_CPU_DEVICES="2")
-    assert done.returncode == 0 and "2 devices" in done.stdout, done.stderr
-    one, two = (safetensors.numpy.load_file(f / "weights.safetensors") for f in (finished, tmp_path / "run"))
+def test_two_devices_train_as_one_does(finished, tmp_path, capsys):
+    assert here(*QUICK, "--workdir", tmp_path / "run", "--devices", "2") == 0
+    assert "2 devices" in capsys.readouterr().out
+    one, two = weights(finished), weights(tmp_path / "run")
     for name in one:
         np.testing.assert_allclose(one[name], two[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_run_says_where_its_time_went():
-    import io
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_run_says_where_its_time_went_and_how_fast_the_steps_were(stopped, monkeypatch):
+    """3000 examples in two seconds, or none."""
+    monkeypatch.setattr(flops, "of_example", lambda *_: 2e11 / 3000)
+    monkeypatch.setattr(flops, "benchmark_peak", lambda _: 4e11)
 
-    from rich.console import Console
+    def ending(first_step: int, **seconds: float) -> list[str]:
+        file, clock = io.StringIO(), Stopwatch("start", since=0.0)
+        clock.seconds.update(seconds)
+        steps = plan(Config(epochs=20, batch_size=30), 300)
+        facts = {"recipe": None, "plan": steps, "splits": {"train": None}, "stop": lambda: stopped, "clock": clock}
+        session: Any = SimpleNamespace(**facts)
+        event: Any = Event(100, SimpleNamespace(state=SimpleNamespace(params=None)))
+        screen.ending(Console(file=file, width=80), "run", session, event, {"step": 100}, first_step)
+        return [line for line in file.getvalue().splitlines() if "%" in line]
 
-    from jaxnn.report import screen as report
-
-    file = io.StringIO()
-    console = Console(file=file, width=80)
-    report.spent(console, {"start": 1.0, "compilation": 1.0, "steps": 2.0}, 3000)
-    report.spent(console, {"start": 1.0}, 0)
-    report.peak(console, 1e11, 4e11)
-    start, stopped, peak = file.getvalue().splitlines()
-    assert start == "start 25%, compilation 25%, steps 50%; 1,500 examples/s" and stopped == "start 100%"
-    assert peak == "matrix products: 100 GFLOP/s on this machine, 25% of the 400 that it reaches on large ones"
+    shares, *peak = ending(0, start=1.0, compilation=1.0, steps=2.0)
+    assert shares == "start 25%, compilation 25%, steps 50%; 1,500 examples/s"
+    reached = "matrix products: 100 GFLOP/s on this machine, 25% of the 400 that it reaches on large ones"
+    assert peak == ([] if stopped else [reached])
+    assert ending(100, start=1.0) == ["start 100%, steps 0%"]
 
 
 def test_the_default_reads_digits(tmp_path):
@@ -373,8 +471,7 @@ def test_the_default_reads_digits(tmp_path):
 
 @pytest.mark.mnist
 def test_the_lectures_network_reads_mnist(mnist_dir, tmp_path):
-    done = train("mnist_mlp", "--data.dir", mnist_dir, "--workdir", tmp_path / "run")
-    assert done.returncode == 0, done.stderr
+    assert here("mnist_mlp", "--data.dir", mnist_dir, "--workdir", tmp_path / "run") == 0
     assert history(tmp_path / "run")[-1]["test/accuracy"] >= 0.97
     about = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
     assert about["examples"] == {"train": 55000, "validation": 5000, "test": 10000}

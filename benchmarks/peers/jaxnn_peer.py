@@ -17,6 +17,7 @@ import cases  # the clock starts here
 # isort: split
 import argparse
 import contextlib
+import functools
 import io
 import json
 import runpy
@@ -99,15 +100,17 @@ def stepwise(case: cases.Case, args: argparse.Namespace) -> dict[str, Any]:
     import jax
 
     import jaxnn
+    from jaxnn.training.programs import run_steps
 
     data, (x_test, y_test), model, tx = parts(case, args)
-    train_step = jaxnn.make_train_step(jaxnn.make_objective(model, jaxnn.multiclass(case.classes)), tx)
-    run_steps, key = jaxnn.make_run_steps(train_step, case.batch), jax.random.key(args.seed)
-    steps, state, laps = -(-len(data.y) // case.batch), jaxnn.make_init(model, tx)(key, data.x[0]), []
+    recipe, key = jaxnn.Recipe(model, jaxnn.multiclass(case.classes), tx), jax.random.key(args.seed)
+    next_steps = jax.jit(functools.partial(run_steps, recipe, case.batch, 1), static_argnums=2)
+    state = jax.jit(functools.partial(jaxnn.engine.init, recipe))(key, data.x[0])
+    steps, laps = -(-len(data.y) // case.batch), []
     for _ in range(case.epochs + 1):
         begin = time.perf_counter()
         for _ in range(steps):
-            state, _ = run_steps(state, data, 1, key=key)
+            state, _ = next_steps(state, data, 1, key=key)
         jax.block_until_ready(state)
         laps.append(time.perf_counter() - begin)
     found = model.apply(state.params, x_test).argmax(-1)

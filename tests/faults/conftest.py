@@ -1,7 +1,25 @@
 """The runs of the fault tests share their data and their compiled programs, and one that was never disturbed."""
 
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+import processes
 import pytest
 from processes import Runs
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory) -> Path:
+    """A folder that all the processes of one `pytest` have in common."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    processes.COMPILED = folder / "cache"
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -10,9 +28,14 @@ def runs(tmp_path_factory) -> Runs:
 
 
 @pytest.fixture(scope="session")
-def golden(runs):
-    """The folder of a run from beginning to end."""
-    folder = runs.base / "golden"
-    code, _, err = runs.run(folder)
-    assert code == 0, err
-    return folder
+def golden(runs, shared):
+    """The folder of a run from beginning to end: made once, and a copy of it for each process of `pytest`."""
+    first = Runs(shared)
+    with (shared / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "golden").exists():
+            code, _, err = first.run(shared / "begun")
+            assert code == 0, err
+            (shared / "begun").rename(shared / "golden")
+    shutil.copytree(shared / "golden", runs.base / "golden")
+    return runs.base / "golden"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import runpy
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import processes
 import pytest
 
 from jaxnn import data
+from jaxnn.commands import main
 from jaxnn.errors import Error
 
 ROOT = Path(__file__).parent.parent.parent
@@ -30,35 +29,39 @@ def refusal(*args: Any, code: int = 2, **kwargs: Any) -> str:
     return str(caught.value)
 
 
-def refused_run(*argv: Any, code: int = 2) -> str:
-    """What train.py says as it refuses, called in this process: a start of Python for each would take minutes."""
+def train(argv: list[str]) -> int:
+    """`jaxnn train` in this process: a start of Python for each would take minutes."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    main = runpy.run_path(str(ROOT / "train.py"))["main"]
-    before = sorted(Path.cwd().iterdir())
     try:
-        with pytest.raises(Error) as caught:
-            main([str(word) for word in argv])
+        return main.train(argv)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+def refused_run(*argv: Any, code: int = 2) -> str:
+    """What `jaxnn train` says as it refuses, called in this process."""
+    before = sorted(Path.cwd().iterdir())
+    with pytest.raises(Error) as caught:
+        train([str(word) for word in argv])
     assert caught.value.exit_code == code and "\n" not in str(caught.value)
     assert sorted(Path.cwd().iterdir()) == before
     return str(caught.value)
 
 
-def process(*argv: Any, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """`python train.py argv`, warnings as errors."""
-    command = [sys.executable, "-W", "error", str(ROOT / "train.py"), *map(str, argv)]
-    env = {**os.environ, **env}
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, errors="surrogateescape", env=env, timeout=120
-    )
+def process(
+    *argv: Any, cwd: Path, fresh: bool = False, seconds: float = 300, **env: str
+) -> subprocess.CompletedProcess[str]:
+    """`python train.py argv`, warnings as errors; `fresh`: by a new Python."""
+    started = processes.start([*argv], cwd, fresh=fresh, **env)
+    out, err = started.communicate(timeout=seconds)
+    return subprocess.CompletedProcess([*map(str, argv)], started.returncode or 0, out, err)
 
 
-def refused_process(*argv: Any, cwd: Path, code: int = 2) -> str:
+def refused_process(*argv: Any, cwd: Path, code: int = 2, fresh: bool = False) -> str:
     """The line that train.py ends with in a process of its own."""
     before = sorted(cwd.rglob("*"))
-    done = process(*argv, cwd=cwd)
+    done = process(*argv, cwd=cwd, fresh=fresh)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
     assert sorted(cwd.rglob("*")) == before

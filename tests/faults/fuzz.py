@@ -27,8 +27,10 @@ import numpy as np
 from PIL import Image
 
 from jaxnn import data
-from jaxnn.config.settings import Config, from_dict, read_run
+from jaxnn.config.settings import Config
+from jaxnn.config.values import from_dict
 from jaxnn.errors import Error
+from jaxnn.store import identity
 
 SLOW = 2.0  # seconds of the processor that no input may take; others may be using it meanwhile
 TOKENS = [
@@ -268,13 +270,14 @@ def image_reader(folder: Path) -> Reader:
 def config_reader(folder: Path) -> Reader:
     import json
 
-    from jaxnn.config.settings import DataConfig, OptimConfig, to_dict
+    from jaxnn.config.settings import DataConfig, OptimConfig
+    from jaxnn.config.values import to_dict
 
     folder.mkdir()
     seeds = []
     for config in (Config(), Config(batch_size="full", data=DataConfig("x.csv", class_weight=(1.0, 2.0)))):
         about = {"name": "digits", "classes": [0, "a", True], "digest": "0" * 64, "center": 0.5, "shape": [8, 8, 1]}
-        saved = {"config": to_dict(config), "source": "digits_mlp", "own_model": False, "data": about}
+        saved = {"format": 2, "config": to_dict(config), "source": "digits_mlp", "own_model": False, "data": about}
         seeds.append(json.dumps(saved, indent=2).encode())
     seeds.append(
         json.dumps(
@@ -284,7 +287,7 @@ def config_reader(folder: Path) -> Reader:
 
     def read(content: bytes) -> None:
         put(folder / "config.json", content)
-        from_dict(read_run(folder / "config.json", "--config")["config"])
+        from_dict(identity.read(folder / "config.json", "--config")["config"], Config)
 
     return Reader("config", seeds, read)
 

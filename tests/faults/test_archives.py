@@ -106,11 +106,11 @@ MEASURE = """
 import json, re, sys, time
 from pathlib import Path
 import jaxnn, jaxnn.data
-from jaxnn.config import read_run
 from jaxnn.errors import Error
+from jaxnn.store import identity
 jaxnn.data.load("iris"), jaxnn.load_run  # whatever is imported late is imported now
 from PIL import Image, PngImagePlugin
-readers = {"config": lambda path: read_run(Path(path), "--config"), "run": jaxnn.load_run}
+readers = {"config": lambda path: identity.read(Path(path), "--config"), "run": jaxnn.load_run}
 def memory(kind):  # not getrusage: its peak begins at that of the process that started this one
     return int(re.search(kind + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
 for kind, path in json.loads(sys.argv[1]):

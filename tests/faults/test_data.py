@@ -7,28 +7,31 @@ import gzip
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from contract import load, process, refusal, refused_process, refused_run
 from PIL import Image
 
 import jaxnn
+from jaxnn import Batch, Recipe, engine
 from jaxnn.config.settings import ModelConfig
-from jaxnn.data import order, overlap
-from jaxnn.data.dataset import Split
-from jaxnn.devices import mesh as devices
-from jaxnn.engine import engine
+from jaxnn.data import feeds, order, overlap
+from jaxnn.devices import mesh
 from jaxnn.errors import InputError
 from jaxnn.nn import models
+from jaxnn.training.programs import run_steps
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)).astype(np.float32)
 Y = np.arange(60) % 3
+RUN = "--data.validation-fraction 0 --data.test-fraction 0 --model.kind linear --optim.schedule constant".split()
 X_TEST, Y_TEST = RNG.normal(size=(20, 3)).astype(np.float32), np.arange(20) % 3
 
 
@@ -87,14 +90,14 @@ def test_d02_minus_one_is_no_class_and_a_weight_of_0_leaves_an_example_out(save)
     for i in RNG.integers(0, 60, 50):
         assert refusal(save(x=X, y=put(Y, i, -1))).startswith(f"labels[{i}]=-1: must be >= 0")
     # There is no number for "ignore": an example without a label gets weight 0, in the loss and in the count.
-    objective = engine.make_objective(jaxnn.linear(3), jaxnn.multiclass(3))
-    params = jaxnn.linear(3).init(jax.random.key(0), X[0])
-    evaluate = engine.make_evaluate(objective, batch_size=7)
+    recipe = Recipe(jaxnn.linear(3), jaxnn.multiclass(3), tx=optax.sgd(0.1))
+    params = recipe.model.init(jax.random.key(0), X[0])
+    evaluate = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=7))
     weight = np.ones(20, np.float32)
     weight[[2, 11]] = 0
     kept = weight > 0
-    masked = evaluate(params, jaxnn.Batch(X_TEST, Y_TEST.astype(np.int32), weight))
-    without = evaluate(params, jaxnn.Batch(X_TEST[kept], Y_TEST[kept].astype(np.int32), weight[kept]))
+    masked = evaluate(params, Batch(X_TEST, Y_TEST.astype(np.int32), weight))
+    without = evaluate(params, Batch(X_TEST[kept], Y_TEST[kept].astype(np.int32), weight[kept]))
     assert float(masked["weight"]) == 18
     for name in masked:
         np.testing.assert_allclose(masked[name], without[name], rtol=1e-6)
@@ -111,8 +114,7 @@ def test_d04_text_labels_come_back_from_predict_and_unknown_ones_are_refused(sav
     names = np.array(["setosa", "ÅÄÖ 花", "a b"])
     x = np.repeat(np.eye(3, dtype=np.float32), 20, 0) + X / 100
     y = np.repeat(names, 20)
-    flags = ["--data.validation-fraction", "0", "--data.test-fraction", "0", "--epochs", "40", "--model.kind", "linear"]
-    done = process("--data.name", save(x=x, y=y), *flags, "--workdir", "run", cwd=tmp_path)
+    done = process("--data.name", save(x=x, y=y), *RUN, "--epochs", 40, "--workdir", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run = jaxnn.load_run(tmp_path / "run")
     assert run.data["classes"] == sorted(names) and run.predict(x).tolist() == y.tolist()
@@ -188,10 +190,13 @@ def test_d07_bytes_are_floats_before_they_are_computed_with(save):
     example = jax.ShapeDtypeStruct(loaded.shape, np.uint8)
     for mean, std in ((loaded.mean, loaded.std), (None, None)):
         model = models.build(ModelConfig(kind="linear"), example, 48, scale=loaded.scale, mean=mean, std=std)
-        params = {"dense_0": {"w": jnp.eye(48), "b": jnp.zeros(48)}}
-        shapes = jax.tree.map(jnp.shape, jax.eval_shape(model.init, jax.random.key(0), example))
-        assert shapes == jax.tree.map(jnp.shape, params)
-        y = jax.jit(model.apply)(params, loaded.train.x)
+        layer = {"dense_0": {"w": jnp.eye(48), "b": jnp.zeros(48)}}
+        made = model.init(jax.random.key(0), example)
+        kept = {} if mean is None else {"input_stats": {"mean": jnp.asarray(mean), "std": jnp.asarray(std)}}
+        assert jax.tree.map(jnp.shape, made) == jax.tree.map(jnp.shape, layer | kept)
+        for name in kept.get("input_stats", {}):  # as they were found, whatever the dtype of x
+            np.testing.assert_array_equal(made["input_stats"][name], kept["input_stats"][name])
+        y = jax.jit(model.apply)(made | layer, loaded.train.x)
         exact = x.astype(np.float64)
         exact = exact / 255 if mean is None else (exact - exact.mean(0)) / exact.std(0)
         np.testing.assert_allclose(y, exact.reshape(60, 48), rtol=0, atol=1e-6)
@@ -249,12 +254,10 @@ def test_d10_a_batch_larger_than_the_data_is_refused_with_both_numbers(tmp_path,
 
 @pytest.mark.parametrize(("n", "batch"), [(20, 8), (7, 7)])
 def test_d11_an_epoch_trains_on_every_example_the_last_batch_too(n, batch):
-    model, tx = jaxnn.linear(1), jaxnn.optimizer(jaxnn.OptimConfig(lr=0.1), steps_per_epoch=1, total_steps=100)
-    objective = engine.make_objective(model, jaxnn.regression())
-    run_steps = engine.make_run_steps(engine.make_train_step(objective, tx), batch)
-    data = jaxnn.Batch(np.zeros((n, 2), np.float32), np.ones((n, 1), np.float32), np.ones(n, np.float32))
-    state = engine.make_init(model, tx)(jax.random.key(0), data.x[0])
-    _, info = run_steps(state, data, 3 * -(-n // batch), key=jax.random.key(1))
+    recipe, key = Recipe(jaxnn.linear(1), jaxnn.regression(), optax.sgd(0.1)), jax.random.key(0)
+    data = Batch(np.zeros((n, 2), np.float32), np.ones((n, 1), np.float32), np.ones(n, np.float32))
+    run = jax.jit(functools.partial(run_steps, recipe, batch, 1), static_argnums=2)
+    _, info = run(engine.init(recipe, key, data.x[0]), data, 3 * -(-n // batch), key=jax.random.key(1))
     seen = np.asarray(info["weight"]).reshape(3, -1)
     assert (seen.sum(1) == n).all() and (seen[:, :-1] == batch).all()
     assert (seen[:, -1] == (n % batch or batch)).all()
@@ -264,21 +267,20 @@ def check_evaluation(n: int, batches: list[int]) -> None:
     """The metrics of n examples are NumPy's, whatever the batch."""
     x, y = RNG.normal(size=(n, 4)).astype(np.float32), RNG.integers(0, 3, n).astype(np.int32)
     task, model = jaxnn.multiclass(3), jaxnn.linear(3)
-    params = model.init(jax.random.key(n), x[0])
+    recipe, params = Recipe(model, task, optax.sgd(0.1)), model.init(jax.random.key(n), x[0])
     w, b = (np.asarray(params["dense_0"][k], np.float64) for k in "wb")
     logits = x.astype(np.float64) @ w.T + b
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     for batch in batches:
-        sums = engine.make_evaluate(engine.make_objective(model, task), batch)(
-            params, jaxnn.Batch(x, y, np.ones(n, np.float32))
-        )
+        evaluate = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=batch))
+        sums = evaluate(params, Batch(x, y, np.ones(n, np.float32)))
         found = task.summary(jax.device_get(sums))
         np.testing.assert_allclose(found["loss"], -log_p[np.arange(n), y].mean(), rtol=1e-6)
         np.testing.assert_allclose(found["accuracy"], (logits.argmax(1) == y).mean(), rtol=1e-6)
 
 
 def test_d12_evaluation_is_the_mean_over_all_examples_whatever_the_batch_size():
-    check_evaluation(13, [1, 5, 12, 13])
+    check_evaluation(13, [1, 5, 13])
 
 
 @pytest.mark.slow
@@ -413,7 +415,7 @@ def test_d17_a_million_examples():
     assert found == [(i, 7 * i) for i in sorted(rows.tolist())]
 
 
-def same(a: Split, b: Split) -> bool:
+def same(a: Batch, b: Batch) -> bool:
     return all(one.tobytes() == other.tobytes() for one, other in zip(a, b, strict=True))
 
 
@@ -459,9 +461,9 @@ def test_d19_lengths_that_differ_and_a_column_of_labels_are_refused_with_both_sh
     assert refusal(save(x=X, y=Y[:, None])).startswith("y=(60, 1): classes must be [n]; pass y[:, 0]")
     assert refusal(save(**given(y_test=Y_TEST[:7]))).startswith("test x=(20, 3), y=(7,): must have the same length")
     assert refusal(save(x=X, y=Y, weight=np.ones((60, 1)))).startswith("weight=(60, 1): must have the shape (60,)")
-    data = jaxnn.Batch(X, Y[:59], np.ones(60, np.float32))
+    data = Batch(X, Y[:59], np.ones(60, np.float32))
     with pytest.raises(InputError, match=r"x=\(60,\), y=\(59,\), weight=\(60,\): x, y and weight must have the same"):
-        engine.check_lengths(data)
+        feeds.check_lengths(data)
 
 
 def idx_files(root: Path, x: np.ndarray, y: np.ndarray) -> list[Path]:
@@ -533,8 +535,7 @@ def test_d21_a_run_reads_and_writes_such_paths(tmp_path):
     place = tmp_path / "[red] ü 数据 'x'"
     place.mkdir()
     np.savez(place / "d.npz", x=X, y=Y)
-    flags = ["--model.kind", "linear", "--epochs", "1", "--batch-size", "8", "--workdir", place / "run"]
-    done = process("--data.name", place / "d.npz", *flags, cwd=tmp_path)
+    done = process("--data.name", place / "d.npz", *RUN, "--epochs", 1, "--workdir", place / "run", cwd=tmp_path)
     assert done.returncode == 0 and str(place / "d.npz") in done.stdout, done.stderr
     assert jaxnn.load_run(place / "run").data["name"] == str(place / "d.npz")
 
@@ -547,14 +548,14 @@ def compiled_rows(n: int, batch: int, width: int) -> Any:
     return jax.jit(lambda key, step: order.rows(key, step, n, batch, width))
 
 
-def check_order(n: int, batch: int) -> None:
+def check_order(n: int, batch: int, numbers: Sequence[int]) -> None:
     """Over an epoch the shards together read every example once, none of them twice."""
     key, steps = jax.random.key(n), -(-n // batch)
-    data = jaxnn.Batch(np.zeros(n, np.float32), np.zeros(n, np.float32), np.ones(n, np.float32))
-    for shards in range(1, 9):
-        with devices.use(shards):  # how the engine lays a batch of this run over the shards
-            index, _ = jax.eval_shape(lambda: engine.batch_rows(key, jnp.int32(0), data, batch))
-        width = index.shape[0]
+    data = Batch(np.zeros(n, np.float32), np.zeros(n, np.float32), np.ones(n, np.float32))
+    for shards in numbers:
+        with mesh.use(shards):  # how a batch of this run is laid over the shards
+            window = jax.eval_shape(lambda: feeds.shuffled(data, key, 0, 1, batch, multiple=mesh.count()))
+        width = window.real.shape[1]
         assert width % shards == 0
         for epoch in range(2):
             read: list[list[int]] = [[] for _ in range(shards)]
@@ -568,13 +569,13 @@ def check_order(n: int, batch: int) -> None:
 # There are no data workers, and one process has all shards: the rows of a step are computed, not handed out.
 @pytest.mark.parametrize("n", [1, 11])
 def test_d22_every_example_once_an_epoch_on_any_number_of_shards(n):
-    check_order(n, batch=4)
+    check_order(n, 4, (1, 2, 3, 8))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n", range(1, 101))
 def test_d22_every_example_once_for_a_hundred_sizes_and_eight_shards(n):
-    check_order(n, batch=7)
+    check_order(n, 7, range(1, 9))
 
 
 def test_d22_a_packed_file_has_the_examples_of_the_plain_one(tmp_path):

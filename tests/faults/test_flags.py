@@ -7,30 +7,30 @@ import json
 import logging
 import random
 import re
-import runpy
-import signal
 import typing
 from pathlib import Path
 from typing import Any
 
 import jax
 import pytest
-from contract import ROOT, process, refused_process, refused_run
+from contract import ROOT, process, refused_process, refused_run, train
 
 from jaxnn.commands import arguments as cli
-from jaxnn.config.settings import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig, from_dict, to_dict
+from jaxnn.config.request import Flags
+from jaxnn.config.settings import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig
+from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import Error, InputError
 
 CONFIGS = ROOT / "configs"
 
 
-def fields(kind: Any = cli.Flags, path: str = "") -> dict[str, tuple[Any, dataclasses.Field]]:
+def fields(kind: Any = Flags, path: str = "") -> dict[str, tuple[Any, dataclasses.Field]]:
     """Every flag by its dotted name (`optim.lr`), with the class and the field that it sets."""
     found = {}
     for item in dataclasses.fields(kind):
         inner = typing.get_type_hints(kind)[item.name]
         if dataclasses.is_dataclass(inner):
-            found |= fields(inner, "" if kind is cli.Flags else f"{path}{item.name}.")
+            found |= fields(inner, "" if kind is Flags else f"{path}{item.name}.")
         else:
             found[path + item.name] = (kind, item)
     return found
@@ -117,7 +117,7 @@ def one_edit(word: str) -> set[str]:
 
 def test_f02_a_misspelt_flag_names_one_that_is_as_near():
     names = {spelled(name) for name in FLAGS} | {"--help"}
-    names |= {spelled(name).replace(".", ".no-") for name in SWITCHES if FLAGS[name][0] is not cli.Flags}
+    names |= {spelled(name).replace(".", ".no-") for name in SWITCHES if FLAGS[name][0] is not Flags}
     near = {name: one_edit(name) for name in names}
     rng, twice = random.Random(0), []
     for name in sorted(names):
@@ -196,7 +196,7 @@ def test_f04_no_flag_may_be_given_twice_cut_short_or_negated_as_well(name):
     for n in range(2, len(flag)):
         if flag[:n] not in known:
             assert refused(flag[:n], *value).startswith(f"{flag[:n]}: unknown flag; "), flag[:n]
-    if name in SWITCHES and FLAGS[name][0] is not cli.Flags:
+    if name in SWITCHES and FLAGS[name][0] is not Flags:
         assert refused(flag, re.sub(r"\.(\w)", r".no-\1", flag)) == f"{flag}: given twice; keep one"
 
 
@@ -336,12 +336,7 @@ def test_f10_help_is_all_on_stdout_and_touches_nothing(tmp_path):
 
 
 def dry_run(*argv: str) -> int:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        return runpy.run_path(str(ROOT / "train.py"))["main"]([*argv, "--dry-run"])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    return train([*argv, "--dry-run"])
 
 
 def test_f10_a_dry_run_compiles_no_part_of_the_network_and_keeps_nothing_on_a_device(tmp_path, monkeypatch, caplog):

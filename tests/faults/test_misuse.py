@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import subprocess
@@ -18,16 +19,16 @@ import scipy.sparse
 from jax.flatten_util import ravel_pytree
 
 import jaxnn
-from jaxnn import data
-from jaxnn import predict as run
+from jaxnn import data, engine, predict, recipe
 from jaxnn.config.settings import Config, ModelConfig, OptimConfig
-from jaxnn.engine import engine
 from jaxnn.errors import InputError
 from jaxnn.nn import models
+from jaxnn.numerics import key_for
 from jaxnn.optim import optimizer as optim
-from jaxnn.report import diagnosis as diagnose
+from jaxnn.report import diagnosis
 from jaxnn.tasks import supervised as tasks
-from jaxnn.types import Batch, Model
+from jaxnn.training.programs import run_steps
+from jaxnn.types import Batch, Model, Recipe
 
 ROOT = Path(__file__).parents[2]
 KEY = jax.random.key(0)
@@ -39,23 +40,32 @@ def blobs(n=24, seed=0):
     return Batch(x, (x[:, 0] > 0).astype(np.int32), np.ones(n, np.float32))
 
 
-def fit(batch, key=KEY, epochs=3, tx=None, **options):
-    tx = optim.optimizer(OptimConfig(name="adam", lr=0.05), steps_per_epoch=4, total_steps=40) if tx is None else tx
-    return engine.fit(key, models.mlp((4,), 1), tasks.binary(), tx, batch, epochs=epochs, batch_size=7, **options)
+LINEAR, MLP = models.linear(1), models.mlp((4,), 1)
+
+
+def fit(batch, key=KEY, model=LINEAR, tx=None, **options):
+    tx = optim.optimizer(OptimConfig(lr=0.05), steps_per_epoch=4, total_steps=40) if tx is None else tx
+    return engine.fit(key, model, tasks.binary(), tx, batch, epochs=3, batch_size=7, **options)
+
+
+def take(recipe):
+    """`run(state, data, n, key=)`: the next n steps, in batches of 7."""
+    return jax.jit(functools.partial(run_steps, recipe, 7, 1), static_argnums=2)
 
 
 def digest(tree):
     return hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(tree))).hexdigest()
 
 
+@functools.cache
 def trained():
     """A run as `load_run` gives it, of three features."""
     config = Config(model=ModelConfig(kind="linear"))
     known = {"task": "binary", "outputs": 1, "shape": [3], "dtype": "float32", "scale": None, "center": 0.0}
     known |= {"classes": ["no", "yes"]}
-    network, task, example = run.assemble(config, known)
+    network, task, example = recipe.network(config, known)
     outputs = jax.jit(lambda params, x: task.link(network.apply(params, x)))
-    return run.Run(config, network, network.init(KEY, example), task, known, outputs)
+    return predict.Run(config, network, network.init(KEY, example), task, known, outputs)
 
 
 # ---- A02: keys ---------------------------------------------------------------------------------------------------
@@ -67,7 +77,7 @@ def test_a02_no_two_of_a_million_keys_are_equal():
     def keys(seed):
         key = jax.random.key(seed)
         many = jax.vmap(jax.random.fold_in, (None, 0))
-        weights, order, noise = (engine._key(key, purpose) for purpose in ("weights", "order", "noise"))
+        weights, order, noise = (key_for(purpose, key) for purpose in ("weights", "order", "noise"))
         steps = many(noise, jnp.arange(3000))
         inside = [jax.vmap(lambda k, i=i: jax.random.fold_in(k, i))(steps) for i in range(2)]
         every = [
@@ -78,8 +88,8 @@ def test_a02_no_two_of_a_million_keys_are_equal():
         ]
         return jax.random.key_data(jnp.concatenate([*every, steps, *inside]))
 
-    found = np.asarray(jax.jit(jax.vmap(keys))(jnp.arange(100, dtype=jnp.uint32))).reshape(-1, 2)
-    assert len(found) > 10**6 and len(np.unique(found, axis=0)) == len(found)
+    found = np.asarray(jax.jit(jax.vmap(keys))(jnp.arange(100, dtype=jnp.uint32))).reshape(-1, 2).view(np.uint64)
+    assert len(found) > 10**6 and len(np.unique(found)) == len(found)
 
 
 def test_a02_the_noise_of_a_step_is_drawn_from_the_key_of_that_step_alone():
@@ -90,13 +100,10 @@ def test_a02_the_noise_of_a_step_is_drawn_from_the_key_of_that_step_alone():
             jax.debug.callback(lambda k: seen.append(tuple(k.tolist())), jax.random.key_data(key))
         return x @ params[:, None]
 
-    tx, batch = optax.sgd(0.1), blobs()
-    model = Model(lambda key, x: jnp.zeros(3), apply)
-    step = engine.make_train_step(engine.make_objective(model, tasks.binary()), tx)
-    state = engine.make_init(model, tx)(KEY, batch.x[0])
-    engine.make_run_steps(step, 7)(state, batch, 9, key=KEY)
+    noisy, batch = Recipe(Model(lambda key, x: jnp.zeros(3), apply), tasks.binary(), optax.sgd(0.1)), blobs()
+    take(noisy)(engine.init(noisy, KEY, batch.x[0]), batch, 9, key=KEY)
     jax.effects_barrier()
-    expected = [jax.random.fold_in(engine._key(KEY, "noise"), t) for t in range(9)]
+    expected = [jax.random.fold_in(key_for("noise", KEY), t) for t in range(9)]
     assert set(seen) == {tuple(jax.random.key_data(key).tolist()) for key in expected}
 
 
@@ -111,27 +118,25 @@ def test_a03_what_is_given_is_not_changed():
     given = [*batch, *many, labels, targets, *jax.tree.leaves(grads)]
     before = [array.tobytes() for array in given]
     fit(batch, validation=many)
-    objective = engine.make_objective(models.linear(1), tasks.binary())
-    engine.make_evaluate(objective, 16)(params, many)
+    linear = Recipe(models.linear(1), tasks.binary(), optax.sgd(0.1))
+    jax.jit(functools.partial(engine.evaluate, linear, batch_size=16))(params, many)
     trained().predict(many.x)
     trained().predict_proba(batch.x)
     jaxnn.Labels.fit(labels).encode(labels)
     jaxnn.one_hot(labels)
     jaxnn.check_labels(batch.y, 2)
     jaxnn.check_targets(targets)
-    diagnose.dead_units(models.linear(1), params, batch.x)
+    diagnosis.dead_units(models.linear(1), params, batch.x)
     jaxnn.gradient_norms(grads)
     jaxnn.image.ascii(abs(batch.x) / 10)
     assert [array.tobytes() for array in given] == before
 
 
 def test_a03_a_state_can_be_used_again_after_its_steps():
-    batch, tx = blobs(), optax.adam(0.1)
-    model = models.linear(1)
-    state = engine.make_init(model, tx)(KEY, batch.x[0])
+    batch, linear = blobs(), Recipe(models.linear(1), tasks.binary(), optax.adam(0.1))
+    state, steps = engine.init(linear, KEY, batch.x[0]), take(linear)
     before = digest(state)
-    run_steps = engine.make_run_steps(engine.make_train_step(engine.make_objective(model, tasks.binary()), tx), 7)
-    first, second = (run_steps(state, batch, 3, key=KEY)[0] for _ in range(2))
+    first, second = (steps(state, batch, 3, key=KEY)[0] for _ in range(2))
     assert digest(state) == before and digest(first) == digest(second) != before
 
 
@@ -216,8 +221,8 @@ def test_a04_tensors_of_pytorch():
 
 
 def test_a05_inside_jit_and_vmap_a_run_is_the_same():
-    whole = fit(blobs())[0].params
-    many = jax.jit(jax.vmap(lambda key, batch: fit(batch, key)[0].params, (0, None)))(KEY[None], blobs())
+    whole = fit(blobs(), model=MLP)[0].params
+    many = jax.jit(jax.vmap(lambda key, batch: fit(batch, key, MLP)[0].params, (0, None)))(KEY[None], blobs())
     inside = jax.tree.map(lambda a: a[0], many)
     np.testing.assert_allclose(ravel_pytree(whole)[0], ravel_pytree(inside)[0], rtol=1e-5, atol=1e-6)
 
@@ -227,7 +232,8 @@ def test_a05_inside_x64_a_run_keeps_the_dtype_of_its_data(dtype):
     batch = blobs()
     with jax.enable_x64(True):
         wide = batch._replace(x=batch.x.astype(dtype))
-        state, history = fit(wide, validation=wide)
+        tx = optim.optimizer(OptimConfig(name="adam", lr=0.05), steps_per_epoch=4, total_steps=40)
+        state, history = fit(wide, tx=tx, validation=wide)
         assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(dtype)}
     assert history["val/loss"][-1] < history["val/loss"][0]
 

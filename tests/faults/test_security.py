@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from contract import process
 from PIL import Image
 
 import jaxnn
@@ -28,12 +29,6 @@ from jaxnn.report.screen import Screen, table
 ROOT = Path(__file__).parents[2]
 SOURCES = [*(ROOT / "jaxnn").rglob("*.py"), *(ROOT / "configs").glob("*.py"), ROOT / "train.py"]
 QUICK = ["digits_softmax", "--epochs", "2", "--batch-size", "128"]
-
-
-def train(*argv, env=None):
-    command = [sys.executable, str(ROOT / "train.py"), *map(str, argv)]
-    env = {**os.environ, **(env or {})}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, env=env)
 
 
 def listening(pid: int) -> list[str]:
@@ -100,7 +95,7 @@ def run(watched):
 MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "yaml", "code", "imp"}
 CALLS = {"eval", "exec", "compile", "__import__"}  # by their bare names: re.compile and jit's .compile are others
 METHODS = {"import_module", "run_path", "run_module", "system", "popen", "unsafe_load", "load_module", "exec_module"}
-ALLOWED = {("cli.py", "run_path")}  # a config file in Python, whose path or name only a person types
+ALLOWED = {("arguments.py", "run_path")}  # a config file in Python, whose path or name only a person types
 
 
 def forbidden(source: str) -> list[str]:
@@ -300,9 +295,8 @@ def test_x04_a_run_on_such_classes_prints_and_writes_no_control_character(tmp_pa
         for i in range(12):
             pixels = np.full((4, 4), 80 * k + i, np.uint8)
             Image.fromarray(pixels).save(images / name / f"{i}.png")
-    done = train(
-        "--data.name", images, "--epochs", "1", "--batch-size", "8", "--workdir", tmp_path / "run [red]\x1b[32m"
-    )
+    flags = ["--data.name", images, "--epochs", "1", "--batch-size", "8", "--model.kind", "linear"]
+    done = process(*flags, "--workdir", tmp_path / "run [red]\x1b[32m", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert r"[red]images\x1b[31m" in done.stdout and r"run [red]\x1b[32m" in done.stdout
     folder = tmp_path / "run [red]\x1b[32m"
@@ -311,7 +305,7 @@ def test_x04_a_run_on_such_classes_prints_and_writes_no_control_character(tmp_pa
     assert set(jaxnn.load_run(folder).predict(np.zeros((2, 4, 4, 1), np.uint8)).tolist()) <= {
         "<script>", "\x1b[31mred\n", "[red]"
     }  # fmt: skip
-    again = train("--data.name", images, "--epochs", "1", "--batch-size", "8", "--workdir", folder)
+    again = process(*flags, "--workdir", folder, cwd=tmp_path)
     assert again.returncode == 0 and not CONTROL.search(again.stderr + again.stdout.replace("\n", ""))
 
 
@@ -319,7 +313,7 @@ def test_x04_the_help_of_a_replay_shows_its_values_as_they_are(tmp_path, run):
     saved = json.loads((run / "config.json").read_text())
     saved["config"]["data"]["name"] = NAMES[2]
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    done = train("--config", tmp_path / "config.json", "--help")
+    done = process("--config", tmp_path / "config.json", "--help", cwd=tmp_path)
     assert done.returncode == 0 and r"\x1b[31mred" in done.stdout and not CONTROL.search(done.stdout)
 
 
@@ -327,7 +321,7 @@ def test_x04_the_help_of_a_replay_shows_its_values_as_they_are(tmp_path, run):
 
 
 def test_x06_nothing_of_the_environment_is_written_or_printed(watched):
-    refused = train(*QUICK, "--optim.lr", "nan", "--traceback", env={"CANARY": watched.secrets[0]})
+    refused = process(*QUICK, "--optim.lr", "nan", "--traceback", cwd=ROOT, CANARY=watched.secrets[0])
     assert refused.returncode == 2 and "Traceback" in refused.stderr
     files = [path for path in watched.folder.rglob("*") if path.is_file()]
     assert len(files) >= 3 and len(watched.secrets) == 21

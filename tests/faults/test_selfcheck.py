@@ -1,4 +1,4 @@
-"""`python -m jaxnn.selfcheck` tries faults with real processes, and would say so if one were not met."""
+"""`jaxnn selfcheck` tries faults with real processes, and would say so if one were not met."""
 
 import os
 import subprocess
@@ -12,14 +12,15 @@ from jaxnn.commands import selfcheck
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run(*argv: str) -> subprocess.CompletedProcess[str]:
+def run(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m jaxnn selfcheck`, in a folder that is not the project's."""
     env = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_COMPILATION_CACHE"} | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "jaxnn.selfcheck", *argv]
-    return subprocess.run(command, capture_output=True, text=True, env=env | {"COLUMNS": "160"})
+    command = [sys.executable, "-m", "jaxnn", "selfcheck", *argv]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, env=env | {"COLUMNS": "160"})
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    done = run(str(tmp_path / "none"))
+    done = run(str(tmp_path / "none"), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: folder={tmp_path / 'none'}: is not there; name one that is\n"
 
@@ -27,7 +28,10 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 def test_what_was_not_expected_is_said(tmp_path, monkeypatch, capsys):
     checks = {"nothing at all": ("exit 0", lambda runs: f"exit {runs.run(runs.new(), '--optim.lrr', '1').returncode}")}
     monkeypatch.setattr(selfcheck, "CHECKS", checks)
-    monkeypatch.setattr(selfcheck, "FLAGS", ["digits_softmax", "--epochs", "1"])
+    monkeypatch.setattr(selfcheck, "FLAGS", "iris_mlp --model.kind linear --epochs 1".split())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("JAX_ENABLE_COMPILATION_CACHE")  # of the programs in the folder that is checked
     assert selfcheck.main([str(tmp_path)]) == 1
     assert "NOT AS EXPECTED" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
@@ -35,6 +39,6 @@ def test_what_was_not_expected_is_said(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_every_fault_is_met(tmp_path):
-    done = run(str(tmp_path))
+    done = run(str(tmp_path), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout.count("as expected") == len(selfcheck.CHECKS)

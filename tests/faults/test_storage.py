@@ -6,8 +6,10 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -16,13 +18,15 @@ import numpy as np
 import pytest
 import safetensors
 import safetensors.numpy
-from processes import ROOT, history, kill, saved, sha, until
+from processes import OFTEN, ROOT, history, kill, saved, sha, until
 
 import jaxnn
 from jaxnn.errors import Error, InputError, StorageError
-from jaxnn.store import checkpoint, durable, workdir
+from jaxnn.store import arrays, checkpoint, durable
+from jaxnn.store import folder as run_folder
 
-GOLDEN = Path(__file__).parent / "checkpoints"
+GOLDEN = Path(__file__).parent / "checkpoints"  # one of each format, of the step and the seed that its folder names
+EARLIER = Path(__file__).parent / "run_of_format_1"
 
 
 def tree(seed: int = 0):
@@ -36,7 +40,7 @@ def tree(seed: int = 0):
 
 
 def same(a, b) -> bool:
-    a, b = checkpoint.flatten(a), checkpoint.flatten(b)
+    a, b = arrays.flatten(a), arrays.flatten(b)
     return a.keys() == b.keys() and all(a[k].dtype == b[k].dtype and a[k].tobytes() == b[k].tobytes() for k in a)
 
 
@@ -183,14 +187,15 @@ LIMITED = """
 import resource, signal, sys
 from pathlib import Path
 import jax.numpy as jnp
-from jaxnn import checkpoint, durable, workdir
+from jaxnn import checkpoint
+from jaxnn.errors import StorageError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 folder = Path(sys.argv[1])
 checkpoint.save(folder, 1, {"w": jnp.ones(10)}, {}, keep=2)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
     checkpoint.save(folder, 2, {"w": jnp.ones(10_000)}, {}, keep=2)
-except checkpoint.StorageError as error:
+except StorageError as error:
     print(error)
 """
 
@@ -217,15 +222,20 @@ def test_s06_a_folder_that_cannot_be_written_is_refused(runs, tmp_path):
 
 
 def test_s07_the_second_run_in_a_folder_names_the_first_and_a_kill_frees_it(runs, golden, tmp_path):
-    process = runs.start(tmp_path / "run", "--epochs", 10**5, "--optim.schedule", "constant")
-    assert until(process, lambda: saved(tmp_path / "run")[-1:] > [0])
-    code, _, err = runs.run(tmp_path / "run", "--epochs", 10**5, "--optim.schedule", "constant")
+    often = ["--checkpoint.every", OFTEN]  # many saves, in whose time the first can be stopped
+    process, rows = runs.start(tmp_path / "run", *often), tmp_path / "run" / "history.jsonl"
+    assert until(process, lambda: rows.exists() and rows.stat().st_size > 0), process.communicate()
+    process.send_signal(signal.SIGSTOP)
+    code, _, err = runs.run(tmp_path / "run", *often)
     assert code == 7 and f"is in use by process {process.pid} on " in err and err.count("\n") == 1, err
     assert process.poll() is None
+    process.send_signal(signal.SIGCONT)
+    told = len(history(tmp_path / "run"))
+    assert until(process, lambda: rows.read_text().count("\n") > told), process.communicate()  # and it goes on
     kill(process)
-    steps = [row["step"] for row in history(tmp_path / "run")]
+    steps = [json.loads(line)["step"] for line in rows.read_text().splitlines()]
     assert steps == sorted(set(steps))  # one writer
-    process = runs.start(tmp_path / "run", "--epochs", 10**5, "--optim.schedule", "constant")
+    process = runs.start(tmp_path / "run", *often)
     assert until(process, lambda: f"process {process.pid} " in (tmp_path / "run" / "lock").read_text())
     kill(process)
 
@@ -277,26 +287,82 @@ def test_s09_everything_comes_back_to_the_bit_and_other_programs_can_read_it(fol
 
 
 def test_s10_checkpoints_of_every_format_are_read_or_refused(tmp_path):
+    formats = {}
     for path in sorted(GOLDEN.iterdir()):
         found = checkpoint.read(path)
+        formats[found.format] = path
         assert same(checkpoint.restore(found.leaves, jax.eval_shape(tree)), tree(found.step)), path
-    shutil.copytree(GOLDEN / "000000001", tmp_path / "c" / "000000001")
-    manifest = tmp_path / "c" / "000000001" / "manifest.json"
-    content = json.loads(manifest.read_text()) | {"format": 99}
-    del content["sha256"]
-    manifest.write_bytes(checkpoint._seal(content))
-    with pytest.raises(InputError, match="is of format 99, this jaxnn reads 1"):
+    assert sorted(formats) == list(range(1, checkpoint.FORMAT + 1))
+    later = checkpoint.FORMAT + 1
+    shutil.copytree(formats[checkpoint.FORMAT], tmp_path / "c" / formats[checkpoint.FORMAT].name)
+    change(tmp_path / "c", lambda manifest: manifest.update(format=later))
+    with pytest.raises(InputError) as caught:
         checkpoint.latest(tmp_path / "c")
+    rule = f"is of format {later}, this jaxnn reads 1 to {checkpoint.FORMAT}; use the jaxnn that wrote it"
+    assert str(caught.value) == f"{tmp_path / 'c' / formats[checkpoint.FORMAT].name}: {rule}"
+
+
+def change(checkpoints: Path, how: Callable[[dict], object]) -> None:
+    """Every manifest in a folder, sealed anew: its own digest is right."""
+    for path in checkpoint.steps(checkpoints):
+        manifest = json.loads((path / "manifest.json").read_text())
+        del manifest["sha256"]
+        how(manifest)
+        (path / "manifest.json").write_bytes(checkpoint._seal(manifest))
+
+
+def test_s10_a_run_of_a_later_format_is_refused_in_one_line_and_left_as_it_was(runs, golden, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(golden, run)
+    later = checkpoint.FORMAT + 1
+    change(run / "checkpoints", lambda manifest: manifest.update(format=later))
+    about = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(about | {"format": later}))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    rule = f"is of format {later}, this jaxnn reads 1 to {checkpoint.FORMAT}; use the jaxnn that wrote it"
+    code, out, err = runs.run(run)
+    assert (code, out) == (2, "") and err == f"error: {checkpoint.steps(run / 'checkpoints')[-1]}: {rule}\n"
+    code, out, err = runs.run(tmp_path / "replayed", argv=["--config", str(run / "config.json")])
+    assert (code, out, err) == (2, "", f"error: --config={run / 'config.json'}: {rule}\n")
+    with pytest.raises(InputError) as caught:
+        jaxnn.load_run(run)
+    assert str(caught.value) == f"folder={run / 'config.json'}: {rule}"
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    assert not (tmp_path / "replayed").exists()
+
+
+def test_s10_a_run_of_the_first_format_is_read_and_goes_on_as_if_it_had_been_made_today(runs, tmp_path):
+    """It was made by `iris_mlp --model.hidden 8 --epochs 4 --eval-every 3epochs --checkpoint.keep 1`."""
+    shutil.copytree(EARLIER, tmp_path / "run")
+    earlier = jaxnn.load_run(tmp_path / "run")
+    assert {"mean", "std"} == set(earlier.params["input_stats"])  # called input/mean and input/std at that time
+    rows = np.array([[5.0, 3.4, 1.5, 0.2], [5.9, 2.8, 4.2, 1.3], [6.6, 3.0, 5.6, 2.1]], np.float32)
+    then = [[0.893384, 0.069447, 0.037169], [0.103854, 0.666591, 0.229555], [0.045456, 0.225108, 0.729436]]
+    np.testing.assert_allclose(earlier.predict_proba(rows), then, atol=1e-5)
+
+    flags = "iris_mlp --model.hidden 8 --eval-every 3epochs".split()
+    keep = ["--checkpoint.keep", 9, "--epochs", 6]
+    code, out, err = runs.run(tmp_path / "run", *keep, argv=flags)
+    assert code == 0 and "resumed at step 28\n" in out, err
+    code, _, err = runs.run(tmp_path / "today", *keep, argv=flags)
+    assert code == 0, err
+    resumed, whole = (jaxnn.load_run(tmp_path / name) for name in ("run", "today"))
+    for name, leaf in arrays.flatten(whole.params).items():
+        np.testing.assert_allclose(arrays.flatten(resumed.params)[name], leaf, rtol=1e-4, atol=1e-4)
+    then, now = (checkpoint.read(folder / "checkpoints" / "000000028") for folder in (EARLIER, tmp_path / "today"))
+    params = [name for name in then.leaves if name.startswith("params/")]
+    if all(then.leaves[name].tobytes() == now.leaves[name].tobytes() for name in params):  # the same kind of processor
+        assert sha(tmp_path / "run") == sha(tmp_path / "today")
+        assert history(tmp_path / "run") == history(tmp_path / "today")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["format"] == checkpoint.FORMAT
+    last = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert last is not None and (last.step, last.format) == (42, checkpoint.FORMAT)
 
 
 def test_s10_another_version_of_jax_goes_on_with_a_note(runs, golden, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(golden, run)
-    for path in (run / "checkpoints").iterdir():
-        manifest = json.loads((path / "manifest.json").read_text())
-        del manifest["sha256"]
-        manifest["about"]["run"]["versions"]["jax"] = "0.9.9"
-        (path / "manifest.json").write_bytes(checkpoint._seal(manifest))
+    change(run / "checkpoints", lambda manifest: manifest["about"]["run"]["versions"].update(jax="0.9.9"))
     (run / "weights.safetensors").unlink()  # so that there is something left to do
     code, out, err = runs.run(run)
     assert code == 0 and f"note: jax: 0.9.9 -> {jax.__version__}; the last digits may differ" in out, err
@@ -420,7 +486,7 @@ def test_x09_files_are_the_users_own_and_links_are_not_followed(runs, golden, fo
         run.mkdir()
         (run / name).symlink_to(tmp_path / "elsewhere")
         with pytest.raises(InputError, match=f"{name} is a link"):
-            workdir.enter(run)
+            run_folder.enter(run)
         assert not (tmp_path / "elsewhere").exists()
 
 
