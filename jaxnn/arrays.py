@@ -31,7 +31,8 @@ def to_float32(values: np.ndarray, name: str, columns: tuple[str, ...] | None = 
             refuse_where(large, name, values, f"does not fit float32 (at most {limit:.7g}); rescale it", columns)
     elif values.dtype.itemsize > 2:
         changed = values.astype(np.float32).astype(np.float64) != values.astype(np.float64)
-        changed |= (values > 2**53) | (values < -(2**53))  # beyond float64 too, so that the comparison says nothing
+        # float64 rounds these too, so the comparison above misses them.
+        changed |= (values > 2**53) | (values < -(2**53))
         rule = "float32 would change this whole number; write it with a decimal point, or leave it out"
         refuse_where(changed, name, values, rule, columns)
     return values.astype(np.float32, copy=False)

@@ -66,8 +66,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         progress = progress._replace(state=mesh.replicate(progress.state))
         saver.start_if_new(begun.step, progress)
         compiled.wait()
-        saver.wait()  # no step is taken before it is known that steps can be saved
-        gc.freeze()  # what was made so far stays: it need not be looked through again
+        saver.wait()  # a folder that cannot be written ends the run before its first step
+        gc.freeze()  # the garbage collector need not look through what was imported and compiled
         gc.enable()
         session = loop.Session(made, steps, key, compiled, splits, pool, stop, clock)
         alarms = diagnosis.Alarms(model, data.train.x, made.freeze)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-if TYPE_CHECKING:  # data are read, and `--help` is answered, before jax is there
+if TYPE_CHECKING:  # at run time this module is used before jax is imported
     import jax
     import optax
 

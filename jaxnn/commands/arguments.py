@@ -58,7 +58,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     description = (__doc__ or "").splitlines()[0] + "\n\nconfigs:\n" + _promises(configs)
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
-    # A file of someone's own is needed again only for its model; its values are all in config.json.
+    # A replay needs a config file again only if it brought a model; config.json has all its values.
     named_again = path and (path.parent == configs or "model" in brought)
     source_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path and "model" in brought else None
     return Request(flags, path.stem if path and named_again else None, brought.get("model"), source_digest, digest)
@@ -110,7 +110,7 @@ def _check_flags(argv: list[str]) -> None:
     switches, seen = {"--help": True} | _switches(Flags), set()
     for i, word in enumerate(argv):
         name, equals, value = word.partition("=")
-        if not name.startswith("--") or name.startswith("--tyro-"):  # tyro's own print a shell's completions
+        if not name.startswith("--") or name.startswith("--tyro-"):  # --tyro-print-completion belongs to tyro
             continue
         flag = name.replace("_", "-")
         if flag not in switches:
@@ -151,7 +151,7 @@ def _value_of(argv: list[str], flag: str) -> str | None:
 
 def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
     """The file of a config; a run's config.json may name one in `configs`, only a person may name a path."""
-    if source is None:  # replayed from a file of someone's own, which brought values only
+    if source is None:  # the run was of a config file that brought no model
         return None
     names = {path.stem: path for path in configs.glob("*.py")}
     if by_path and source.endswith(".py"):

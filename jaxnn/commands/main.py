@@ -22,13 +22,13 @@ from jaxnn.training import process
 
 STARTED = time.perf_counter()
 PACKAGE = Path(__file__).parent.parent
-# Beside the package in a wheel, at the top of a checkout.
+# In a wheel the configs are inside the package, in a checkout beside it.
 CONFIGS = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
 
 
 def train(argv: list[str]) -> int:
     """`jaxnn train`: parse, and read the data while jax is imported."""
-    stop = process.Stop()  # before anything heavy is imported
+    stop = process.Stop()  # before the imports below, which take a second
 
     from jaxnn.commands import arguments
     from jaxnn.config.values import to_dict
@@ -45,7 +45,7 @@ def train(argv: list[str]) -> int:
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
     clock, reading = Stopwatch("start", since=STARTED), pool.submit(from_config, config.data, config.task.name)
 
-    from jaxnn import train  # and jax
+    from jaxnn import train  # imports jax, a third of a second, while the data are read
 
     return train.train(request, reading, stop, clock, pool)
 

@@ -210,7 +210,7 @@ class OptimConfig:
                 f"--optim.weight_decay={self.weight_decay}: {self.name} finds its own step size, and a decay would "
                 "not follow it; use --optim.alpha"
             )
-        if self.name == "lbfgs":  # anything that bends the gradient or the step would mislead its line search
+        if self.name == "lbfgs":  # a clipped gradient or a scaled step would mislead the line search
             for flag in ("lr", "weight_decay", "schedule", "warmup", "clip_value", "clip_norm", "max_norm"):
                 if getattr(self, flag) != getattr(OptimConfig, flag):
                     raise InputError(
@@ -290,7 +290,7 @@ class Config:
         if self.tol is not None:
             non_negative("--tol", self.tol)
         check("--patience", self.patience, ">= 1", self.patience >= 1)
-        if not re.fullmatch(r"\w[\w.+-]{0,99}", self.name):  # it becomes a part of a folder's name
+        if not re.fullmatch(r"\w[\w.+-]{0,99}", self.name):  # the name becomes a part of the name of the run's folder
             raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)

@@ -14,8 +14,8 @@ from jaxnn.errors import InputError
 MAX_SIZE = 2**22  # characters
 MAX_DEPTH = 64
 
-# What needs a look: strings, brackets, large numbers and Python's constants. All quantifiers are possessive, and an
-# unfinished string is one token, so that the time is linear in the text whatever it holds.
+# The tokens that `loads` looks at: strings, brackets, large numbers and Python's constants. All quantifiers are
+# possessive, and an unfinished string is one token, so that the time is linear in the text whatever it holds.
 _TOKEN = re.compile(
     r'(?P<string>"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))(?P<key>\s*+:)?'
     r"|(?P<open>[\[{])|(?P<close>[\]}])"
@@ -43,7 +43,7 @@ def loads(text: str, name: str) -> Any:
 
     if len(text) > MAX_SIZE:
         raise InputError(f"{name}: 1:1: must be at most {MAX_SIZE} characters of JSON")
-    keys: list[set[str]] = []  # of each object or array that is open
+    keys: list[set[str]] = []  # a set for each object or array that is open
     for token in _TOKEN.finditer(text):
         kind, word, at = token.lastgroup, token[0], token.start()
         if kind == "open":
@@ -59,7 +59,7 @@ def loads(text: str, name: str) -> Any:
         elif kind in ("string", "key"):
             value = _string(token["string"])
             if value is None:
-                continue  # the reader below says what is wrong with it
+                continue  # json.loads below says what is wrong with the string
             if any("\ud800" <= c <= "\udfff" for c in value):
                 raise refuse(at, "holds half a surrogate pair; write the whole character")
             if kind == "key" and keys:

@@ -22,7 +22,7 @@ from jaxnn.tasks import targets
 from jaxnn.tasks.labels import Label
 from jaxnn.types import Batch
 
-# Which kinds of source an option is for; elsewhere it would be ignored, so it is refused.
+# The kinds of source that an option is for. With any other kind the option would be ignored, so it is refused.
 OPTIONS = {
     "dir": ("mnist", "tfds"),
     "target": ("csv",),
@@ -106,7 +106,7 @@ def from_config(config: DataConfig, task: str = "auto") -> Dataset:
     given, hashes = dict(parts), overlap.hashes(parts["train"].x)
     notes = source.notes + overlap.found(given, hashes, refuse=not config.allow_overlap)
     parts = _split(parts, found, config)
-    if len(np.unique(hashes)) < len(hashes):  # copies, which may now stand in two parts
+    if len(np.unique(hashes)) < len(hashes):  # the split may have put copies of one example into two parts
         own = {part: split for part, split in parts.items() if part == "train" or part not in given}
         notes += overlap.found(own, overlap.hashes(parts["train"].x), refuse=False)
     parts, features, unseen = fitted.categories(parts, source)

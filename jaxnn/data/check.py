@@ -10,7 +10,7 @@ import numpy as np
 from jaxnn.arrays import refuse_where, to_float32
 from jaxnn.errors import InputError
 
-MAX_BYTES = 2**32  # of one file once unpacked: a header may promise anything, so it is asked before memory is
+MAX_BYTES = 2**32  # of a file once unpacked; checked before memory is asked for, since a header may promise any size
 SMALL, MAX_RATIO = 2**26, 200  # what unpacks to more than SMALL bytes may not be so many times as large as its file
 
 

@@ -15,7 +15,7 @@ from jaxnn.types import Batch
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and deviation of each feature over the examples, f32, in the units of `x`; a deviation of 0 becomes 1."""
     mean = x.mean(0, dtype=np.float64)
-    blocks = range(0, len(x), 4096)  # float64 copies of a few examples at a time, not of all
+    blocks = range(0, len(x), 4096)  # the float64 copy is of 4,096 examples, not of all
     variance = sum(np.square(x[i : i + 4096] - mean).sum(0) for i in blocks) / len(x)
     std = np.sqrt(variance).astype(np.float32)
     return mean.astype(np.float32), np.where(std < np.finfo(np.float32).tiny, np.float32(1), std)

@@ -39,7 +39,7 @@ def finite(source: Source) -> Source:
         table: Table | None = getattr(source, part)
         arrays = {} if table is None else {k: array for k, array in table._asdict().items() if array is not None}
         if not arrays or len({np.shape(array)[:1] or 0 for array in arrays.values()}) > 1 or np.ndim(arrays["x"]) == 0:
-            continue  # nothing there, or arrays of different lengths, which are refused later
+            continue  # no such part, or arrays of different lengths, which `assemble` refuses
         good = np.ones(len(arrays["x"]), bool)
         for array in arrays.values():
             if array.dtype.kind == "f":

@@ -44,7 +44,7 @@ def use(number: int | None = None) -> Iterator[str]:
     check("--devices", number, ">= 1", number >= 1)
     if number > len(devices):
         raise InputError(f"--devices={number}: only {len(devices)} {devices[0].platform} devices here; use fewer")
-    # Auto, not the default Explicit: vmap over a sharded batch must work.
+    # Under Explicit axes, the default of make_mesh, vmap over a sharded batch fails.
     mesh = jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:number])
     precision = jax.dtypes.canonicalize_dtype("float64").name  # float32, unless JAX is told otherwise
     plural = "s" * (number > 1)

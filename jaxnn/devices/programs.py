@@ -44,7 +44,7 @@ def keep_programs() -> None:
         path = folder()
         path.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path).close()
-    except (OSError, RuntimeError) as reason:  # RuntimeError: there is no home
+    except (OSError, RuntimeError) as reason:  # Path.home raises RuntimeError where there is none
         why = printable(str(reason))
         print(f"warning: compiled programs are not kept ({why}); mend the folder, or --no-cache", file=sys.stderr)
         return
@@ -58,7 +58,7 @@ def keep_programs() -> None:
         if "persistent compilation cache" not in str(message):
             show(message, *rest, **more)
             return
-        # jax never replaces an entry: one that is damaged would be compiled anew, with a warning, at every run
+        # jax never replaces a damaged entry: unless deleted, its program is compiled, with a warning, in every run
         if damaged := re.search(r"reading .* entry for '([^']+)'", str(message)):
             for entry in path.glob(f"{glob.escape(damaged[1])}-*-cache"):
                 entry.unlink(missing_ok=True)

@@ -132,10 +132,11 @@ def step(
     key, batch = jax.random.fold_in(key, state.step), mesh.shard(batch)
     loss, grads, sums, kept = gradient(recipe, state.params, batch, key, total)
     trained, _ = tree.split(state.params, recipe.freeze)
-    of = lambda trained: gradient(recipe, tree.merge(trained, kept), batch, key, total)[0]  # for line searches
+    # Of the trained parameters, for a line search.
+    value_fn = lambda trained: gradient(recipe, tree.merge(trained, kept), batch, key, total)[0]
     with relaxed():
         tx = optax.with_extra_args_support(recipe.tx)
-        updates, opt_state = tx.update(grads, state.opt_state, trained, value=loss, grad=grads, value_fn=of)
+        updates, opt_state = tx.update(grads, state.opt_state, trained, value=loss, grad=grads, value_fn=value_fn)
         trained = optax.apply_updates(trained, updates)
     norm_of = lambda grads: optax.tree.norm(grads).astype(loss.dtype)
     norm = lax.cond(jnp.logical_or(recipe.watch, measured), norm_of, lambda _: jnp.zeros_like(loss), grads)

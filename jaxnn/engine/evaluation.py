@@ -17,7 +17,7 @@ from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks.metrics import measure
 from jaxnn.types import Batch, Metrics, Params, Recipe
 
-ROWS = 1024  # of one block, so that memory does not grow with the number of rows
+ROWS = 1024  # rows of one block, so that memory does not grow with the size of the set
 
 
 def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = ROWS, multiple: int = 1) -> Metrics:

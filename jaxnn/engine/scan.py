@@ -48,7 +48,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     def one_step(state: State, xs: tuple[jax.Array, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
         i, (x, y), weight, total = xs
         state, info = step(recipe, state, Batch(x, y, weight), noise, measured=i == n - 1, total=total)
-        del info["weight"]  # known already: totals
+        del info["weight"]  # `totals` has it for all steps
         return state, info
 
     def gathered(state: State, xs: tuple[jax.Array, Any, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
@@ -74,7 +74,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
 
 
 def _two_slots(window: Window) -> Window:
-    """XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (`_first_only`): then the
+    """XLA inlines a one-step scan and rounds differently. So scan two slots and skip the second (`_first_only`): the
     bits are those of any longer chunk."""
     twice = lambda values: jax.tree.map(lambda a: jnp.concatenate([a, a]), values)
     streamed = window.index is None

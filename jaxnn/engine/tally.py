@@ -30,7 +30,7 @@ class Tally(NamedTuple):
         if "lr" in info:
             last["lr"] = np.asarray(info["lr"])[-1]
         for name in info.keys() - {*last, "finite", "still"}:
-            values = np.array(info[name], np.float64)  # a copy
+            values = np.array(info[name], np.float64)  # a copy: the next line writes into it
             values[0] += (self.sums or {}).get(name, 0.0)
             last[name] = values.cumsum(0)[-1]
         return self._replace(sums=last)

@@ -100,7 +100,7 @@ class MLP(Descent, BaseEstimator):
         self.n_outputs_ = self._count_outputs(target)
         spec = self._spec(hidden)
         if self._optimizer and self._optimizer.solver != self._solver_name():
-            self._optimizer = None  # its state is of no use to another
+            self._optimizer = None  # another solver has no use for this state
         going_on = bool(self.keep_state and not first and self._optimizer)
         self._random_state = self._random_state if going_on else check_random_state(self.random_state)
         train, validation = Batch(X, target, weight), None

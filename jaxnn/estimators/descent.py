@@ -25,7 +25,7 @@ from jaxnn.types import Batch, Params, State
 RELATIVE_FALL = 2.220446049250313e-09  # L-BFGS stops when the loss falls by less, as in scipy.optimize
 PACKAGE = str(Path(__file__).parent.parent)
 
-Watch = Callable[[Params], dict[str, float]]  # validates, and keeps what it gave
+Watch = Callable[[Params], dict[str, float]]  # validates the params, appends the score, and returns both
 
 
 def warn(text: str, kind: type[Warning] = UserWarning) -> None:
@@ -51,7 +51,7 @@ INTERRUPTED = Ending("interrupted", "Training interrupted by user.")
 class Optimizer(NamedTuple):
     """Where a solver stands; arrays of NumPy, so that an estimator can be pickled."""
 
-    solver: str  # whose state it is
+    solver: str  # the solver that `state` is of
     learning_rate: float
     state: Any
     step: Any
@@ -139,7 +139,7 @@ class Descent:
                 info = {name: value.item() for name, value in jax.device_get(info).items()}
                 evaluations += info["evaluations"]
                 fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), 1.0)
-                if info["slope_before"] <= self.tol:  # at the start already
+                if info["slope_before"] <= self.tol:  # converged before this step
                     self.loss_, ending = info["before"], Ending("gradient below tol")
                     break
                 if not info["finite"]:

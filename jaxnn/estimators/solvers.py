@@ -101,7 +101,7 @@ def sgd(settings: Settings, nesterov: bool) -> optax.GradientTransformation:
     ahead = lambda v, g: settings.momentum * v - settings.lr * g
 
     def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, Params]:
-        del params  # the gradient is all it needs
+        del params  # the update depends on the gradient alone
         velocity = jax.tree.map(ahead, state, updates)
         return (jax.tree.map(ahead, velocity, updates) if nesterov else velocity), velocity
 
@@ -175,7 +175,7 @@ def programs(spec: Spec) -> Programs:
         params: Params, opt_state: Any, data: Batch, settings: Settings
     ) -> tuple[Params, Any, dict[str, jax.Array]]:
         made = recipe(spec, settings)
-        flat, unravel = ravel_pytree(params)  # one vector: a tenth of the operations
+        flat, unravel = ravel_pytree(params)  # as one vector L-BFGS takes a tenth of the operations
         tx: Any = made.tx
         value_fn = lambda flat: engine.gradient(made, unravel(flat), data, None)[0]
         with relaxed():

@@ -89,7 +89,8 @@ def max_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Ar
     """
     stride = window if stride is None else stride
     _check(x, window, window, stride)
-    if window != stride or window > 4:  # no reshape cuts windows that overlap, and large ones aren't worth unrolling
+    # A reshape cannot cut windows that overlap; windows above 4x4 unroll into too many operations.
+    if window != stride or window > 4:
         return _max_pool_plain(x, window, stride)
     return _by_platform(lambda x: _largest(_cut(x, window)), lambda x: _max_pool_plain(x, window, stride), x)
 

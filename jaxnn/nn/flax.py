@@ -66,7 +66,7 @@ def from_linen(module: flax.linen.Module, *, core_axes: int | None = None) -> Mo
         return call(*args, **kwargs)
 
     def init(key: jax.Array, x: Any) -> Params:
-        # a batch of one: right for a module that wants a batch axis, and for one that does not care
+        # A batch of one row: a module that needs a batch axis has one, and any other takes it as a leading axis.
         example = jnp.zeros((1, *x.shape), x.dtype)
         with nn.intercept_methods(refuse), relaxed():
             variables = dict(module.init(key, example, **_quiet(switch, True)))
@@ -144,9 +144,9 @@ def from_nnx(make: Callable[[flax.nnx.Rngs], flax.nnx.Module], *, core_axes: int
         return _text_keys(nnx.to_pure_dict(nnx.state(make(nnx.Rngs(key)), nnx.Param)))
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        state = jax.tree.map(lambda shape: shape, param_shapes)  # a copy: the next line writes into it
+        state = jax.tree.map(lambda shape: shape, param_shapes)  # replace_by_pure_dict below writes into its argument
         nnx.replace_by_pure_dict(state, params)
-        # the graph wants its streams in place even where nothing is drawn from them
+        # nnx.merge needs the state of every random stream, even where nothing is drawn from it.
         streams = _streams(jax.random.key(0) if key is None else key, stream_shapes)
         module = nnx.merge(quiet if key is None else noisy, state, streams)
         with relaxed():

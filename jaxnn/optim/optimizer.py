@@ -41,14 +41,15 @@ def update_rule(config: OptimConfig, **traced: Any) -> Callable[..., optax.Gradi
     own = {name: p.default for name, p in inspect.signature(alias).parameters.items()}
     values = {name: getattr(config, name) for name in (*HYPERPARAMETERS, "weight_decay")} | traced
     decay = values.pop("weight_decay")
-    given = {name: value for name, value in values.items() if value is not None and value is not False}  # 0.0 is given
+    # A value of 0.0 is given, too.
+    given = {name: value for name, value in values.items() if value is not None and value is not False}
     for name, value in given.items():
         if name not in own:
             takes = ", ".join(f"--optim.{other}" for other in HYPERPARAMETERS if other in own) or "no such flag"
             raise InputError(f"--optim.{name}={value}: {config.name} has no {name}; leave it out (it takes {takes})")
     decay = decay if decay is not None else own.get("weight_decay") or 0.0
     if "weight_decay" in own:
-        given["weight_decay"] = 0.0  # added below instead, for all alike
+        given["weight_decay"] = 0.0  # `build` adds the decay, in one form for all optimizers
     if own.get("eps_root") == 0.0:
         # Below float32's rounding of any step. For d(loss)/d(lr): where a gradient is exactly 0, the derivative of
         # the square root would be infinite.
@@ -166,7 +167,7 @@ def learning_rate(opt_state: Any) -> jax.Array:
     """
     if not ours(opt_state):
         return jnp.array(jnp.nan, jnp.float32)
-    rate = optax.tree.get(opt_state["optimizer"].inner_state, "learning_rate")  # lbfgs: found by its line search
+    rate = optax.tree.get(opt_state["optimizer"].inner_state, "learning_rate")  # of lbfgs, whose line search found it
     if rate is None:
         rate = opt_state["optimizer"].hyperparams["learning_rate"]
     return rate * opt_state["plateau"].scale if "plateau" in opt_state else rate
@@ -176,7 +177,7 @@ def averaged(params: Params, opt_state: Any) -> Params:
     """The running average of the parameters where one is kept (`config.ema`), else `params`."""
     if not (ours(opt_state) and "average" in opt_state):
         return params
-    return tree.merge(opt_state["average"].average, params)  # the average is of what is trained
+    return tree.merge(opt_state["average"].average, params)  # the average lacks the leaves that are not trained
 
 
 def bounded(config: OptimConfig) -> bool:

@@ -46,7 +46,8 @@ def limit_norm(max_norm: float) -> optax.GradientTransformation:
         incoming = (1,) if rows else tuple(range(moved.ndim - 1))
         square = jnp.sum(jnp.square(moved), axis=incoming, keepdims=True)
         outside = square > max_norm**2
-        scale = max_norm * jax.lax.rsqrt(jnp.where(outside, square, 1.0))  # never 1/0, not even in a derivative
+        # rsqrt(0), in the branch that is not taken, would make the derivative NaN.
+        scale = max_norm * jax.lax.rsqrt(jnp.where(outside, square, 1.0))
         return jnp.where(outside, moved * scale - param, update)
 
     return optax.stateless(

@@ -95,7 +95,7 @@ class Alarms:
             cure = "lower --optim.lr, or try --model.activation leaky_relu"
             yield path, f"{path}: {share:.0%} of {grads[path].size} units are dead, no example trains them; {cure}"
         for path, norm in norms.items():
-            if norm < VANISHED * norms[most] and not dead:  # behind a dead layer all are 0
+            if norm < VANISHED * norms[most] and not dead:  # behind a dead layer every gradient is 0
                 cure = "use fewer layers, or --model.activation relu"
                 yield path, f"{path}: its gradient has vanished, {norm / norms[most]:.0e} of that of {most}; {cure}"
 

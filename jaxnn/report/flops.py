@@ -88,7 +88,7 @@ def benchmark_peak(seconds: float = 1.0) -> float:
     sizes = (1024, 2048) if jax.default_backend() == "cpu" else (4096, 8192)
     squares = [jnp.ones((n, n)) for n in sizes]
     for a in squares:
-        product(a, a).block_until_ready()  # compile
+        product(a, a).block_until_ready()  # the first call compiles
     best, end = 0.0, time.perf_counter() + seconds
     while not best or time.perf_counter() < end:
         for n, a in zip(sizes, squares, strict=True):

@@ -72,7 +72,7 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
     if not console.is_terminal:
         yield lambda row: console.print(line(row), soft_wrap=True)
         return
-    from rich import progress as bars  # a pipe has no use for it
+    from rich import progress as bars  # 20 ms that a pipe has no use for
 
     class Fitted(bars.ProgressColumn):
         """As many whole metrics as the line has room for."""

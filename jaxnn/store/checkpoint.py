@@ -88,7 +88,7 @@ def save(
     try:
         durable.refuse_link(folder)
         _write(beside, files)
-        durable.discard(final)  # one that was given up: a run goes on from the newest good one
+        durable.discard(final)  # a damaged checkpoint of this step, which the run passed over
         beside.rename(final)
         durable.sync(folder)
     except BaseException as reason:
@@ -172,7 +172,8 @@ def read(path: Path) -> Checkpoint:
     try:
         return _read(path, manifest)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError):
-        raise Damaged(f"{MANIFEST} is no manifest") from None  # made by someone else: its digest is right
+        # The digest is right, so jaxnn did not write this manifest.
+        raise Damaged(f"{MANIFEST} is no manifest") from None
 
 
 def _read(path: Path, manifest: dict[str, Any]) -> Checkpoint:
@@ -182,7 +183,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> Checkpoint:
     sizes = {name: _size(leaf["shape"], leaf["dtype"]) for name, leaf in described.items()}
     with os.fdopen(durable.open_file(path / STATE), "rb") as file:
         needed, given = head_size + sum(sizes.values()), os.fstat(file.fileno()).st_size
-        if given > needed:  # no leaf would tell
+        if given > needed:  # the digests of the leaves do not cover what follows them
             raise Damaged(f"{STATE} has {given} bytes instead of {needed}")
         if hashlib.sha256(file.read(min(head_size, given))).hexdigest() != manifest["header"]["sha256"]:
             raise Damaged(f"the header of {STATE} is not what was saved")

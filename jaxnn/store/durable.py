@@ -41,7 +41,7 @@ def sync(path: Path) -> None:
 def compare(path: Path, parts: Iterable[Any]) -> None:
     """Read a file back and hold it against what was written."""
     with os.fdopen(open_file(path), "rb") as file:
-        if hasattr(os, "posix_fadvise"):  # from the disk, not from memory
+        if hasattr(os, "posix_fadvise"):  # drop the page cache, so that the bytes come from the disk
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         same = all(file.read(min(BLOCK, len(part) - at)) == part[at : at + BLOCK]
                    for part in parts for at in range(0, len(part), BLOCK))  # fmt: skip

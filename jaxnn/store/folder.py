@@ -57,7 +57,8 @@ def refuse_full(folder: Path, need: int) -> None:
     have = shutil.disk_usage(there).free
     if there == folder:
         for path in folder.glob("checkpoints/*/*"):
-            with contextlib.suppress(FileNotFoundError):  # removed by another run, whose lock is met next
+            # Removed by another run; `enter` meets the lock of that run next.
+            with contextlib.suppress(FileNotFoundError):
                 have += path.stat().st_size
     if need > have:
         cure = "free some space, name another folder, or lower --checkpoint.keep"

@@ -47,7 +47,7 @@ def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]
             row = json.loads(line)
             reached = max(reached, row["step"])
             good = row["step"] <= step - pending and "seconds" in row
-        except (ValueError, TypeError, KeyError):  # torn by a kill
+        except (ValueError, TypeError, KeyError):  # a line that a kill has torn
             good = False
         if good:
             kept, last = [*kept, line], row

@@ -58,7 +58,7 @@ class Labels:
         table = self._array()
         given = values if isinstance(values, np.ndarray) else np.empty(0, object)
         if any({given.dtype.kind, table.dtype.kind} <= kinds for kinds in _SORTED):
-            order = np.argsort(table)  # all at once: 60,000 labels one by one take 30 ms
+            order = np.argsort(table)  # sorted once and looked up at once: the loop below takes 30 ms for 60,000 labels
             found = order[np.minimum(np.searchsorted(table, given, sorter=order), len(table) - 1)]
             if (table[found] == given).all():
                 return found.astype(np.int32)
@@ -225,7 +225,7 @@ def _numbers(values: Any, name: str) -> np.ndarray:
 
 def _plain(values: Iterable[Any]) -> list[Any]:
     """NumPy and pandas values as Python's own: `str`, `int`, `float`, `bool`."""
-    # a table would be taken for the names of its columns, a text for its letters
+    # Iterating a pandas table gives the names of its columns, iterating a text its letters.
     table = getattr(values, "ndim", 1) != 1 and not isinstance(values, np.ndarray)
     if table or isinstance(values, str | bytes | dict):
         raise InputError(f"labels={type(values).__name__}: must be one column of labels; give a list or an array [n]")
@@ -233,7 +233,7 @@ def _plain(values: Iterable[Any]) -> list[Any]:
     listed = [value.item() if isinstance(value, np.generic) else value for value in listed]
     for i, value in enumerate(listed):
         try:
-            hash(value)  # a tuple is Hashable by type even if it holds a list
+            hash(value)  # isinstance(value, Hashable) is True for a tuple that holds a list
         except TypeError as error:
             raise InputError(f"labels[{i}]={value}: must be hashable; give one label for each example") from error
         if isinstance(value, float) and not math.isfinite(value):

@@ -154,7 +154,7 @@ def r_squared(squared_error: jax.Array, y: jax.Array, y_squared: jax.Array, weig
     Source: scikit-learn's `r2_score`, uniform average.
     """
     spread = y_squared - jnp.square(y) / weight
-    varies = spread > 1e-6 * y_squared  # below that the spread is rounding
+    varies = spread > 1e-6 * y_squared  # a smaller spread is float32 rounding of y_squared
     score = 1 - squared_error / jnp.where(varies, spread, 1)
     return jnp.mean(jnp.where(varies, score, jnp.where(squared_error == 0, 1.0, 0.0)))
 

@@ -47,7 +47,7 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
     for _ in range(n):
         noise = jax.random.fold_in(key_for("noise", key), state.step)
         _, index, real = feeds.shuffled(data, key, state.step, 1, batch_size, multiple)
-        assert index is not None  # of resident rows
+        assert index is not None  # the data are resident
         batch, rows = feeds.take(data, index[0], real[0]), index[real]
         loss, grads = finite(state.params, batch, noise)
         bad = [path for path, good in tree.by_name(grads).items() if not good] or ([] if loss else ["loss"])

@@ -16,7 +16,7 @@ from jaxnn.engine.fitting import check_total
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import InputError
 
-FLOPS_IN_TEN_SECONDS = {"cpu": 5e11}  # of anything else:
+FLOPS_IN_TEN_SECONDS = {"cpu": 5e11}  # by platform; of any other:
 FLOPS_IN_TEN_SECONDS_OF_AN_ACCELERATOR = 1e14
 MOST_STEPS = 250_000  # a step that computes nothing takes 40 us
 MOST_LENGTHS = 4

@@ -16,7 +16,7 @@ from jaxnn.data.check import file_size, unpacked_size
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import DataError, InputError
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # no format that runs a program to be read
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # EPS is left out: Pillow runs Ghostscript to read it
 SUFFIXES = frozenset((".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
 
 
@@ -92,7 +92,7 @@ def _image(path: Path) -> np.ndarray:
     packed = file_size(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tags, which are not looked at; pixels that are damaged are an error
+            warnings.simplefilter("ignore")  # of damaged tags, which are not read; damaged pixels are an error
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as image:
                 # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.
@@ -114,7 +114,7 @@ def _image(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # what Pillow raises for damaged bytes is not documented
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # not the image but the disk: permissions, a broken link
+            raise  # the disk failed, not the image: permissions, a broken link
         reason = str(error).split("\n")[0]
         raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
     return pixels if pixels.ndim == 3 else pixels[..., None]

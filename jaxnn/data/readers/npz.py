@@ -54,7 +54,7 @@ def _arrays(path: Path, weights: str, needed: bool) -> dict[str, np.ndarray]:
             for member, name in members.items():
                 with archive.open(member) as file:
                     arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
-                    if file.read(1):  # also where zipfile compares the checksum
+                    if file.read(1):  # reading past the end makes zipfile compare the checksum
                         raise ValueError("more bytes than its shape has")
                 if arrays[name].dtype.kind == "U" and not _is_text(arrays[name]):
                     raise ValueError("text that is no Unicode")
@@ -63,7 +63,7 @@ def _arrays(path: Path, weights: str, needed: bool) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # what NumPy and zipfile raise for damaged bytes is not documented
         if isinstance(error, OSError) and error.filename is not None:
-            raise  # not the archive but the disk
+            raise  # the disk failed, not the archive
         reason = str(error).split("\n")[0]
         what = f"{path} array {name}" if name else path
         raise InputError(f"{what}: not a readable .npz of plain arrays ({reason}); save it with numpy.savez") from error

@@ -57,7 +57,7 @@ def read(path: Path, target: str | None, weight: str | None, validation: Path | 
     if len(set(features)) < len(features):
         raise InputError(f"{path}: two columns become the same feature (name=category); rename one")
 
-    unpacked_size(path, 4 * len(grid.lines) * len(features))  # a column may become a thousand
+    unpacked_size(path, 4 * len(grid.lines) * len(features))  # one column may become a thousand features
 
     def table(grid: Grid) -> Table:
         x = np.concatenate([_features(grid, name, categories[name]) for name in inputs], axis=1)
@@ -130,7 +130,7 @@ def _check_header(path: Path, header: list[str]) -> None:
 def _numbers(cells: list[str]) -> np.ndarray | None:
     """i64[n] if all cells are whole, f64[n] if all are numbers, else None."""
     if any("_" in cell for cell in cells):
-        return None  # 1_000 is a number to Python only
+        return None  # int("1_000") is 1000 in Python, and text to all other programs
     try:
         return np.array([int(cell) for cell in cells], np.int64)
     except OverflowError as error:

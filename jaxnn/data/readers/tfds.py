@@ -38,7 +38,7 @@ def read(name: str, folder: str | None) -> Source:
     import tensorflow_datasets as tfds
 
     *parents, version = found[0].relative_to(root).parts
-    try:  # with the version said, the files on disk are asked and not the code that could make them
+    try:  # given a version, tfds reads the files on the disk instead of the code that could make them
         builder: Any = tfds.builder(f"{'/'.join(parents)}:{version}", data_dir=root, file_format="array_record")
     except ValueError as error:
         raise InputError(f"--data.name=tfds:{name}: not prepared as array_record in {found[0]}; {how}") from error
