@@ -164,9 +164,8 @@ def test_a_model_trains_under_jit_grad_and_scan(name):
 
 
 def test_models_of_many_seeds_are_a_vmap():
-    for name in ("linen mlp", "nnx mlp"):
-        model, _, core = started(name)
-        keys, x = jax.random.split(KEY, 3), jnp.ones(core)
+    for model in (from_linen(nn.Dense(3)), from_nnx(lambda rngs: nnx.Linear(4, 3, rngs=rngs))):
+        keys, x = jax.random.split(KEY, 3), jnp.ones(4)
 
         @jax.jit
         def outputs(keys, x, model=model):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,9 +41,20 @@ CASES = {
 each_task = pytest.mark.parametrize("name", CASES)
 
 
-def report(name):
+@functools.cache
+def measured(name):
+    """The sums and their summary, compiled."""
     task, outputs, y = CASES[name]
-    return {key: float(value) for key, value in task.summary(measure(task, outputs, y, WEIGHT)).items()}
+
+    def both(outputs, y, weight):
+        sums = measure(task, outputs, y, weight)
+        return sums, task.summary(sums)
+
+    return jax.jit(both)(outputs, y, WEIGHT)
+
+
+def report(name):
+    return {key: float(value) for key, value in measured(name)[1].items()}
 
 
 @each_task
@@ -50,14 +63,16 @@ def test_the_reported_loss_is_the_weighted_mean_of_the_loss(name):
     loss = task.loss(outputs, y)
     assert loss.shape == (12,) and task.outputs == outputs.shape[-1]
     np.testing.assert_allclose(report(name)["loss"], np.average(loss, weights=WEIGHT), rtol=1e-6)
-    np.testing.assert_allclose(measure(task, outputs, y, WEIGHT)["weight"], WEIGHT.sum(), rtol=1e-6)
+    np.testing.assert_allclose(measured(name)[0]["weight"], WEIGHT.sum(), rtol=1e-6)
 
 
 @each_task
 def test_leading_axes_are_free(name):
     task, outputs, y = CASES[name]
-    np.testing.assert_allclose(task.loss(outputs, y), jax.vmap(task.loss)(outputs, y), rtol=1e-5)
-    np.testing.assert_allclose(task.link(outputs), jax.vmap(task.link)(outputs), rtol=1e-6)
+    both = lambda outputs, y: (task.loss(outputs, y), task.link(outputs))
+    whole, each = jax.jit(lambda outputs, y: (both(outputs, y), jax.vmap(both)(outputs, y)))(outputs, y)
+    np.testing.assert_allclose(whole[0], each[0], rtol=1e-5)
+    np.testing.assert_allclose(whole[1], each[1], rtol=1e-6)
 
 
 @each_task
@@ -67,8 +82,8 @@ def test_padding_changes_no_sum_even_if_it_is_nan(name):
     rows, weight = jnp.concatenate([y, y[:2]]), jnp.concatenate([WEIGHT, jnp.zeros(2)])
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6),
-        measure(task, outputs, y, WEIGHT),
-        measure(task, padded, rows, weight),
+        measured(name)[0],
+        jax.jit(functools.partial(measure, task))(padded, rows, weight),
     )
 
 
@@ -147,10 +162,9 @@ def test_one_target_may_come_without_its_axis():
 
 
 def test_summaries_work_inside_jit():
-    for task, outputs, y in CASES.values():
-        jitted = jax.jit(lambda *rows, task=task: task.summary(measure(task, *rows)))(outputs, y, WEIGHT)
+    for name, (task, outputs, y) in CASES.items():
         expected = task.summary(measure(task, outputs, y, WEIGHT))
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), jitted, expected)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4), measured(name)[1], expected)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -207,7 +221,7 @@ def test_a_config_that_does_not_fit_is_refused(config, name, words):
 def test_a_model_with_another_number_of_outputs_is_refused(name):
     task, outputs, y = CASES[name]
     wide = jnp.concatenate([outputs, outputs], axis=-1)
-    for call in (lambda: task.loss(wide, y), lambda: task.link(wide), lambda: task.metrics(wide, y, WEIGHT)):
+    for call in (lambda: task.loss(wide, y), lambda: task.link(wide), lambda: measure(task, wide, y, WEIGHT)):
         with pytest.raises(InputError, match=f"the last axis must be {task.outputs}"):
             call()
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from jaxnn import engine
@@ -158,9 +159,13 @@ def programs(spec: Spec) -> Programs:
 
     @jax.jit
     def init(params: Params, settings: Settings) -> Any:
-        flat = ravel_pytree(params)[0] if spec.solver == "lbfgs" else params
+        if spec.solver != "lbfgs":
+            with relaxed():
+                return transformation(spec, settings).init(params)
         with relaxed():
-            return transformation(spec, settings).init(flat)
+            state = transformation(spec, settings).init(ravel_pytree(params)[0])
+        # optax begins with weakly typed numbers, which the first step makes strong: the second would be compiled anew.
+        return jax.tree.map(lambda a: lax.convert_element_type(a, a.dtype), state)
 
     @jax.jit
     def epoch(state: State, window: Window, settings: Settings, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:

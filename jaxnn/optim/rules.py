@@ -69,7 +69,7 @@ def average(decay: float) -> optax.GradientTransformation:
     """
 
     def init(params: Params) -> AverageState:
-        return AverageState(jnp.zeros((), jnp.int32), params)
+        return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))  # so that both can be donated
 
     def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, AverageState]:
         count = state.count + 1

@@ -137,7 +137,7 @@ def ending(console: Console, name: str, session: Session, event: Event, row: dic
     """The last row as a table, where the time went, and how fast the steps were."""
     clock, plan, step = session.clock, session.plan, event.step
     table(console, row, f"{name} after {step:,} steps, {clock.elapsed:.1f} s")
-    seconds, total = clock.seconds["steps"], sum(clock.seconds.values())
+    seconds, total = clock.seconds.get("steps", 0.0), sum(clock.seconds.values())
     shares = ", ".join(f"{part} {value / total:.0%}" for part, value in clock.seconds.items())
     examples = plan.seen(step) - plan.seen(first_step)
     rate = f"; {examples / seconds:,.0f} examples/s" if examples else ""

@@ -1,4 +1,4 @@
-"""What is on the disk: each file"s reader beside its writer."""
+"""What is on the disk: each file's reader beside its writer."""
 
 import lazy_loader
 

@@ -13,8 +13,10 @@ from processes import Runs
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared(tmp_path_factory) -> Path:
+def shared(tmp_path_factory, pytestconfig) -> Path:
     """A folder that all the processes of one `pytest` have in common."""
+    if pytestconfig.option.markexpr != "not slow":
+        processes.QUICKLY.clear()  # programs are compiled as users have them
     own = tmp_path_factory.getbasetemp()
     folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
     folder.mkdir(exist_ok=True)

@@ -29,6 +29,8 @@ MEMBERS = """
 --optim.accumulate 2 --optim.clip_norm 5 --checkpoint.every 60
 """  # whatever a state can hold, in a run of 660 steps whose events do not coincide
 TRAIN = [sys.executable, "-W", "error", str(ROOT / "train.py")]
+# Compiled in half the time, to programs that are slower, as runs of few steps like it; conftest.py empties it at night.
+QUICKLY = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"}
 COMPILED = Path(tempfile.gettempdir(), "cache")  # of programs, which all runs share; conftest.py says where
 
 
@@ -113,7 +115,7 @@ def start(argv: list[Any], cwd: Path, *, fresh: bool = False, **env: str) -> Pro
     """`python -W error train.py argv`, its programs compiled once for all tests; `fresh`: by a new Python."""
     words = [str(word) for word in argv]
     inherited = {k: v for k, v in os.environ.items() if k != "JAX_ENABLE_COMPILATION_CACHE"}
-    env = inherited | {"XDG_CACHE_HOME": str(COMPILED), "PYTHONPATH": str(ROOT)} | env
+    env = inherited | {"XDG_CACHE_HOME": str(COMPILED), "PYTHONPATH": str(ROOT)} | QUICKLY | env
     if not fresh:
         return Forked(words, cwd, env)
     pipe: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

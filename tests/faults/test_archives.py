@@ -128,9 +128,10 @@ MANY = 320  # MiB that a bomb unpacks to: more than the rise that is allowed, so
 
 
 def squeezed(head: bytes, wbits: int) -> bytes:
-    """`head` and `MANY` MiB of zeros, deflated."""
+    """`head` and `MANY` MiB of zeros, deflated: one of them, again and again (the checksum at the end is wrong)."""
     packer = zlib.compressobj(1, wbits=wbits)
-    return b"".join([packer.compress(head), *(packer.compress(ZEROS) for _ in range(MANY)), packer.flush()])
+    first, each = (packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH) for part in (head + ZEROS, ZEROS))
+    return first + each * (MANY - 1) + packer.flush()
 
 
 def png(width: int, height: int, rows: bytes) -> bytes:

@@ -28,6 +28,8 @@ from jaxnn.errors import InputError
 from jaxnn.nn import models
 from jaxnn.training.programs import run_steps
 
+# Compiled in half the time, to programs that are slower: for those of few steps.
+quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3)).astype(np.float32)
 Y = np.arange(60) % 3
@@ -92,7 +94,7 @@ def test_d02_minus_one_is_no_class_and_a_weight_of_0_leaves_an_example_out(save)
     # There is no number for "ignore": an example without a label gets weight 0, in the loss and in the count.
     recipe = Recipe(jaxnn.linear(3), jaxnn.multiclass(3), tx=optax.sgd(0.1))
     params = recipe.model.init(jax.random.key(0), X[0])
-    evaluate = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=7))
+    evaluate = quickly(functools.partial(engine.evaluate, recipe, batch_size=7))
     weight = np.ones(20, np.float32)
     weight[[2, 11]] = 0
     kept = weight > 0
@@ -256,7 +258,7 @@ def test_d10_a_batch_larger_than_the_data_is_refused_with_both_numbers(tmp_path,
 def test_d11_an_epoch_trains_on_every_example_the_last_batch_too(n, batch):
     recipe, key = Recipe(jaxnn.linear(1), jaxnn.regression(), optax.sgd(0.1)), jax.random.key(0)
     data = Batch(np.zeros((n, 2), np.float32), np.ones((n, 1), np.float32), np.ones(n, np.float32))
-    run = jax.jit(functools.partial(run_steps, recipe, batch, 1), static_argnums=2)
+    run = quickly(functools.partial(run_steps, recipe, batch, 1), static_argnums=2)
     _, info = run(engine.init(recipe, key, data.x[0]), data, 3 * -(-n // batch), key=jax.random.key(1))
     seen = np.asarray(info["weight"]).reshape(3, -1)
     assert (seen.sum(1) == n).all() and (seen[:, :-1] == batch).all()
@@ -272,7 +274,7 @@ def check_evaluation(n: int, batches: list[int]) -> None:
     logits = x.astype(np.float64) @ w.T + b
     log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
     for batch in batches:
-        evaluate = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=batch))
+        evaluate = quickly(functools.partial(engine.evaluate, recipe, batch_size=batch))
         sums = evaluate(params, Batch(x, y, np.ones(n, np.float32)))
         found = task.summary(jax.device_get(sums))
         np.testing.assert_allclose(found["loss"], -log_p[np.arange(n), y].mean(), rtol=1e-6)
@@ -545,7 +547,7 @@ def test_d21_a_run_reads_and_writes_such_paths(tmp_path):
 
 @functools.cache
 def compiled_rows(n: int, batch: int, width: int) -> Any:
-    return jax.jit(lambda key, step: order.rows(key, step, n, batch, width))
+    return quickly(lambda key, step: order.rows(key, step, n, batch, width))
 
 
 def check_order(n: int, batch: int, numbers: Sequence[int]) -> None:

@@ -8,6 +8,7 @@ import logging
 import random
 import re
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +64,37 @@ def test_f01_the_numeric_flags_are_found():
     assert len(NUMBERS) >= 30 and {"optim.lr", "epochs", "model.hidden", "data.class_weight", "tol"} <= NUMBERS.keys()
 
 
-@pytest.mark.parametrize("name", NUMBERS)
-def test_f01_no_numeric_flag_takes_nan_infinity_or_minus_one(name):
-    item = NUMBERS[name][1]
-    flag = re.escape(f"--{name}").replace("_", "[-_]")
-    values = ["nan", "inf", "-1"] + ["None"] * ("None" not in str(item.type))
+def refuse_numbers(name: str, values: Sequence[str]) -> None:
     for value in values:
         message = refused(spelled(name), value) if value == "-1" else refused(f"{spelled(name)}={value}")
+        flag = re.escape(f"--{name}").replace("_", "[-_]")
         assert re.match(rf"{flag}=({value}|{value}\.0): must be ", message), message
-    if "None" in str(item.type):  # it means what --help says: the optimizer's own, or no limit; never a number
-        config: Any = parsed(f"{spelled(name)}=None")
-        for part in name.split("."):
-            config = getattr(config, part)
-        assert config is None
+
+
+def takes_none(name: str) -> bool:
+    return "None" in str(NUMBERS[name][1].type)
+
+
+@pytest.mark.parametrize(("i", "name"), list(enumerate(NUMBERS)), ids=NUMBERS)
+def test_f01_a_numeric_flag_takes_no_number_that_is_none(i, name):
+    """One of the values for each flag, in turn: the classes refuse all of them, below."""
+    values = ["nan", "inf", "-1", *(["None"] * (not takes_none(name)))]
+    refuse_numbers(name, [values[i % len(values)]])
+
+
+@pytest.mark.parametrize("name", [name for name in NUMBERS if takes_none(name)])
+def test_f01_none_means_what_help_says(name):
+    """The optimizer's own value, or no limit; never a number."""
+    config: Any = parsed(f"{spelled(name)}=None")
+    for part in name.split("."):
+        config = getattr(config, part)
+    assert config is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NUMBERS)
+def test_f01_no_numeric_flag_takes_nan_infinity_or_minus_one(name):
+    refuse_numbers(name, ["nan", "inf", "-1", *(["None"] * (not takes_none(name)))])
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -251,6 +270,21 @@ def test_f05_every_numeric_flag_has_its_bounds_here():
 
 @pytest.mark.parametrize(("name", "bad", "good"), BOUNDS, ids=[name for name, *_ in BOUNDS])
 def test_f05_each_bound(name, bad, good):
+    """In the class of the flag; that the command line asks the class is shown above."""
+    kind, item = NUMBERS[name]
+    for value in (*bad, *good):
+        number: Any = float(value) if "float" in str(item.type) else int(value)
+        number = (number,) if "tuple" in str(item.type) else number
+        if value in good:
+            assert getattr(kind(**{item.name: number}), item.name) == number
+            continue
+        with pytest.raises(InputError, match=rf"^--{re.escape(name)}=({value}|{float(value)}): must be "):
+            kind(**{item.name: number})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "bad", "good"), BOUNDS, ids=[name for name, *_ in BOUNDS])
+def test_f05_each_bound_by_the_command_line(name, bad, good):
     for value in bad:
         message = refused(f"{spelled(name)}={value}")
         assert re.match(rf"--{re.escape(name)}=({value}|{float(value)}): must be ", message), message
@@ -329,7 +363,9 @@ def test_f07_what_every_config_writes_is_read_back():
 
 
 def test_f10_help_is_all_on_stdout_and_touches_nothing(tmp_path):
-    done = process("--help", cwd=tmp_path, JAX_PLATFORMS="none")  # a JAX that was asked for its devices would fail
+    done = process(
+        "--help", cwd=tmp_path, fresh=True, JAX_PLATFORMS="none"
+    )  # a JAX that was asked for its devices would fail
     assert (done.returncode, done.stderr) == (0, "") and list(tmp_path.iterdir()) == []
     for name in FLAGS:
         assert spelled(name) in done.stdout

@@ -40,6 +40,8 @@ def blobs(n=24, seed=0):
     return Batch(x, (x[:, 0] > 0).astype(np.int32), np.ones(n, np.float32))
 
 
+# Compiled in half the time, to programs that are slower: for those of few steps.
+quickly = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 LINEAR, MLP = models.linear(1), models.mlp((4,), 1)
 
 
@@ -50,7 +52,7 @@ def fit(batch, key=KEY, model=LINEAR, tx=None, **options):
 
 def take(recipe):
     """`run(state, data, n, key=)`: the next n steps, in batches of 7."""
-    return jax.jit(functools.partial(run_steps, recipe, 7, 1), static_argnums=2)
+    return quickly(functools.partial(run_steps, recipe, 7, 1), static_argnums=2)
 
 
 def digest(tree):
@@ -117,9 +119,9 @@ def test_a03_what_is_given_is_not_changed():
     grads = jax.tree.map(np.array, params)
     given = [*batch, *many, labels, targets, *jax.tree.leaves(grads)]
     before = [array.tobytes() for array in given]
-    fit(batch, validation=many)
+    quickly(lambda: fit(batch, validation=many))()
     linear = Recipe(models.linear(1), tasks.binary(), optax.sgd(0.1))
-    jax.jit(functools.partial(engine.evaluate, linear, batch_size=16))(params, many)
+    quickly(functools.partial(engine.evaluate, linear, batch_size=16))(params, many)
     trained().predict(many.x)
     trained().predict_proba(batch.x)
     jaxnn.Labels.fit(labels).encode(labels)
@@ -178,7 +180,7 @@ def test_a04_fit_takes_numpy_and_jax_arrays_and_names_any_other_type(kind, field
 
 
 def test_a04_numpy_and_jax_arrays_give_the_same_bits():
-    compiled = jax.jit(lambda batch: fit(batch)[0])
+    compiled = quickly(lambda batch: fit(batch)[0])
     assert digest(compiled(blobs())) == digest(compiled(jax.tree.map(jnp.asarray, blobs())))
 
 
@@ -221,8 +223,8 @@ def test_a04_tensors_of_pytorch():
 
 
 def test_a05_inside_jit_and_vmap_a_run_is_the_same():
-    whole = fit(blobs(), model=MLP)[0].params
-    many = jax.jit(jax.vmap(lambda key, batch: fit(batch, key, MLP)[0].params, (0, None)))(KEY[None], blobs())
+    whole = quickly(lambda: fit(blobs(), model=MLP)[0].params)()
+    many = quickly(jax.vmap(lambda key, batch: fit(batch, key, MLP)[0].params, (0, None)))(KEY[None], blobs())
     inside = jax.tree.map(lambda a: a[0], many)
     np.testing.assert_allclose(ravel_pytree(whole)[0], ravel_pytree(inside)[0], rtol=1e-5, atol=1e-6)
 
@@ -233,7 +235,7 @@ def test_a05_inside_x64_a_run_keeps_the_dtype_of_its_data(dtype):
     with jax.enable_x64(True):
         wide = batch._replace(x=batch.x.astype(dtype))
         tx = optim.optimizer(OptimConfig(name="adam", lr=0.05), steps_per_epoch=4, total_steps=40)
-        state, history = fit(wide, tx=tx, validation=wide)
+        state, history = quickly(lambda: fit(wide, tx=tx, validation=wide))()
         assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(dtype)}
     assert history["val/loss"][-1] < history["val/loss"][0]
 
@@ -242,10 +244,10 @@ def test_a05_debug_nans_finds_none_in_a_healthy_run_and_one_that_is_there():
     broken = blobs()
     broken.x[3, 0] = np.nan
     with jax.debug_nans(True):
-        fit(blobs(), validation=blobs())
-        fit(blobs(), tx=optax.adam(0.05))  # whose learning rate is not known: left out, not NaN
+        quickly(lambda: fit(blobs(), validation=blobs()))()
+        quickly(lambda: fit(blobs(), tx=optax.adam(0.05)))()  # whose learning rate is not known: left out, not NaN
         with pytest.raises(FloatingPointError):
-            fit(broken)
+            quickly(lambda: fit(broken))()
 
 
 # ---- A06: threads ------------------------------------------------------------------------------------------------
@@ -253,10 +255,11 @@ def test_a05_debug_nans_finds_none_in_a_healthy_run_and_one_that_is_there():
 
 def test_a06_runs_in_threads_have_the_digests_of_runs_one_after_the_other():
     jobs = [(blobs(30, seed), jax.random.key(seed)) for seed in range(2)]
-    one_by_one = [digest(fit(*job)) for job in jobs]
+    run = lambda job: digest(quickly(lambda: fit(*job))())  # traced and compiled anew each time
+    alone = run(jobs[0])
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda job: digest(fit(*job)), jobs))
-    assert together == one_by_one and together[0] != together[1]
+        together = list(pool.map(run, jobs))
+    assert together[0] == alone != together[1]
 
 
 # ---- A07: import only --------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import pytest
 from contract import process
 from scipy.special import expit, log_softmax
 
-from jaxnn import data, engine, gradients, tree
+from jaxnn import data, engine, gradients
 from jaxnn.config.settings import OptimConfig
 from jaxnn.data import feeds
 from jaxnn.engine.fitting import check_total
@@ -27,6 +28,7 @@ from jaxnn.nn import activations, compose, layers, models, norms
 from jaxnn.optim import optimizer as optim
 from jaxnn.optim.schedules import schedule
 from jaxnn.report import diagnosis
+from jaxnn.store import checkpoint
 from jaxnn.tasks import losses, metrics
 from jaxnn.tasks import supervised as tasks
 from jaxnn.training.faults import find_fault
@@ -45,16 +47,27 @@ def transformation(total=100, **config):
     return optim.optimizer(OptimConfig(**config), steps_per_epoch=10, total_steps=total)
 
 
-def begin(recipe, data, batch_size):
+quickly = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)  # compiled in half the time
+
+
+def begin(recipe, data, batch_size, jit=jax.jit):
     """The state at step 0, and a compiled `run(state, data, n, key=)` of the next n steps."""
-    run = jax.jit(functools.partial(run_steps, recipe, batch_size, 1), static_argnums=2)
-    return engine.init(recipe, KEY, data.x[0]), run
+    run = jit(functools.partial(run_steps, recipe, batch_size, 1), static_argnums=2)
+    return quickly(functools.partial(engine.init, recipe))(KEY, data.x[0]), run
+
+
+@functools.cache
+def window(n, batch_size):
+    nothing = Batch(np.zeros(n), np.zeros(n), np.zeros(n))
+    return quickly(lambda step, key: feeds.shuffled(nothing, key, step, 1, batch_size)[1:])
 
 
 def rows(data, step, batch_size, key=KEY):
     """The rows of a step, by the order of the run itself."""
-    _, index, real = feeds.shuffled(data, key, jnp.int32(step), 1, batch_size)
-    return np.asarray(index)[np.asarray(real)].tolist()
+    index, real = map(np.asarray, window(len(data.weight), batch_size)(jnp.int32(step), key))
+    return index[real].tolist()
 
 
 # ---- N01, N02: what is not finite is found and named -------------------------------------------------------------
@@ -64,7 +77,7 @@ def test_n01_the_first_bad_step_and_the_row_that_made_it_are_found_wherever_it_s
     rng = np.random.default_rng(0)
     clean = Batch(rng.normal(size=(23, 3)).astype("f"), rng.normal(size=(23, 1)).astype("f"), np.ones(23, np.float32))
     recipe = Recipe(models.linear(1), tasks.regression(), transformation(lr=1e-3))
-    state, run = begin(recipe, clean, 4)
+    state, run = begin(recipe, clean, 4, quickly)
     when = {row: step for step in range(6) for row in rows(clean, step, 4)}  # the step that sees it in the first epoch
     assert sorted(when) == list(range(23))
     broken = clean._replace(x=clean.x.copy())
@@ -83,7 +96,7 @@ def test_n01_a_run_ends_within_one_interval_naming_step_leaf_rate_and_rows(tmp_p
     np.savez(tmp_path / "t.npz", x=x, y=x[:, :1] * 0.5)
     flags = ["--data.name", tmp_path / "t.npz", "--data.test_fraction", "0", "--data.validation_fraction", "0"]
     flags += ["--model.kind", "linear", "--optim.lr", "1e-3", "--optim.schedule", "constant", "--batch-size", "4"]
-    flags += ["--eval-every", "3", "--epochs", "2"]
+    flags += ["--eval-every", "3", "--epochs", "2", "--checkpoint.every", "1"]
     done = process(*flags, "--workdir", tmp_path / "run", cwd=tmp_path)
     read = data.load(tmp_path / "t.npz", test_fraction=0, validation_fraction=0).train
     (row,) = np.flatnonzero(read.x[:, 0] == 1e30)
@@ -94,6 +107,9 @@ def test_n01_a_run_ends_within_one_interval_naming_step_leaf_rate_and_rows(tmp_p
     )
     told = [json.loads(line)["step"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
     assert told == list(range(3, step + 1, 3))  # every whole interval before it, and not one after
+    last = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert last is not None and last.step == step  # and what was good is kept
+    assert all(np.isfinite(leaf).all() for path, leaf in last.leaves.items() if path.startswith("params"))
 
 
 def root_and_line():
@@ -103,13 +119,20 @@ def root_and_line():
     return Model(init, apply)
 
 
-@pytest.mark.parametrize("config", [{"clip_norm": 1.0}, {"clip_value": 1.0}, {"clip_norm": 1.0, "name": "adam"}])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"clip_norm": 1.0},
+        {"clip_value": 1.0},
+        pytest.param({"clip_norm": 1.0, "name": "adam"}, marks=pytest.mark.slow),
+    ],
+)
 def test_n02_one_bad_leaf_under_clipping_is_named_and_no_other_is_touched(config):
     batch = Batch(np.ones((8, 1), np.float32), np.full((8, 1), 3, np.float32), np.ones(8, np.float32))
     watch = optim.bounded(OptimConfig(**config))
     recipe = Recipe(root_and_line(), tasks.regression(), transformation(**config), watch=watch)
     with jax.numpy_rank_promotion("allow"):
-        state, run = begin(recipe, batch, 4)
+        state, run = begin(recipe, batch, 4, quickly)
         after, info = run(state, batch, 1, key=KEY)
         assert not bool(info["finite"])
         fault = find_fault(recipe, 4, state, batch, 1, key=KEY)
@@ -179,7 +202,7 @@ def test_n05_n06_half_precision_is_refused_before_it_is_trained_on(half):
         engine.fit(KEY, own, task, tx, line(half), epochs=1, batch_size=4)
     with pytest.raises(InputError, match=f"params/dense_0/b={name}: half precision"):
         engine.fit(KEY, models.linear(1), task, tx, line(half), epochs=1, batch_size=4)
-    state, run = begin(Recipe(models.linear(1), task, tx), line(jnp.float32), 4)
+    state, run = begin(Recipe(models.linear(1), task, tx), line(jnp.float32), 4, quickly)
     narrow = state._replace(params=jax.tree.map(lambda a: a.astype(half), state.params))
     with pytest.raises(InputError, match="convert it to float32"):
         run(narrow, line(jnp.float32), 1, key=KEY)
@@ -207,18 +230,18 @@ def test_n05_half_precision_inside_a_model_is_summed_in_float32():
     inside = lambda params, x, key=None: x.astype(jnp.bfloat16) @ params.astype(jnp.bfloat16)[:, None]
     model, data_ = Model(lambda key, x: jnp.ones(2), inside), line(jnp.float32)
     recipe = Recipe(model, tasks.regression(), transformation(name="adam"))
-    state, run = begin(recipe, data_, 4)
+    state, run = begin(recipe, data_, 4, quickly)
     state, info = run(state, data_, 3, key=KEY)
     kept = [info["loss"], info["weight"], info["squared_error"], *jax.tree.leaves(state)]
     assert {leaf.dtype.name for leaf in kept} <= {"float32", "int32"}
-    sums = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=2))(state.params, data_)
+    sums = quickly(functools.partial(engine.evaluate, recipe, batch_size=2))(state.params, data_)
     assert {leaf.dtype.name for leaf in sums.values()} == {"float32"}
 
 
 def test_n05_of_10_000_updates_of_1e_3_none_is_lost():
     climb = Model(lambda key, x: jnp.ones(1), lambda w, x, key=None: jnp.broadcast_to(w, x.shape))
     data_ = Batch(np.zeros((1, 1), np.float32), np.full((1, 1), 100, np.float32), np.ones(1, np.float32))
-    state, run = begin(Recipe(climb, tasks.regression("absolute"), transformation(10_000, lr=1e-3)), data_, 1)
+    state, run = begin(Recipe(climb, tasks.regression("absolute"), transformation(10_000, lr=1e-3)), data_, 1, quickly)
     state, _ = run(state, data_, 10_000, key=KEY)
     assert float(state.params[0]) == pytest.approx(11, abs=5e-3)  # in bfloat16 it would still be 1
 
@@ -228,7 +251,7 @@ def test_n05_of_10_000_updates_of_1e_3_none_is_lost():
 
 def test_n07_steps_count_on_exactly_and_an_epoch_is_still_a_permutation():
     data_ = Batch(np.ones((8, 2), np.float32), np.zeros((8, 1), np.float32), np.ones(8, np.float32))
-    first_state, run = begin(Recipe(models.linear(1), tasks.regression(), transformation(2**31 - 1)), data_, 2)
+    first_state, run = begin(Recipe(models.linear(1), tasks.regression(), transformation(2**31 - 1)), data_, 2, quickly)
     for start in (2**24 - 1, 2**30, 2**31 - 5):
         after, _ = run(first_state._replace(step=jnp.int32(start)), data_, 3, key=KEY)
         assert int(after.step) == start + 3 and after.step.dtype == jnp.int32
@@ -268,7 +291,7 @@ def test_n07_an_evaluation_over_more_than_2_24_loses_nothing(batch_size):
     data_ = Batch(np.ones((4096, 1), np.float32), np.zeros(4096, np.int32), np.full(4096, each, np.float32))
     recipe = Recipe(models.linear(2), tasks.multiclass(2), optax.sgd(0.1))
     params = recipe.model.init(KEY, data_.x[0])
-    sums = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=batch_size))(params, data_)
+    sums = quickly(functools.partial(engine.evaluate, recipe, batch_size=batch_size))(params, data_)
     assert float(sums["weight"]) == pytest.approx(4096 * each, rel=2e-7)
 
 
@@ -320,7 +343,7 @@ def cases(error):
         found[name] = lambda x, f=f: off(f(x), error), jnp.asarray(points, float)
     for name, (layer, shape) in LAYERS.items():
         x = normal(1, *shape)
-        params = jax.tree.map(lambda p: normal(2, *p.shape), layer.init(KEY, x))
+        params = jax.tree.map(lambda p: normal(2, *p.shape), jax.eval_shape(layer.init, KEY, x))
         key = KEY if name == "dropout" else None
         found[name] = (
             lambda at, f=layer.apply, key=key: off(f(at["params"], at["x"], key), error),
@@ -333,7 +356,7 @@ def cases(error):
 
 def all_together(names, error):
     """One function, so that it is compiled once."""
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), mock.patch.object(jax, "jit", quickly):
         chosen = {name: case for name, case in cases(error).items() if name in names}
         fns, where = ({name: case[i] for name, case in chosen.items()} for i in (0, 1))
         return gradients.check_gradients(lambda at: {name: f(at[name]) for name, f in fns.items()}, where)
@@ -352,7 +375,7 @@ def made_in(module: ModuleType) -> set[str]:
 
 def test_n08_no_layer_activation_or_loss_is_left_out():
     helpers = {"affine", "add_bias", "param_dtype", "refuse_integers", "features", "stateless", "largest_piece"}
-    helpers |= {"units_first", "chain", "after"}
+    helpers |= {"chain", "after"}
     made = made_in(layers) | made_in(norms) | made_in(compose)
     assert helpers <= made and made - helpers <= {name.split()[0] for name in LAYERS}
     assert made_in(losses) - {"class_target", "same_shape"} == set(LOSSES)
@@ -415,7 +438,7 @@ def test_n09_a_step_is_that_of_scikit_learn(case, dtype, bound):
         model = models.mlp(widths[1:-1], task.outputs, activation="tanh")
         params = {f"dense_{i}": {"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for i, (w, b) in enumerate(weights)}
         batch = Batch(jnp.asarray(x), jnp.asarray(y), jnp.ones(20, dtype))
-        step = jax.jit(functools.partial(engine.step, Recipe(model, task, tx)))
+        step = quickly(functools.partial(engine.step, Recipe(model, task, tx)))
         after, _ = step(State(jnp.int32(0), params, tx.init(params)), batch, KEY)
         ours = [(np.asarray(p["w"]).T, np.asarray(p["b"])) for p in after.params.values()]
     for (w, b), (v, c), (w0, _) in zip(ours, theirs, weights, strict=True):
@@ -457,17 +480,17 @@ def digits():
 def epoch_of(model, lr):
     """The recipe, the first state and the program of an epoch, shared by the tests of one model."""
     recipe = Recipe(model, tasks.multiclass(10), transformation(1000, lr=lr))
-    return recipe, *begin(recipe, digits(), 32)
+    return recipe, *begin(recipe, digits(), 128, quickly)
 
 
 def alarms(model, params, lr, epochs):
     """What is said after each of so many epochs."""
     recipe, state, run = epoch_of(model, lr)
-    params = state.params if params is None else params(state.params)
-    state = state._replace(params=params, opt_state=recipe.tx.init(params))
-    watch, said = diagnosis.Alarms(model, digits().x), []
+    state = state if params is None else state._replace(params=params(jax.device_get(state.params)))
+    with mock.patch.object(jax, "jit", quickly):
+        watch, said = diagnosis.Alarms(model, digits().x), []
     for _ in range(epochs):
-        state, info = run(state, digits(), 41, key=KEY)
+        state, info = run(state, digits(), 11, key=KEY)
         info = jax.device_get(info)
         row = {name: float(value) for name, value in history_row(recipe.task, Tally().add(info).sums or {}).items()}
         said.append(watch(row, state.params, float(info["still"])))
@@ -480,7 +503,7 @@ HUNDRED = models.mlp((20, 100), 10)
 @pytest.mark.parametrize(("killed", "share"), [(99, "99%"), (98, None)])
 def test_n10_a_layer_of_dead_units_is_named_with_its_share(killed, share):
     def kill(params):
-        b = jnp.zeros(100).at[:killed].set(-100)
+        b = np.where(np.arange(100) < killed, np.float32(-100), np.float32(0))
         return params | {"dense_1": params["dense_1"] | {"b": b}}
 
     said = alarms(HUNDRED, kill, 0.1, 2)
@@ -490,10 +513,10 @@ def test_n10_a_layer_of_dead_units_is_named_with_its_share(killed, share):
 
 
 def test_n10_a_gradient_that_has_vanished_is_named_with_its_share():
-    shrink = lambda params: tree.map_weights(lambda w: w / 20, params)  # each layer takes a factor of 50 or so
-    said = alarms(models.mlp((8,) * 5, 10, activation="sigmoid"), shrink, 0.1, 2)
+    shrink = lambda params: jax.tree.map(lambda a: a / np.float32(100), params)  # a layer takes a factor of 300 or so
+    said = alarms(models.mlp((8,) * 3, 10, activation="sigmoid"), shrink, 1e-3, 2)
     assert said[0] and all("gradient has vanished" in text for text in said[0])
-    assert re.match(r"dense_0/[bw]: its gradient has vanished, \de-\d\d of that of dense_5/\w", said[0][0]), said
+    assert re.match(r"dense_0/[bw]: its gradient has vanished, \de-\d\d of that of dense_3/\w", said[0][0]), said
 
 
 def test_n10_a_gradient_that_explodes_is_named_with_its_share():
@@ -517,8 +540,9 @@ def test_n10_n11_a_healthy_run_is_not_warned_of():
 DEAD = """
 import jax.numpy as jnp
 import jaxnn
-from jaxnn.config import Config
-config = Config(name="dead", epochs=2, batch_size=128)
+from jaxnn.config import Config, DataConfig
+data = DataConfig(validation_fraction=0.0, test_fraction=0.0)
+config = Config(name="dead", epochs=2, batch_size=128, data=data)
 def model(outputs):
     network = jaxnn.chain(jaxnn.flatten(), jaxnn.mlp((30,), outputs))
     def init(key, x):
@@ -565,7 +589,7 @@ def test_n12_every_layer_activation_and_loss_has_a_finite_gradient_at_zero():
         return found
 
     zeros = {name: jax.tree.map(jnp.zeros_like, where) for name, (_, where) in cases(0.0).items()}
-    for path, leaf in jax.tree.leaves_with_path(jax.jit(values_and_slopes)(zeros)):
+    for path, leaf in jax.tree.leaves_with_path(quickly(values_and_slopes)(zeros)):
         assert np.isfinite(leaf).all(), path
 
 
@@ -582,4 +606,4 @@ def test_n12_a_gradient_of_zero_has_a_derivative_by_the_learning_rate():
             losses.append(info["loss"])
         return losses[-1]
 
-    assert float(jax.jit(jax.grad(last_loss))(0.1)) == 0.0
+    assert float(quickly(jax.grad(last_loss))(0.1)) == 0.0

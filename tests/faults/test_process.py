@@ -17,7 +17,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from processes import EVERY, MEMBERS, OFTEN, ROOT, Runs, catches, history, kill, saved, sha, until
+from processes import EVERY, MEMBERS, OFTEN, ROOT, Process, Runs, catches, history, kill, saved, sha, until
 
 import jaxnn
 from jaxnn.commands import arguments as cli
@@ -42,9 +42,8 @@ def rows(folder: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def wait_for_the_moment(process: subprocess.Popen[str], folder, rng: random.Random, whole: float) -> None:
+def wait_for_the_moment(process: Process, folder, aim: str, rng: random.Random, whole: float) -> None:
     """Any moment of a run, or one while it trains, or while it saves: by the clock alone most would be in start-up."""
-    aim = rng.choice(("any", "training", "saving"))
     if aim == "any":
         until(process, lambda: False, rng.uniform(0, whole))
     elif aim == "training":
@@ -53,6 +52,9 @@ def wait_for_the_moment(process: subprocess.Popen[str], folder, rng: random.Rand
         time.sleep(rng.uniform(0, 0.1))
     else:
         until(process, lambda: rng.random() < 0.2 and any(folder.glob("checkpoints/*.tmp")))
+
+
+AIMS = ("any", "training", "saving")
 
 
 def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str, int]:
@@ -66,7 +68,7 @@ def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str,
         told = len(rows(folder))
         process = runs.start(folder, "--checkpoint.every", rng.choice((OFTEN, EVERY)))
         if left:
-            wait_for_the_moment(process, folder, rng, whole)
+            wait_for_the_moment(process, folder, AIMS[left % 3], rng, whole)
         if left and process.poll() is None:
             locked = (folder / "lock").exists() and f"process {process.pid} " in (folder / "lock").read_text()
             phase = "starting" if not locked else "training" if len(rows(folder)) > told else "compiling"
@@ -86,7 +88,7 @@ def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str,
 
 
 def test_p01_p02_p03_killed_at_random_moments_a_run_ends_with_the_same_bits(runs, golden, tmp_path):
-    seen = kill_at_random(runs, golden, tmp_path, kills=5, seed=0)
+    seen = kill_at_random(runs, golden, tmp_path, kills=3, seed=0)
     assert seen["done"] >= 1
 
 
@@ -309,17 +311,6 @@ def test_p01_a_finished_run_is_left_alone(runs, golden):
     code, out, err = runs.run(golden)
     assert code == 0 and "finished at step" in out, err
     assert before == {path: path.read_bytes() for path in golden.rglob("*") if path.is_file() and path.name != "lock"}
-
-
-def test_n01_a_run_that_diverges_keeps_its_last_good_checkpoint(runs, tmp_path):
-    diverge = "--model.kind linear --optim.lr 1e30 --optim.schedule constant --epochs 2 --checkpoint.every 1".split()
-    code, _, err = runs.run(tmp_path / "run", argv=["--data.name", str(runs.data), *diverge])
-    assert code == 4, err
-    named = re.match(r"error: step=(\d+): \S+( \S+)? is not finite at lr=1e\+30, training rows (\d+), ", err)
-    assert named, err
-    found = checkpoint.latest(tmp_path / "run" / "checkpoints")
-    assert found is not None and found.step == int(named[1])
-    assert all(np.isfinite(leaf).all() for path, leaf in found.leaves.items() if path.startswith("params"))
 
 
 IDENTITY = {

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from contract import process
 from PIL import Image
+from processes import QUICKLY
 
 import jaxnn
 from jaxnn import data
@@ -67,7 +68,7 @@ def watched(tmp_path_factory):
     home = root / f"home-{os.urandom(8).hex()}"
     home.mkdir()
     secrets = [*env.values(), home.name]
-    env = os.environ | env | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    env = os.environ | QUICKLY | env | {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     command = [sys.executable, str(ROOT / "train.py"), *QUICK, "--workdir", str(root / "run")]
     sockets, looks = set(), 0
     with (root / "out").open("w+") as out:

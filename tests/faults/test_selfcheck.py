@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import QUICKLY
 
 from jaxnn.commands import selfcheck
 
@@ -25,12 +26,16 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
     assert done.stderr == f"error: folder={tmp_path / 'none'}: is not there; name one that is\n"
 
 
+FLAGS = "iris_mlp --model.kind linear --epochs 1 --data.validation-fraction 0 --data.test-fraction 0".split()
+
+
 def test_what_was_not_expected_is_said(tmp_path, monkeypatch, capsys):
     checks = {"nothing at all": ("exit 0", lambda runs: f"exit {runs.run(runs.new(), '--optim.lrr', '1').returncode}")}
     monkeypatch.setattr(selfcheck, "CHECKS", checks)
-    monkeypatch.setattr(selfcheck, "FLAGS", "iris_mlp --model.kind linear --epochs 1".split())
+    monkeypatch.setattr(selfcheck, "FLAGS", FLAGS)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, value in ({"PYTHONPATH": str(ROOT)} | QUICKLY).items():
+        monkeypatch.setenv(name, value)
     monkeypatch.delenv("JAX_ENABLE_COMPILATION_CACHE")  # of the programs in the folder that is checked
     assert selfcheck.main([str(tmp_path)]) == 1
     assert "NOT AS EXPECTED" in capsys.readouterr().out
