@@ -477,7 +477,7 @@ def test_a_run_says_where_its_time_went_and_how_fast_the_steps_were(stopped, mon
     assert shares == "start 25%, compilation 25%, steps 50%; 1,500 examples/s"
     reached = "matrix products: 100 GFLOP/s on this machine, 25% of the 400 that it reaches on large ones"
     assert peak == ([] if stopped else [reached])
-    assert ending(100, start=1.0) == ["start 100%, steps 0%"]
+    assert ending(100, start=1.0) == ["start 100%"]
 
 
 def test_the_default_reads_digits(tmp_path):

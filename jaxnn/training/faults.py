@@ -35,6 +35,11 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
     one_step = jax.jit(functools.partial(run_steps, recipe, batch_size, multiple), static_argnums=2)
 
     @jax.jit
+    def rows_of(step: jax.Array) -> tuple[jax.Array, jax.Array]:
+        window = feeds.shuffled(data, key, step, 1, batch_size, multiple)
+        return window.index[0], window.real[0]
+
+    @jax.jit
     def finite(params: Params, batch: Batch, noise: jax.Array) -> Any:
         loss, grads, *_ = gradient(recipe, params, batch, noise)
         return jax.tree.map(lambda a: jnp.isfinite(a).all(), (loss, grads))
@@ -46,13 +51,12 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
 
     for _ in range(n):
         noise = jax.random.fold_in(key_for("noise", key), state.step)
-        _, index, real = feeds.shuffled(data, key, state.step, 1, batch_size, multiple)
-        assert index is not None  # the data are resident
-        batch, rows = feeds.take(data, index[0], real[0]), index[real]
+        index, real = rows_of(state.step)
+        batch, rows = feeds.take(data, index, real), index[real]
         loss, grads = finite(state.params, batch, noise)
         bad = [path for path, good in tree.by_name(grads).items() if not good] or ([] if loss else ["loss"])
         if bad:
-            alone = index[0][fails_alone(state.params, batch, noise) & real[0]]
+            alone = index[fails_alone(state.params, batch, noise) & real]
             return Fault(state, bad[0], (alone if len(alone) else rows).tolist())
         good = state
         state, info = one_step(good, data, 1, key=key)
