@@ -56,8 +56,9 @@ def network(
 def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan) -> Recipe:
     """What is trained, and how. Raises `InputError` for settings of the optimizer that do not fit the model or run."""
     optim = config.optim
-    params = jax.eval_shape(model.init, jax.random.key(0), example)
-    tree.check_freeze("--optim.freeze", optim.freeze, params)
+    if optim.freeze:
+        params = jax.eval_shape(model.init, jax.random.key(0), example)
+        tree.check_freeze("--optim.freeze", optim.freeze, params)
     tx = optimizer.optimizer(optim, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total)
     how = {"accumulate": optim.accumulate, "watch": optimizer.bounded(optim), "freeze": optim.freeze}
     return Recipe(model, task, tx, optim.alpha, **how)

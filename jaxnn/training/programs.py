@@ -87,7 +87,7 @@ def compile_all(
     return Programs(first, steps, {k: compiled(sums, params, v) for k, v in splits.items() if k != "train"}, length)
 
 
-def metric_names(recipe: Recipe, params: Any, data: Batch, *, validation: bool) -> list[str]:
+def metric_names(recipe: Recipe, params: Any, data: Batch, validation: bool) -> list[str]:
     """What the rows of a history call their metrics, found by tracing."""
     sums = functools.partial(evaluate, recipe)
     summary = jax.eval_shape(lambda params, rows: recipe.task.summary(sums(params, rows)), params, feeds.one_row(data))
