@@ -56,7 +56,6 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             return stop.exit_code
         clock("data")
         splits = mesh.replicate(data.parts)
-
         clock("compilation")  # all of it before the first step, on all cores
         if not request.flags.no_cache:
             programs.keep_programs()
@@ -68,7 +67,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         saver.start_if_new(begun.step, progress)
         compiled.wait()
         saver.wait()  # a folder that cannot be written ends the run before its first step
-        gc.freeze(), gc.enable()  # without looking through what was imported and compiled
+        gc.freeze()  # the garbage collector need not look through what was imported and compiled
+        gc.enable()
         session = loop.Session(made, steps, key, compiled, splits, pool, stop, clock)
         alarms = diagnosis.Alarms(model, data.train.x, made.freeze)
         event, row = take_steps(session, loop.Event(begun.step, progress), begun.row, saver, console, alarms)
