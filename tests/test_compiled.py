@@ -37,7 +37,7 @@ def test_the_steps_compile_to_what_was_reviewed(model, optimizer, batch, dots, t
     recipe, key = Recipe(models.build(model, example, 10), tasks.multiclass(10), tx), jax.random.key(0)
     state = jax.eval_shape(lambda key: engine.init(recipe, key, example), key)
     program = jax.jit(functools.partial(run_steps, recipe, batch, 1), static_argnums=2)
-    compiled = program.lower(state, data, 20, key=key).compile().as_text()
+    compiled = program.lower(state, data, 20, key=key).compile().as_text() or ""
     count = lambda name: len(re.findall(rf"= \S+ {name}\(", compiled))
     assert count("convolution") == 0 and "__onednn$conv" not in compiled  # many times slower, inside a loop
     assert count("dot") == dots

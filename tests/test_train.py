@@ -469,7 +469,8 @@ def test_a_run_says_where_its_time_went_and_how_fast_the_steps_were(stopped, mon
         steps = plan(Config(epochs=20, batch_size=30), 300)
         facts = {"recipe": None, "plan": steps, "splits": {"train": None}, "stop": lambda: stopped, "clock": clock}
         session: Any = SimpleNamespace(**facts)
-        event: Any = Event(100, SimpleNamespace(state=SimpleNamespace(params=None)))
+        progress: Any = SimpleNamespace(state=SimpleNamespace(params=None))
+        event = Event(100, progress)
         screen.ending(Console(file=file, width=80), "run", session, event, {"step": 100}, first_step)
         return [line for line in file.getvalue().splitlines() if "%" in line]
 
