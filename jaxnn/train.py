@@ -41,7 +41,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         # What can be refused is refused here, before a folder is made and anything is compiled.
         made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
         start, shapes = start_of(made, example, key)
-        if config.checkpoint.best:  # 0.1 s of tracing
+        if config.checkpoint.best:  # the names are found by tracing an evaluation, which takes time at every start
             config.checkpoint.check_best(metric_names(made, shapes.params, data.train, data.validation is not None))
         screen.warn("note", data.notes)
         if request.flags.dry_run:

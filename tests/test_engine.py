@@ -287,7 +287,7 @@ def test_steps_of_accumulated_gradients_equal_those_of_the_big_batch(accumulate)
         run = training(25, 12, lr=0.1, alpha=0.01, accumulate=parts)
         state, info = run.steps(run.state, window(data, 12, 6), KEY)
         results.append((state.params, info["loss"]))
-    close(*results, 1e-6)  # pyright: ignore
+    close(results[0], results[1], 1e-6)
 
 
 @pytest.mark.parametrize(
@@ -307,7 +307,8 @@ def test_convolutions_in_parts_for_the_cache_equal_the_whole_batch(rows):
         sums = measure(recipe.task, outputs, data.y, data.weight)
         return engine.evaluate(recipe, params, data, batch_size=rows), sums
 
-    close(*evaluated(state.params, data), 1e-6)  # pyright: ignore
+    found, expected = evaluated(state.params, data)
+    close(found, expected, 1e-6)
 
 
 @pytest.mark.parametrize(("n", "size", "rows", "together"), [
@@ -548,7 +549,7 @@ def test_inputs_and_labels_in_parts_train_as_the_single_arrays_they_make():
     )
 
     parts = Batch({"a": x[:, :3], "b": x[:, 3:]}, {"value": value, "sign": sign}, weight)
-    single = Batch(x, value * sign[:, None], weight)  # pyright: ignore
+    single = Batch(x, value * np.asarray(sign)[:, None], weight)
     rows, half = jax.device_get(drawn(KEY, ROWS, SIZE, 2 * STEPS)), STEPS
     start = jax.jit(lambda: engine.init(Recipe(side_by_side, task, tx), KEY, tree.example(parts.x)))()
     results = []
@@ -560,7 +561,7 @@ def test_inputs_and_labels_in_parts_train_as_the_single_arrays_they_make():
             return state, info, engine.evaluate(recipe, state.params, data, batch_size=8)
 
         results.append(run(start, data))
-    close(*results, 1e-5)  # pyright: ignore
+    close(results[0], results[1], 1e-5)
     many, (state, info, sums) = results
     assert jax.tree.structure(many) == jax.tree.structure((state, info, sums))
     fit = jax.jit(lambda: engine.fit(KEY, side_by_side, task, tx, parts, epochs=2, batch_size=SIZE, validation=parts))

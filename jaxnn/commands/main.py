@@ -28,7 +28,7 @@ CONFIGS = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.par
 
 def train(argv: list[str]) -> int:
     """`jaxnn train`: parse, and read the data while jax is imported."""
-    stop = process.Stop()  # before the imports below, which take a second
+    stop = process.Stop()  # before the imports below, so that a signal during them is answered
 
     from jaxnn.commands import arguments
     from jaxnn.config.values import to_dict
@@ -45,7 +45,7 @@ def train(argv: list[str]) -> int:
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
     clock, reading = Stopwatch("start", since=STARTED), pool.submit(from_config, config.data, config.task.name)
 
-    from jaxnn import train  # imports jax, a third of a second, while the data are read
+    from jaxnn import train  # imports jax, while the data are read
 
     return train.train(request, reading, stop, clock, pool)
 

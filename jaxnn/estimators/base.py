@@ -1,8 +1,4 @@
-"""How the estimators are trained and used: what `MLPClassifier` and `MLPRegressor` share.
-
-An epoch is one compiled call; what scikit-learn decides between two epochs (shuffle, stop, change the learning rate,
-keep the best weights) is decided here, in its words and by its rules.
-"""
+"""What `MLPClassifier` and `MLPRegressor` share: input that is checked, first weights, outputs that are predicted."""
 
 from __future__ import annotations
 

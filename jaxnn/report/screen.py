@@ -72,7 +72,7 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
     if not console.is_terminal:
         yield lambda row: console.print(line(row), soft_wrap=True)
         return
-    from rich import progress as bars  # 20 ms that a pipe has no use for
+    from rich import progress as bars  # imported for a terminal only: a run into a pipe starts sooner
 
     class Fitted(bars.ProgressColumn):
         """As many whole metrics as the line has room for."""
@@ -122,9 +122,9 @@ def line(row: dict[str, Any]) -> str:
 def table(console: Console, row: dict[str, Any], title: str) -> None:
     """The last row: a line for each metric, a column for each part of the data."""
     parts = [part for part in ("train", "val", "test") if any(name.startswith(f"{part}/") for name in row)]
-    metrics = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
+    names = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
     result = Table("", *parts, title=printable(title), title_justify="left")
-    for metric in metrics:
+    for metric in names:
         values = (row.get(f"{part}/{metric}") for part in parts)
         result.add_row(
             metric,

@@ -58,7 +58,7 @@ class Labels:
         table = self._array()
         given = values if isinstance(values, np.ndarray) else np.empty(0, object)
         if any({given.dtype.kind, table.dtype.kind} <= kinds for kinds in _SORTED):
-            order = np.argsort(table)  # sorted once and looked up at once: the loop below takes 30 ms for 60,000 labels
+            order = np.argsort(table)  # a binary search for all labels at once, instead of the loop in Python below
             found = order[np.minimum(np.searchsorted(table, given, sorter=order), len(table) - 1)]
             if (table[found] == given).all():
                 return found.astype(np.int32)

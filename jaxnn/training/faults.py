@@ -71,7 +71,7 @@ def explain(session: Session, failed: NotFinite) -> tuple[Params, NumericsError]
     fault = find_fault(session.recipe, size, failed.before, rows, failed.n, key=session.key)
     step = int(fault.state.step)
     rate = failed.info["lr"][min(step - int(failed.before.step), failed.n - 1)]
-    rows = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
-    cause = f"step={step}: {fault.leaf} is not finite at lr={rate:g}, training rows {rows}"
+    listed = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
+    cause = f"step={step}: {fault.leaf} is not finite at lr={rate:g}, training rows {listed}"
     error = NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
     return averaged(fault.state.params, fault.state.opt_state), error
