@@ -159,13 +159,11 @@ def programs(spec: Spec) -> Programs:
 
     @jax.jit
     def init(params: Params, settings: Settings) -> Any:
-        if spec.solver != "lbfgs":
-            with relaxed():
-                return transformation(spec, settings).init(params)
+        begin = ravel_pytree(params)[0] if spec.solver == "lbfgs" else params
         with relaxed():
-            state = transformation(spec, settings).init(ravel_pytree(params)[0])
+            state = transformation(spec, settings).init(begin)
         # optax begins with weakly typed numbers, which the first step makes strong: the second would be compiled anew.
-        return jax.tree.map(lambda a: lax.convert_element_type(a, a.dtype), state)
+        return jax.tree.map(lambda a: lax.convert_element_type(a, jnp.asarray(a).dtype), state)
 
     @jax.jit
     def epoch(state: State, window: Window, settings: Settings, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
