@@ -13,7 +13,7 @@ import jax
 from jaxnn import recipe
 from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
-from jaxnn.devices import mesh, programs
+from jaxnn.devices import cache, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error
 from jaxnn.optim.optimizer import averaged
@@ -58,7 +58,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         splits = mesh.replicate(data.parts)
         clock("compilation")  # all of it before the first step, on all cores
         if not request.flags.no_cache:
-            programs.keep_programs()
+            cache.keep_programs()
         longest = flops.longest_chunk(made, steps, shapes.params, data.train, own_model=request.model is not None)
         compiled = compile_all(made, steps, begun.step, longest, start, shapes, splits, key, pool)
         saver = Saver(folder, about, config.checkpoint, pool, begun.step if begun.progress else None)

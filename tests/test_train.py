@@ -29,7 +29,7 @@ from jaxnn import data, recipe, tree
 from jaxnn.commands import main
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
-from jaxnn.devices import programs
+from jaxnn.devices import cache
 from jaxnn.errors import Error, InputError
 from jaxnn.report import flops, screen
 from jaxnn.report.stopwatch import Stopwatch
@@ -53,7 +53,7 @@ def home(tmp_path_factory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("JAX_ENABLE_COMPILATION_CACHE", "true")
-        settings["jax_compilation_cache_dir"] = str(programs.folder())
+        settings["jax_compilation_cache_dir"] = str(cache.folder())
         for name, value in settings.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()

@@ -19,7 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxnn.config.names import ACTIVATIONS, OPTIMIZERS
 from jaxnn.engine import in_blocks
-from jaxnn.estimators.descent import Descent, warn
+from jaxnn.estimators.epochs import Epochs, warn
 from jaxnn.estimators.rows import rows_between, rows_of
 from jaxnn.estimators.solvers import Settings, Spec, layer_names, layer_shapes, programs
 from jaxnn.tasks import scikit_learn
@@ -37,7 +37,7 @@ EXTRAS: dict[str, Any] = {
 }
 
 
-class MLP(Descent, BaseEstimator):
+class MLP(Epochs, BaseEstimator):
     """What the classifier and the regressor share."""
 
     _best: Params | None = None  # the weights of the best validation score

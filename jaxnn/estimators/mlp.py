@@ -22,7 +22,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from jaxnn.estimators.base import EXTRAS, MLP
-from jaxnn.estimators.descent import warn
+from jaxnn.estimators.epochs import warn
 from jaxnn.estimators.rows import dense
 from jaxnn.tasks import scikit_learn
 from jaxnn.types import Batch

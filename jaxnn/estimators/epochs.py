@@ -58,7 +58,7 @@ class Optimizer(NamedTuple):
     order: np.ndarray | None  # of the rows, which each epoch shuffles further; kept by keep_state
 
 
-class Descent:
+class Epochs:
     """The loops of an estimator, over its own attributes."""
 
     if TYPE_CHECKING:
