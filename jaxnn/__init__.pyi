@@ -57,6 +57,7 @@ from .nn.models import linear as linear
 from .nn.models import mlp as mlp
 from .nn.models import parameter_count as parameter_count
 from .nn.norms import group_norm as group_norm
+from .nn.norms import in_units as in_units
 from .nn.norms import layer_norm as layer_norm
 from .nn.norms import scale as scale
 from .nn.norms import standardized as standardized

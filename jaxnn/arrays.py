@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from jaxnn.errors import InputError
@@ -23,16 +25,22 @@ def to_float32(values: np.ndarray, name: str, columns: tuple[str, ...] | None = 
     """The same numbers as f32: ordinary rounding of float64 is fine, everything else that would change is refused."""
     if values.dtype.kind not in "biuf":
         raise InputError(f"{name}={values.dtype}: must hold real numbers; convert it to float32 or uint8")
+    for bad, rule in damaged(values):
+        refuse_where(bad, name, values, rule, columns)
+    return values.astype(np.float32, copy=False)
+
+
+def damaged(values: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    """Which entries float32 cannot stand for, and the rule that each breaks."""
     if values.dtype.kind == "f":
-        refuse_where(~np.isfinite(values), name, values, "must be finite; repair it or leave the row out", columns)
         limit = np.finfo(np.float32).max
+        if values.size and -limit <= values.min() and values.max() <= limit:
+            return  # two passes without a copy, as nearly all arrays need no more
+        yield ~np.isfinite(values), "must be finite; repair it or leave the row out"
         if values.dtype.itemsize > 4:
-            large = np.abs(values) > limit
-            refuse_where(large, name, values, f"does not fit float32 (at most {limit:.7g}); rescale it", columns)
+            yield np.abs(values) > limit, f"does not fit float32 (at most {limit:.7g}); rescale it"
     elif values.dtype.itemsize > 2:
         changed = values.astype(np.float32).astype(np.float64) != values.astype(np.float64)
         # float64 rounds these too, so the comparison above misses them.
         changed |= (values > 2**53) | (values < -(2**53))
-        rule = "float32 would change this whole number; write it with a decimal point, or leave it out"
-        refuse_where(changed, name, values, rule, columns)
-    return values.astype(np.float32, copy=False)
+        yield changed, "float32 would change this whole number; write it with a decimal point, or leave it out"

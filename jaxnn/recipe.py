@@ -10,7 +10,7 @@ import numpy as np
 from jaxnn import tree
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
-from jaxnn.nn import flax, models
+from jaxnn.nn import flax, models, norms
 from jaxnn.numerics import refuse_half
 from jaxnn.optim import optimizer
 from jaxnn.tasks import supervised
@@ -33,13 +33,19 @@ def network(
       InputError: settings that do not fit the data, or a model that does not.
     """
     example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
-    center = np.asarray(data["center"], np.float32)
-    task = supervised.build(config.task, data["task"], data["outputs"], center=center)
-    if config.data.standardize and mean is None:
+    center, spread = np.asarray(data["center"], np.float32), data.get("spread")
+    units = None if spread is None else supervised.units(config.task.loss, data["center"], spread)
+    task = supervised.build(config.task, data["task"], data["outputs"], center=center, scale=units and units[2])
+    if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std}
-    if own_model is None:
-        return models.build(config.model, example, task.outputs, **raw), task, example
+    model = models.build(config.model, example, task.outputs, **raw) if own_model is None else None
+    model = model or _adopted(own_model, task, example, raw)
+    return model if units is None else norms.in_units(model, units[0], units[1]), task, example
+
+
+def _adopted(own_model: Any, task: Task, example: Any, raw: dict[str, Any]) -> Model:
+    """The model that a config file brought."""
     given = own_model(task.outputs)
     if not isinstance(given, Model):  # flax is imported only by those who use it
         given = flax.for_example(given, example)
@@ -50,7 +56,7 @@ def network(
     if shape != (task.outputs,):
         rule = f"must give [{task.outputs}], the outputs it is asked for"
         raise InputError(f"model: gives {list(shape)} for one example: {rule}")
-    return model, task, example
+    return model
 
 
 def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan) -> Recipe:

@@ -36,13 +36,14 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     model, task, example = recipe.network(config, data.describe(), request.model, mean=data.mean, std=data.std)
     for split in data.parts.values():
         task.check(split.y)
+    rows = data.parts["train"]
 
     with mesh.use(config.devices) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
         made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
         start, shapes = start_of(made, example, key)
         if config.checkpoint.best:  # the names are found by tracing an evaluation, which takes time at every start
-            config.checkpoint.check_best(metric_names(made, shapes.params, data.train, data.validation is not None))
+            config.checkpoint.check_best(metric_names(made, shapes.params, rows, data.validation is not None))
         screen.warn("note", data.notes)
         if request.flags.dry_run:
             screen.dry_run(console, config.name, data, steps, devices, model, shapes)
@@ -59,7 +60,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("compilation")  # all of it before the first step, on all cores
         if not request.flags.no_cache:
             cache.keep_programs()
-        longest = flops.longest_chunk(made, steps, shapes.params, data.train, own_model=request.model is not None)
+        longest = flops.longest_chunk(made, steps, shapes.params, rows, own_model=request.model is not None)
         compiled = compile_all(made, steps, begun.step, longest, start, shapes, splits, key, pool)
         saver = Saver(folder, about, config.checkpoint, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(compiled.first_state(key), Tally())
@@ -70,18 +71,21 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         gc.freeze()  # the garbage collector need not look through what was imported and compiled
         gc.enable()
         session = loop.Session(made, steps, key, compiled, splits, pool, stop, clock)
-        alarms = diagnosis.Alarms(model, data.train.x, made.freeze)
+        alarms = diagnosis.Alarms(model, rows.x, made.freeze)
         event, row = take_steps(session, loop.Event(begun.step, progress), begun.row, saver, console, alarms)
         # ---- save the end, test, and report ----
         clock("saving")
         saver.start_if_new(event.step, event.progress)
-        weights.save(folder, averaged(event.progress.state.params, event.progress.state.opt_state))
         clock("evaluation")
         last = loop.measured(session, "test", event.progress.state)
         clock("saving")
+        ending = loop.ending(session, event, row | last)
+        params = averaged(event.progress.state.params, event.progress.state.opt_state)
+        weights.save(folder, params, ending, config.epochs)
         saver.wait()
         clock("report")
         history.append(folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
+        screen.warn("warning", diagnosis.never_better(data.parts, history.rows(folder)))
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
         return stop.exit_code
@@ -109,7 +113,7 @@ def take_steps(
     except loop.NotFinite as failed:
         # A run is a pure function: replayed, it fails at the same step. What was good until then is kept.
         params, error = faults.explain(session, failed)
-        weights.save(saver.folder, params)
+        weights.save(saver.folder, params, weights.FAILED)
         saver.wait()
         raise error from None
     except Error:

@@ -70,9 +70,9 @@ def test_importing_data_imports_no_heavy_library():
 
 
 OTHER: dict[str, Any] = dict(
-    dir="d", target="t", weight="w", positive="p", class_weight=(1.0, 2.0, 3.0), validation="v",
-    validation_fraction=0.3, test_fraction=0.4, split_seed=5, standardize=True, nan="drop", bad_records=6,
-    allow_overlap=True,
+    dir="d", target="t", weight="w", text=("a",), missing=("-",), delimiter=";", positive="p", class_weight=(1.0, 2.0,
+    3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5, standardize=False, nan="drop",
+    bad_records=6, allow_overlap=True,
 )  # fmt: skip
 
 
@@ -145,7 +145,8 @@ def test_statistics_come_from_the_training_examples_only():
     np.testing.assert_allclose(loaded.mean, x.mean(0), rtol=1e-6)
     np.testing.assert_allclose(loaded.std, x.std(0), rtol=1e-6)
     assert loaded.mean.dtype == loaded.std.dtype == np.float32
-    assert load("wine").mean is None
+    assert load("wine", standardize=False).mean is load("digits").mean is None
+    assert load("wine").mean.tobytes() == loaded.mean.tobytes()  # of a table, where nothing is said
 
 
 def test_deviation_of_a_constant_feature_is_one():
@@ -208,13 +209,13 @@ def test_digest_tells_shapes_dtypes_splits_and_names_apart():
     [
         ({"name_or_path": "digit"}, "--data.name=digit: unknown; did you mean digits?"),
         ({"name_or_path": "no/such.csv"}, "--data.name=no/such.csv: no such file or folder"),
-        ({"name_or_path": __file__}, "must be a .csv or .npz file"),
+        ({"name_or_path": __file__}, "must be a file (.csv, .tab, .tsv, .txt, .arrow, .feather, .parquet, .npz)"),
         ({"name_or_path": "mnist"}, "--data.dir=None: mnist needs the folder"),
         ({"name_or_path": "mnist", "dir": "no/such"}, "no/such: No such file or directory; check the path"),
         ({"dir": "x"}, "--data.dir=x: is for mnist, tfds data, not bundled"),
-        ({"target": "y"}, "--data.target=y: is for csv data, not bundled"),
-        ({"weight": "w"}, "--data.weight=w: is for csv, npz data, not bundled"),
-        ({"validation": "x.csv"}, "--data.validation=x.csv: is for csv, npz, idx, mnist, folder data, not bundled"),
+        ({"target": "y"}, "--data.target=y: is for table data, not bundled"),
+        ({"weight": "w"}, "--data.weight=w: is for table, npz data, not bundled"),
+        ({"validation": "x.csv"}, "--data.validation=x.csv: is for table, npz, idx, mnist, folder data, not bundled"),
         ({"validation_fraction": 1.0}, "--data.validation_fraction=1.0: must be in [0, 1)"),
         ({"test_fraction": float("nan")}, "--data.test_fraction=nan: must be in [0, 1)"),
         ({"validation_fraction": 1e-6}, "leaves 0 of 120 examples for validation and 120 for training"),

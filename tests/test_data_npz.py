@@ -173,7 +173,7 @@ def test_npz_refuses(save, arrays, task, message):
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x_test": X[:4, :2]}, "test x=float32(4, 2): examples must be as the training examples, float32(20, 3)"),
+        ({"x_test": X[:4, :2]}, "test x=float64(4, 2): examples must be as the training examples, float64(20, 3)"),
         ({"x_test": changed(X[:4], (1, 1), np.nan)}, "test x[1,1]=nan: must be finite"),
         ({"y_test": np.array([0, 1, 3, 2])}, "test labels[2]=3: not a class of the training examples (0, 1, 2)"),
         ({"y_test": np.array([0, 1, 2.5, 2])}, "test labels[2]=2.5: a class must be a whole number"),

@@ -55,7 +55,11 @@ def test_multilabel_sums_are_scikit_learns():
     np.testing.assert_allclose(got, [exact, single], rtol=1e-6)
 
 
-@pytest.mark.parametrize("offset, center", [(0.0, 0.0), (1e4, 1e4 + 0.5)])
+def r2_of(sums, weight):
+    return metrics.r_squared(sums["squared_error"], sums["y"], sums["y_squared"], weight, sums["y_within"])
+
+
+@pytest.mark.parametrize("offset, center", [(0.0, 0.0), (1e4, 1e4 + 0.5), (1e4, 0.0), (-3e4, 20.0)])
 def test_regression_sums_are_scikit_learns_wherever_y_lies(offset, center):
     prediction, y = (leaf + offset for leaf in CASES[metrics.regression_sums])
     sums = metrics.regression_sums(prediction, y, WEIGHT, center)
@@ -70,26 +74,30 @@ def test_regression_sums_are_scikit_learns_wherever_y_lies(offset, center):
         sk.mean_absolute_error(y, prediction, sample_weight=WEIGHT, multioutput="raw_values"),
         rtol=1e-5,
     )
-    got = metrics.r_squared(sums["squared_error"], sums["y"], sums["y_squared"], total)
     expected = sk.r2_score(np.float64(y), np.float64(prediction), sample_weight=np.float64(WEIGHT))
-    np.testing.assert_allclose(got, expected, rtol=1e-5)
+    np.testing.assert_allclose(r2_of(sums, total), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("prediction, score", [(0.3, 1.0), (0.4, 0.0)])
 def test_r_squared_of_a_constant_is_one_or_zero_as_in_scikit_learn(prediction, score):
     y = jnp.full((7, 1), 0.3)  # not exact, so that its spread is not quite 0 in float32
     sums = metrics.regression_sums(jnp.full((7, 1), prediction), y, jnp.ones(7))
-    got = metrics.r_squared(sums["squared_error"], sums["y"], sums["y_squared"], jnp.array(7.0))
-    assert got == score == sk.r2_score(np.full(7, 0.5), np.full(7, 0.2 + prediction))
+    assert r2_of(sums, jnp.array(7.0)) == score == sk.r2_score(np.full(7, 0.5), np.full(7, 0.2 + prediction))
 
 
 @each_kind
 def test_sums_add_up_over_batches_and_leading_axes_are_free(sums):
     outputs, y = CASES[sums]
-    whole = sums(outputs, y, WEIGHT)
-    parts = [sums(outputs[rows], y[rows], WEIGHT[rows]) for rows in (slice(0, 5), slice(5, 12))]
+
+    def whole_of(*rows):  # what is between the rows of two parts is within those of both
+        found = sums(*rows)
+        within = found.pop("y_within", None)
+        return found if within is None else found | {"y_squared": found["y_squared"] + within}
+
+    whole = whole_of(outputs, y, WEIGHT)
+    parts = [whole_of(outputs[rows], y[rows], WEIGHT[rows]) for rows in (slice(0, 5), slice(5, 12))]
     jax.tree.map(lambda a, b, c: np.testing.assert_allclose(a, b + c, rtol=1e-6), whole, *parts)
-    folded = sums(outputs.reshape(3, 4, *outputs.shape[1:]), y.reshape(3, 4, *y.shape[1:]), WEIGHT.reshape(3, 4))
+    folded = whole_of(outputs.reshape(3, 4, *outputs.shape[1:]), y.reshape(3, 4, *y.shape[1:]), WEIGHT.reshape(3, 4))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), whole, folded)
     assert all(value.dtype == jnp.float32 for value in whole.values())
 

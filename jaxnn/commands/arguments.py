@@ -22,7 +22,7 @@ from typing import Any
 import tyro
 
 from jaxnn.config.request import Flags, Request
-from jaxnn.config.settings import Config
+from jaxnn.config.settings import Config, DataConfig
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError, choices, nearest, printable
 from jaxnn.store import identity
@@ -44,7 +44,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     replayed = None if replay is None else identity.read(Path(replay), "--config")
     if replayed and not {"-h", "--help"}.isdisjoint(argv):
         replayed["config"] = _shown(replayed["config"])
-    source = named or (replayed["source"] if replayed else DEFAULT)
+    source = named or (replayed["source"] if replayed else _default(argv))
     path = _find(source, configs, by_path=named is not None)
     if named and replayed and path and replayed["source"] not in (None, path.stem):
         raise InputError(f"config={named}: the run in {replay} is of {replayed['source']}; leave the name out")
@@ -64,6 +64,24 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     return Request(flags, path.stem if path and named_again else None, brought.get("model"), source_digest, digest)
 
 
+def _default(argv: list[str]) -> str:
+    """The config where none is named: what suits a table where the data are one."""
+    name = _value_of(argv, "data.name")
+    if name is None or not {"-h", "--help"}.isdisjoint(argv):
+        return DEFAULT
+    from jaxnn.data.assemble import is_table  # imports NumPy, which --help does without
+
+    return "table" if is_table(name) else DEFAULT
+
+
+def _spelt_out(argv: list[str]) -> list[str]:
+    """Switches of three states, on, off and not said, as tyro has them: with True and False."""
+    kinds = typing.get_type_hints(DataConfig)
+    three = [f"--data.{item.name}" for item in dataclasses.fields(DataConfig) if kinds[item.name] == bool | None]
+    spelt = {flag: [flag, "True"] for flag in three} | {f.replace(".", ".no-"): [f, "False"] for f in three}
+    return [word for given in argv for word in spelt.get(given.replace("_", "-"), [given])]
+
+
 def _shown(values: dict[str, Any]) -> dict[str, Any]:
     """The values of a run for the page of --help, which prints them as they are."""
     shown = {str: printable, dict: _shown}
@@ -75,7 +93,9 @@ def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed):
-            return tyro.cli(Flags, args=argv, default=default, prog="jaxnn train [CONFIG]", description=description)
+            return tyro.cli(
+                Flags, args=_spelt_out(argv), default=default, prog="jaxnn train [CONFIG]", description=description
+            )
     except SystemExit as end:
         if end.code == 0:
             raise
@@ -134,7 +154,7 @@ def _switches(kind: Any, prefix: str = "--") -> dict[str, bool]:
         if dataclasses.is_dataclass(kinds[item.name]):
             found |= _switches(kinds[item.name], prefix if kind is Flags else f"{flag}.")
             continue
-        found[flag] = kinds[item.name] is bool
+        found[flag] = kinds[item.name] in (bool, bool | None)
         if found[flag] and kind is not Flags:
             found[f"{prefix}no-{flag.removeprefix(prefix)}"] = True
     return found

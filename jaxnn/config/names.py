@@ -17,3 +17,8 @@ OPTIMIZERS = {
     "nadam": 1e-3, "nadamw": 1e-3, "novograd": 1e-2, "prodigy": 1.0, "rmsprop": 1e-3, "sgd": 1e-1,
     "sign_sgd": 1e-3, "sm3": 1e-1, "yogi": 1e-2,
 }  # fmt: skip
+# What pandas.read_csv takes for missing, and "?".
+MISSING = (
+    "?", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NAN", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip

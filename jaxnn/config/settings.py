@@ -8,11 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from jaxnn.config.durations import save_every, steps
-from jaxnn.config.names import ACTIVATIONS, INITIALISERS, LOSSES, MODELS, NANS, OPTIMIZERS, SCHEDULES, TASKS
-from jaxnn.config.values import typed
+from jaxnn.config.names import ACTIVATIONS, INITIALISERS, LOSSES, MISSING, MODELS, NANS, OPTIMIZERS, SCHEDULES, TASKS
+from jaxnn.config.values import class_weight, typed
 from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative, positive
 
 
@@ -22,18 +24,24 @@ class DataConfig:
 
     name: str = "digits"
     """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared);
-    or a path: a folder of IDX files, a folder of images, a .npz or a .csv file"""
+    or a path: a table (.csv, .tsv, .parquet, .feather), a .npz file, a folder of IDX files or of images"""
     dir: str | None = None
     """folder of the data files, for mnist and tfds:NAME"""
     target: str | None = None
-    """csv: the column to predict (default: the last)"""
+    """table: the column to predict (default: the last)"""
     weight: str | None = None
-    """csv or npz: the column or array with a weight for each example"""
+    """table or npz: the column or array with a weight for each example"""
+    text: tuple[str, ...] = ()
+    """table: columns whose cells are texts, even where they look like numbers (postcodes)"""
+    missing: tuple[str, ...] = MISSING
+    """table or npz: the words that mean a missing value, as an empty cell does"""
+    delimiter: str | None = None
+    """table: what stands between cells: comma, tab, semicolon, bar or a character (default: found in the first line)"""
     positive: str | None = None
     """this label against all the others (makes a binary task)"""
-    class_weight: tuple[float, ...] | Literal["balanced"] | None = None
-    """weights of the classes in the training loss (so in train/loss and train/accuracy, not in validation and test), or
-    "balanced" for n / (K count)"""
+    class_weight: tuple[float, ...] | Literal["balanced"] | tuple[str, ...] | None = None
+    """weights of the classes in the training loss (so in train/loss and train/accuracy, not in validation and test):
+    one for each in order, or LABEL=WEIGHT for some (1 for the others), or "balanced" for n / (K count)"""
     validation: str | None = None
     """a file or folder of the same kind to validate on, instead of a part of the training examples"""
     validation_fraction: float = 0.1
@@ -42,8 +50,9 @@ class DataConfig:
     """part kept for testing, where the data come in one piece, stratified"""
     split_seed: int = 0
     """seed of these splits (not of the training)"""
-    standardize: bool = False
-    """subtract the mean and divide by the deviation of each feature over the training examples"""
+    standardize: Annotated[bool | None, tyro.conf.arg(metavar="")] = None
+    """subtract the mean and divide by the deviation of each feature over the training examples (default: for tables,
+    not for images; --data.no-standardize leaves features and amounts to predict as they are)"""
     nan: str = "refuse"
     """drop leaves out the examples that hold a missing value, NaN or infinity, and says how many"""
     bad_records: int = 0
@@ -63,7 +72,7 @@ class DataConfig:
         check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
         if isinstance(self.class_weight, tuple):
             for weight in self.class_weight:
-                non_negative("--data.class_weight", weight)
+                non_negative("--data.class_weight", class_weight(weight)[1])
 
 
 @dataclass(frozen=True)

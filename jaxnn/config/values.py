@@ -47,6 +47,18 @@ def from_dict(values: dict[str, Any], kind: Any, path: str = "") -> Any:
     return kind(**made)
 
 
+def class_weight(word: float | str) -> tuple[str | None, float]:
+    """The label, if it is named, and the weight: 2.0, or "cat=2.0"."""
+    if not isinstance(word, str):
+        return None, word
+    label, equals, number = word.rpartition("=")
+    try:
+        return label if equals else None, float(number)
+    except ValueError:
+        rule = "must be numbers in the order of the classes, LABEL=WEIGHT, or balanced"
+        raise InputError(f"--data.class_weight={word}: {rule}") from None
+
+
 def _is(value: Any, kind: Any) -> bool:
     """Whether a value is of the type of a field (an int is a float, a bool is no int)."""
     inner = typing.get_args(kind)

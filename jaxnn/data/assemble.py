@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from jaxnn.config.names import TASKS
+from jaxnn.config.names import MISSING, TASKS
 from jaxnn.config.settings import DataConfig
 from jaxnn.config.values import unicode
-from jaxnn.data import check, fitted, overlap
+from jaxnn.data import check, fitted, images, overlap
+from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
+from jaxnn.data.frame import Frame
+from jaxnn.data.grid import is_frame
 from jaxnn.data.readers import bundled, folder, idx, npz, table, tfds
-from jaxnn.data.source import Source, finite
+from jaxnn.data.source import Source, finite, refuse_missing
 from jaxnn.data.split import stratified
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks import targets
@@ -25,26 +28,32 @@ from jaxnn.types import Batch
 # The kinds of source that an option is for. With any other kind the option would be ignored, so it is refused.
 OPTIONS = {
     "dir": ("mnist", "tfds"),
-    "target": ("csv",),
-    "weight": ("csv", "npz"),
-    "validation": ("csv", "npz", "idx", "mnist", "folder"),
+    "target": ("table",),
+    "weight": ("table", "npz"),
+    "text": ("table",),
+    "missing": ("table", "npz"),
+    "delimiter": ("table",),
+    "validation": ("table", "npz", "idx", "mnist", "folder"),
     "bad_records": ("folder",),
 }
 
 
 def load(
-    name_or_path: str | os.PathLike[str],
+    name_or_path: Any,
     *,
     dir: str | os.PathLike[str] | None = None,
     target: str | None = None,
     weight: str | None = None,
+    text: Sequence[str] = (),
+    missing: Sequence[str] = MISSING,
+    delimiter: str | None = None,
     positive: Label | None = None,
-    class_weight: Sequence[float] | Literal["balanced"] | None = None,
-    validation: str | os.PathLike[str] | None = None,
+    class_weight: Sequence[float] | Mapping[Any, float] | Literal["balanced"] | None = None,
+    validation: Any = None,
     validation_fraction: float = 0.1,
     test_fraction: float = 0.2,
     split_seed: int = 0,
-    standardize: bool = False,
+    standardize: bool | None = None,
     nan: str = "refuse",
     bad_records: int = 0,
     allow_overlap: bool = False,
@@ -53,8 +62,12 @@ def load(
     """Data that are ready to be learned from; the arguments are those of `jaxnn.config.DataConfig`.
 
     Args:
-      name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; or the path of a .csv
-        file, a .npz file, a folder of IDX files, or a folder of images.
+      name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
+      .tsv,
+        .parquet, .feather), of a .npz file, of a folder of IDX files or of images; or a data frame (pandas, polars,
+        pyarrow).
+      class_weight: weights in the order of the classes, or by label (1 for those left out), or "balanced".
+      validation: a path or a data frame.
       task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
 
     Returns:
@@ -71,14 +84,18 @@ def load(
     >>> data.shapes
     {'train': (108, 4), 'validation': (12, 4), 'test': (30, 4)}
     """
+    path = lambda value: None if value is None else "a table" if is_frame(value) else os.fspath(value)
     config = DataConfig(
-        name=os.fspath(name_or_path),
-        dir=None if dir is None else os.fspath(dir),
+        name=path(name_or_path) or "",
+        dir=path(dir),
         target=target,
         weight=weight,
+        text=(text,) if isinstance(text, str) else tuple(text),
+        missing=tuple(missing),
+        delimiter=delimiter,
         positive=None if positive is None else str(positive),
-        class_weight=class_weight if class_weight is None or isinstance(class_weight, str) else tuple(class_weight),
-        validation=None if validation is None else os.fspath(validation),
+        class_weight=_weights(class_weight),
+        validation=path(validation),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
@@ -89,39 +106,72 @@ def load(
     )
     if task not in TASKS:
         raise choices("--task.name", task, TASKS)
-    return from_config(config, task)
+    frames = {name: value for name, value in (("source", name_or_path), ("validation", validation)) if is_frame(value)}
+    return from_config(config, task, **frames)
 
 
-def from_config(config: DataConfig, task: str = "auto") -> Dataset:
-    """What `load` gives for these settings.
+def _weights(given: Any) -> Any:
+    """Class weights as a config has them: plain numbers, or words LABEL=WEIGHT."""
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, Mapping):
+        return fitted.words(given)
+    return tuple(each if isinstance(each, str) else float(each) for each in given)
+
+
+def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, validation: Any = None) -> Dataset:
+    """What `load` gives for these settings; data frames are given besides, since a config names paths alone.
 
     >>> from jaxnn.config import DataConfig
     >>> from_config(DataConfig("wine")).task
     'multiclass'
     """
-    source = _read(config)
+    found = _read(config, source, validation)
     if config.nan == "drop":
-        source = finite(source)
-    parts, found = _encode(source, task, config.positive)
-    given, hashes = dict(parts), overlap.hashes(parts["train"].x)
-    notes = source.notes + overlap.found(given, hashes, refuse=not config.allow_overlap)
-    parts = _split(parts, found, config)
-    if len(np.unique(hashes)) < len(hashes):  # the split may have put copies of one example into two parts
-        own = {part: split for part, split in parts.items() if part == "train" or part not in given}
-        notes += overlap.found(own, overlap.hashes(parts["train"].x), refuse=False)
-    parts, features, unseen = fitted.categories(parts, source)
-    for name in (*(found.classes or ()), *(features or ())):
+        found = finite(found, config.missing)
+    refuse_missing(found, config.missing)
+    given, labels = _encode(found, task, config.positive)
+    shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
+    rows = _split(given, labels, config)
+    standardize = _is_table(shown["train"]) if config.standardize is None else config.standardize
+    x = fitted.inputs(shown, rows, found.features, standardize=standardize)
+    parts = {part: batch._replace(x=x.x[part]) for part, batch in given.items() if part not in rows}
+    whole = given["train"]
+    parts |= {part: Batch(x.x[part], whole.y[index], whole.weight[index]) for part, index in rows.items()}
+    for part, split in parts.items():
+        if not split.weight.any():
+            raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
+    notes = found.notes + told + overlap.found(parts, rows, refuse=not config.allow_overlap) + x.notes
+    for name in (*(labels.classes or ()), *(x.features or ())):
         unicode("class or feature", name)
-    train = parts["train"]
-    mean, std = fitted.moments(train.x) if config.standardize else (None, None)
-    center = 0.0 if found.classes is not None else train.y.mean(0).tolist()
+    train = parts.pop("train")
+    mean, std = fitted.moments(train.x if x.offset is None else train.x - x.offset) if standardize else (None, None)
+    center, spread = fitted.amounts(train.y) if labels.classes is None else (0.0, None)
     if config.class_weight is not None:
-        train = train._replace(weight=train.weight * fitted.class_weights(config.class_weight, found, train.y)[train.y])
+        train = train._replace(
+            weight=train.weight * fitted.class_weights(config.class_weight, labels, train.y)[train.y]
+        )
     return Dataset(
-        config.name, found.task, found.outputs, train, parts.get("validation"), parts.get("test"),
-        classes=found.classes, features=features, mean=mean, std=std, center=center, notes=notes + unseen,
-        scale=(source.scale or 255.0) if train.x.dtype == np.uint8 else None,
+        config.name, labels.task, labels.outputs, train, parts.get("validation"), parts.get("test"),
+        classes=labels.classes, features=x.features, scale=scale, offset=x.offset, mean=mean, std=std,
+        columns=whole.x.columns if isinstance(whole.x, Frame) else None, missing=config.missing,
+        center=center, spread=None if config.standardize is False else spread, notes=notes,
     )  # fmt: skip
+
+
+def is_table(name: str) -> bool:
+    """Whether these data are rows of features, not images, as far as their name and first bytes say."""
+    try:
+        kind = _kind(DataConfig(name))
+        if kind == "npz":
+            return npz.ndim(Path(name).expanduser()) == 2
+        return kind == "table" or (kind == "bundled" and name != "digits")
+    except Exception:  # what damaged bytes raise is not documented; it is told when they are read
+        return False
+
+
+def _is_table(x: Any) -> bool:
+    return isinstance(x, Frame) or x.ndim == 2
 
 
 def _kind(config: DataConfig) -> str:
@@ -139,17 +189,20 @@ def _kind(config: DataConfig) -> str:
         if not path.suffix and len(path.parts) == 1:
             raise choices("--data.name", name, (*bundled.NAMES, "mnist", "tfds:NAME", "path/to/data"))
         raise InputError(f"--data.name={name}: no such file or folder; check the path")
-    if path.suffix.lower() in (".csv", ".npz"):
-        return path.suffix.lower()[1:]
-    raise InputError(f"--data.name={name}: must be a .csv or .npz file, or a folder of images or IDX files; convert it")
+    if path.suffix.lower() == ".npz":
+        return "npz"
+    if path.suffix.lower() in table.SUFFIXES:
+        return "table"
+    known = ", ".join((*table.SUFFIXES, ".npz"))
+    raise InputError(f"--data.name={name}: must be a file ({known}), or a folder of images or IDX files; convert it")
 
 
-def _read(config: DataConfig) -> Source:
+def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
     try:
-        kind = _kind(config)
+        kind = "table" if frame is not None else _kind(config)
         for option, kinds in OPTIONS.items():
             value = getattr(config, option)
-            if value not in (None, 0) and kind not in kinds:
+            if value != getattr(DataConfig, option) and kind not in kinds:
                 raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
         path = Path(config.name).expanduser()
         validation = None if config.validation is None else Path(config.validation).expanduser()
@@ -157,8 +210,11 @@ def _read(config: DataConfig) -> Source:
             return bundled.read(config.name)
         if kind == "tfds":
             return tfds.read(config.name.removeprefix("tfds:"), config.dir)
-        if kind == "csv":
-            return table.read(path, config.target, config.weight, validation, config.nan == "drop")
+        if kind == "table":
+            rules = Rules(config.text, config.missing, config.nan == "drop")
+            roles = table.Roles(config.target, config.weight, config.delimiter, rules)
+            other = validation if validation_frame is None else validation_frame
+            return table.read(path if frame is None else frame, roles, other)
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
@@ -182,21 +238,23 @@ def _read(config: DataConfig) -> Source:
 
 
 def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, Batch], targets.Targets]:
-    """Checked arrays of each part that the source came in."""
+    """Checked arrays, or frames, of each part that the source came in, and the numbers of their labels."""
     tables = {"train": source.train, "validation": source.validation, "test": source.test}
     given = {part: t for part, t in tables.items() if t is not None}
     xs, prefix = {}, {part: "" if part == "train" else f"{part} " for part in given}
     for part, t in given.items():
+        xs[part] = t.x
+        if isinstance(t.x, Frame):
+            continue
         if np.ndim(t.y) == 0 or np.ndim(t.x) == 0 or len(t.x) != len(t.y):
             raise InputError(f"{prefix[part]}x={t.x.shape}, y={t.y.shape}: must have the same length; check the file")
         xs[part] = check.features(t.x, f"{prefix[part]}x", source.features)
-        train = xs["train"]
-        if (xs[part].shape[1:], xs[part].dtype) != (train.shape[1:], train.dtype):
+        if xs[part].shape[1:] != (train := xs["train"]).shape[1:] or _bytes(xs[part]) != _bytes(train):
             raise InputError(
                 f"{part} x={xs[part].dtype}{xs[part].shape}: examples must be as the training examples, "
                 f"{train.dtype}{train.shape}; convert them"
             )
-    labels = {part: t.y for part, t in given.items()}
+    labels = targets.alike({part: t.y for part, t in given.items()})
     task = source.task if task == "auto" else task
     found = targets.encode(labels, task, known=source.classes, positive=positive)
     return {
@@ -205,28 +263,28 @@ def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, 
     }, found
 
 
-def _split(parts: dict[str, Batch], found: targets.Targets, config: DataConfig) -> dict[str, Batch]:
-    """The test examples first, then validation from what is left, so that the test does not depend on it."""
-    parts = dict(parts)
+def _bytes(x: np.ndarray) -> bool:
+    return x.dtype == np.uint8 and x.ndim == 4
+
+
+def _split(given: dict[str, Batch], found: targets.Targets, config: DataConfig) -> dict[str, np.ndarray]:
+    """Which rows of what was given go into which part: the test examples first, then validation from what is left, so
+    that the test does not depend on it."""
+    y, left = given["train"].y, np.arange(len(given["train"].y))
     fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
-    wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in parts}
+    wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in given}
     if wanted and found.numbered and found.classes is not None:
-        (alone,) = np.nonzero(np.bincount(parts["train"].y) == 1)
+        (alone,) = np.nonzero(np.bincount(y) == 1)
         if len(alone):
             label = found.classes[alone[0]]
             raise InputError(f"class {label}=1 example: a stratified split needs 2 or more; add some, or leave it out")
-    rng = np.random.default_rng(config.split_seed)
+    rng, rows = np.random.default_rng(config.split_seed), {}
     for part, fraction in wanted.items():
-        y = parts["train"].y
-        rest, cut = stratified(rng, y if found.numbered else np.zeros(len(y), np.int32), fraction)
+        rest, cut = stratified(rng, y[left] if found.numbered else np.zeros(len(left), np.int32), fraction)
         if len(cut) == 0 or len(rest) == 0:
             raise InputError(
-                f"--data.{part}_fraction={fraction}: leaves {len(cut)} of {len(y)} examples for {part} "
+                f"--data.{part}_fraction={fraction}: leaves {len(cut)} of {len(left)} examples for {part} "
                 f"and {len(rest)} for training; neither may be 0, so change it, or use 0 for no {part} split"
             )
-        whole = parts["train"]
-        parts["train"], parts[part] = (Batch(*(array[rows] for array in whole)) for rows in (rest, cut))
-    for part, split in parts.items():
-        if not split.weight.any():
-            raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
-    return parts
+        left, rows[part] = left[rest], left[cut]
+    return {"train": left, **rows}

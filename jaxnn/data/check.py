@@ -33,7 +33,8 @@ def unpacked_size(path: object, size: int, packed: int | None = None) -> None:
 
 
 def features(x: np.ndarray, name: str, columns: tuple[str, ...] | None = None) -> np.ndarray:
-    """Images stay u8[n, H, W, C]; everything else becomes f32[n, ...]."""
+    """Images stay u8[n, H, W, C]; rows of numbers [n, F] stay as they are, finite; everything else becomes f32[n,
+    ...]."""
     if len(x) == 0:
         raise InputError(f"{name}=0 examples: must hold at least one; check the file")
     if x.ndim < 2 or 0 in x.shape:
@@ -42,7 +43,10 @@ def features(x: np.ndarray, name: str, columns: tuple[str, ...] | None = None) -
         raise InputError(f"{name}={x.shape}: channels must come last, [n, H, W, C]; use numpy.moveaxis(x, 1, -1)")
     if x.dtype == np.uint8 and x.ndim in (3, 4):
         return x if x.ndim == 4 else x[..., None]
-    return to_float32(x, name, columns)
+    if x.ndim == 2 and x.dtype.kind in "iu":
+        return x  # whole numbers that float32 would change are looked at later: an offset may be taken off them
+    whole = to_float32(x, name, columns)
+    return x if x.ndim == 2 and x.dtype.kind == "f" else whole
 
 
 def weights(weight: np.ndarray | None, name: str, n: int) -> np.ndarray:

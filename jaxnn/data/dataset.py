@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.config.names import MISSING
+from jaxnn.data.columns import Column
 from jaxnn.tasks.labels import Label
 from jaxnn.types import Batch
 
@@ -34,13 +36,21 @@ class Dataset:
     """the user's own labels: `classes[y]`; None for regression"""
     features: tuple[str, ...] | None = None
     """names of the columns of a table"""
+    columns: tuple[Column, ...] | None = None
+    """what the columns of a table are, but the target and the weight"""
+    missing: tuple[str, ...] = MISSING
+    """words that mean a missing value"""
     scale: float | None = None
     """the value of `x` that means 1.0 in an image: 255, or 16 for the bundled digits; None for a table"""
+    offset: np.ndarray | None = None
+    """f64[F]: what is taken off `x`, then f64[n, F], before it becomes float32; None where float32 loses nothing"""
     mean: np.ndarray | None = None
-    """f32, the shape of one example: over the training examples, in the units of `x`; with `std` if standardize"""
+    """f32, the shape of one example: over the training examples, of `x - offset`; with `std` if standardize"""
     std: np.ndarray | None = None
     center: float | list[float] = 0.0
-    """a rough mean of amounts, by output"""
+    """the mean of amounts over the training examples, by output"""
+    spread: list[float] | None = None
+    """their deviation, in which they are learned; None for classes, and where nothing is standardised"""
     notes: tuple[str, ...] = ()
     """what was left out or looks odd, for people: examples that were dropped, or that are in two splits"""
 
@@ -49,11 +59,16 @@ class Dataset:
         """train, validation, test"""
         return self.train, self.validation, self.test
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, Batch]:
-        """The splits that are there, as a history calls them: train, val, test."""
+        """The splits that are there, as a history calls them (train, val, test), their x as a network takes it."""
         named = {"train": self.train, "val": self.validation, "test": self.test}
-        return {name: split for name, split in named.items() if split is not None}
+        there = {name: split for name, split in named.items() if split is not None}
+        return {name: split._replace(x=self.taken_off(split.x)) for name, split in there.items()}
+
+    def taken_off(self, x: np.ndarray) -> np.ndarray:
+        """`f32(x - offset)`, or x where there is no offset."""
+        return x if self.offset is None else (x - self.offset).astype(np.float32)
 
     @property
     def statistics(self) -> dict[str, np.ndarray]:
@@ -75,7 +90,8 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all arrays (bytes, dtype, shape), the classes and the features: one flipped byte changes it."""
-        sha = hashlib.sha256(json.dumps([self.classes, self.features]).encode())
+        known = [self.classes, self.features] + ([] if self.offset is None else [self.offset.tolist()])
+        sha = hashlib.sha256(json.dumps(known).encode())
         for split in self.splits:
             for array in split or ():
                 sha.update(f"{array.dtype.str} {array.shape}\n".encode())
@@ -90,11 +106,19 @@ class Dataset:
             "task": self.task,
             "classes": None if self.classes is None else list(self.classes),
             "features": None if self.features is None else list(self.features),
+            "columns": None
+            if self.columns is None
+            else [[c.name, c.categories and list(c.categories)] for c in self.columns],
+            "missing": list(self.missing),
             "outputs": self.outputs,
             "examples": {name: shape[0] for name, shape in self.shapes.items()},
             "shape": list(self.shape),
-            "dtype": str(self.train.x.dtype),
+            "dtype": str(self.parts["train"].x.dtype),
+            "range": [float(self.train.x.min()), float(self.train.x.max())] if len(self.shape) == 3 else None,
             "scale": self.scale,
+            "offset": None if self.offset is None else self.offset.tolist(),
+            "standardized": self.mean is not None,
             "center": self.center,
+            "spread": self.spread,
             "digest": self.digest,
         }

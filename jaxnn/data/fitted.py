@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnn.data.source import Source
-from jaxnn.errors import InputError
+from jaxnn.arrays import to_float32
+from jaxnn.config.values import class_weight
+from jaxnn.data.frame import Frame
+from jaxnn.errors import InputError, choices
 from jaxnn.tasks.targets import Targets
-from jaxnn.types import Batch
+
+LOST = 2.0**-10  # of a column's deviation: if neighbouring float32 numbers are further apart, its differences are lost
+
+
+class Inputs(NamedTuple):
+    """The features of each part: u8[n, H, W, C] or f32[n, ...]; f64[n, F] where there is an `offset f64[F]`."""
+
+    x: dict[str, np.ndarray]
+    offset: np.ndarray | None = None
+    features: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,27 +34,121 @@ def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean.astype(np.float32), np.where(std < np.finfo(np.float32).tiny, np.float32(1), std)
 
 
+def amounts(y: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and deviation of each target `f32[n, K]` over the training examples, in float64; a deviation of 0 becomes
+    1."""
+    mean = y.mean(0, dtype=np.float64)
+    deviation = np.sqrt(np.mean(np.square(y - mean), axis=0))
+    return mean.tolist(), np.where(deviation > np.finfo(np.float32).tiny, deviation, 1.0).tolist()
+
+
+def offset(values: np.ndarray, name: str, *, standardize: bool) -> float:
+    """What is to be taken off a column in float64 before it becomes float32: its mean where float32 would lose its
+    differences (seconds since 1970), else 0. Without `standardize` such a column is refused.
+
+    >>> seconds = np.array([1_700_000_000.0, 1_700_000_030.0])
+    >>> offset(seconds, "t", standardize=True), offset(seconds - 1.7e9, "t", standardize=True)
+    (1700000015.0, 0.0)
+    """
+    if not _is_lost(values):
+        return 0.0
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    if not standardize:
+        cure = "standardise the features (--data.standardize), or subtract a constant from it"
+        raise InputError(f"{name}={mean:.12g} ± {deviation:.3g}: float32 would lose its differences; {cure}")
+    return float(np.round(mean))
+
+
+def _is_lost(values: np.ndarray) -> bool:
+    """Whether neighbouring float32 numbers are as far apart as the values differ."""
+    deviation = values.std(dtype=np.float64)
+    largest = min(max(-float(values.min()), float(values.max())), float(np.finfo(np.float32).max))
+    return bool(deviation) and float(np.spacing(np.float32(largest))) > LOST * float(deviation)
+
+
+def inputs(given: dict[str, Any], rows: dict[str, np.ndarray], names: Any, *, standardize: bool) -> Inputs:
+    """The features of each part, ready for the network but for what the network does itself.
+
+    Args:
+      given: x of each part that the data came in: arrays, or a `Frame` each.
+      rows: which rows of `given["train"]` go into each part that is cut from it.
+      names: of the columns, where x are arrays.
+    """
+    whole, others = given["train"], {part: x for part, x in given.items() if part not in rows}
+    if isinstance(whole, Frame):
+        return _of_frames(whole, others, rows, standardize)
+    if whole.ndim != 2:
+        cast = lambda x: x if x.dtype in (np.uint8, np.float32) else x.astype(np.float32)
+        return Inputs(
+            {part: cast(whole[index]) for part, index in rows.items()} | {p: cast(x) for p, x in others.items()}
+        )
+    train, about = whole[rows["train"]], [f"x[:,{k}]" if names is None else names[k] for k in range(whole.shape[1])]
+    needs_look = train.dtype.itemsize > 2
+    off = [offset(train[:, k], about[k], standardize=standardize) if needs_look else 0.0 for k in range(len(about))]
+    if not any(off):
+        cast = {part: to_float32(x, "x" if part == "train" else f"{part} x", names) for part, x in given.items()}
+        return Inputs(
+            {part: cast["train"][index] for part, index in rows.items()} | {p: cast[p] for p in others}, None, names
+        )
+    wide = {part: x.astype(np.float64) for part, x in given.items()}
+    for part, x in given.items():
+        step = np.array(off, x.dtype) if x.dtype.kind == "i" else np.array(off)
+        to_float32(x - step, "x" if part == "train" else f"{part} x", names)
+    cut = {part: wide["train"][index] for part, index in rows.items()}
+    return Inputs(cut | {part: wide[part] for part in others}, np.array(off), names)
+
+
+def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarray], standardize: bool) -> Inputs:
+    features, train = whole.seen(rows["train"]), rows["train"]
+    off = np.zeros(len(features))
+    for k, (j, category) in enumerate(features):
+        if category is not None or not (
+            frames := [f for f in (whole, *others.values()) if whole.columns[j].name in f.rounded]
+        ):
+            continue
+        if _is_lost(whole.values[j][train]):  # by the rounded values, which are there; then by those of the table
+            off[k] = offset(whole.exact(j)[train], whole.columns[j].name, standardize=standardize)
+        for frame in frames:
+            frame.refuse_changed(j, off[k])
+    if off.any():
+        for frame in (whole, *others.values()):
+            for k in np.flatnonzero(off):
+                frame.fill_exact(features[k].column)
+    dtype = np.float64 if off.any() else np.float32
+    x = {part: frame.matrix(features, np.arange(len(frame)), dtype) for part, frame in others.items()}
+    x |= {part: whole.matrix(features, index, dtype) for part, index in rows.items()}
+    unseen = [whole.name(feature) for feature in whole.features() if feature not in set(features)]
+    listed = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}"
+    notes = (f"{listed}: in no training example; read as no category",) if unseen else ()
+    names = tuple(whole.name(feature) for feature in features)
+    if len(set(names)) < len(names):
+        raise InputError(f"{whole.grid.name}: two columns become the same feature (name=category); rename one")
+    return Inputs(x, off if off.any() else None, names, notes)
+
+
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:
-    """f32[K]: the given ones, or n / (K count) so that every class weighs the same in all."""
+    """f32[K]: by the label (1 for those left out) or in the order of the classes, or "balanced": n / (K count)."""
     if found.classes is None or not found.numbered:
         raise InputError(f"--data.class_weight={given}: {found.task} has no classes; leave it out")
-    k = len(found.classes)
+    k, names = len(found.classes), [str(label) for label in found.classes]
     if given == "balanced":
         return (len(y) / (k * np.maximum(np.bincount(y, minlength=k), 1))).astype(np.float32)
-    weights = np.array(given, np.float32)
+    pairs = [class_weight(word) for word in given]
+    table = {label: weight for label, weight in pairs if label is not None}
+    if table and len(table) < len(pairs):
+        raise InputError(
+            f"--data.class_weight={' '.join(map(str, given))}: must be all by label, each once, or all in order"
+        )
+    for label in table:
+        if label not in names:
+            raise choices("--data.class_weight", label, names)
+    order = [table.get(name, 1.0) for name in names] if table else [weight for _, weight in pairs]
+    weights = np.array(order, np.float32)
     if weights.shape != (k,) or not weights[np.unique(y)].any():
         raise InputError(f"--data.class_weight={given}: must be {k} numbers, one a class, not all 0")
     return weights
 
 
-def categories(parts: dict[str, Batch], source: Source) -> tuple[dict[str, Batch], Any, tuple[str, ...]]:
-    """The encoder is fitted on the training examples: a category that none of them has gets no column."""
-    if source.categories is None or source.features is None:
-        return parts, source.features, ()
-    known = ~source.categories | parts["train"].x.any(0)
-    if known.all():
-        return parts, source.features, ()
-    unseen = [name for name, there in zip(source.features, known, strict=True) if not there]
-    note = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}: in no training example; read as no category"
-    parts = {part: split._replace(x=split.x[:, known]) for part, split in parts.items()}
-    return parts, tuple(name for name, there in zip(source.features, known, strict=True) if there), (note,)
+def words(given: Mapping[Any, Any]) -> tuple[str, ...]:
+    """A dict of weights by label as words LABEL=WEIGHT."""
+    return tuple(f"{label}={float(weight)!r}" for label, weight in given.items())

@@ -31,7 +31,8 @@ def stratified(rng: np.random.Generator, groups: np.ndarray, fraction: float) ->
     take = np.clip(take, 0, np.maximum(counts - 1, 0))
 
     shuffled = rng.permutation(n)
-    by_group = shuffled[np.argsort(groups[shuffled], kind="stable")]
+    few = groups.astype(np.uint16) if len(counts) <= 2**16 else groups  # NumPy sorts 16 bits by radix
+    by_group = shuffled[np.argsort(few[shuffled], kind="stable")]
     rank = np.arange(n) - (np.cumsum(counts) - counts)[groups[by_group]]  # place within its own group
     chosen = rank < take[groups[by_group]]
     return np.sort(by_group[~chosen]), np.sort(by_group[chosen])

@@ -38,14 +38,15 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     feeds.check_lengths(data)
     n = len(data.weight)
     width = -(-min(batch_size, n) // multiple) * multiple
+    task = recipe.task if recipe.task.over is None else recipe.task.over(data.y, data.weight)
 
     def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
-        return measure(recipe.task, recipe.model.apply(params, part.x, key=key), part.y, part.weight)
+        return measure(task, recipe.model.apply(params, part.x, key=key), part.y, part.weight)
 
     def block(_: None, start: jax.Array) -> tuple[None, Metrics]:
         index = start + lax.iota(jnp.int32, width)
         batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
-        return None, parts.for_the_cache(sums_of, recipe.model, recipe.task.prepare(batch, None), None)
+        return None, parts.for_the_cache(sums_of, recipe.model, task.prepare(batch, None), None)
 
     sums = lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
     return jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)

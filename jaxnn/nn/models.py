@@ -195,8 +195,8 @@ def build(
 def adopt(model: Model, x: Any, *, scale: float | None = None, mean: Any = None, std: Any = None) -> Model:
     """The model for raw examples like x, which are scaled before it sees them; its parameters stay its own.
 
-    mean and std, in the units of x, standardise it (`jaxnn.standardized`). Otherwise integers are divided by `scale`,
-    the value that means 1.0 (if None: 255 for uint8, 1 for others).
+    mean and std, in the units of x, standardise it (`jaxnn.standardized`). Otherwise x is divided by `scale`, the value
+    that means 1.0 (if None: 255 for uint8, 1 for others).
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -209,7 +209,7 @@ def adopt(model: Model, x: Any, *, scale: float | None = None, mean: Any = None,
         raise InputError(f"model={type(model).__name__}: must be a Model; wrap a Flax module in from_linen or from_nnx")
     if mean is not None or std is not None:
         return norms.standardized(model, 0.0 if mean is None else mean, 1.0 if std is None else std)
-    if jnp.issubdtype(x.dtype, jnp.floating):
+    if jnp.issubdtype(x.dtype, jnp.floating) and scale is None:
         return model
     return _behind(norms.scale(std=scale or (255.0 if x.dtype == jnp.uint8 else 1.0)), model)
 

@@ -19,6 +19,7 @@ from jaxnn.nn.layers import add_bias, features, param_dtype, refuse_integers
 from jaxnn.types import Model, Params
 
 INPUT_STATISTICS = "input_stats"
+TARGET_STATISTICS = "target_stats"
 
 
 def layer_norm(eps: float = 1e-5) -> Model:
@@ -108,19 +109,64 @@ def standardized(model: Model, mean: Any, std: Any) -> Model:
 
     def init(key: jax.Array, x: Any) -> Params:
         params, dtype = model.init(key, jax.ShapeDtypeStruct(x.shape, param_dtype(x))), param_dtype(x)
-        if not isinstance(params, dict):
-            raise InputError(f"model: its parameters are a {type(params).__name__}: must be a dict; wrap it in a chain")
         moments = {"mean": mean, "std": std}
         given = {name: jnp.broadcast_to(jnp.asarray(value, dtype), x.shape) for name, value in moments.items()}
-        return {**params, INPUT_STATISTICS: given}
+        return {**_dict(params), INPUT_STATISTICS: given}
 
     def centred(params: Params, x: jax.Array, key: jax.Array | None) -> jax.Array:
         del key  # there is no noise in it
         mean, std = params[INPUT_STATISTICS]["mean"], params[INPUT_STATISTICS]["std"]
         return _moved(x, mean, 1 / jnp.where(std == 0, 1, std))
 
+    return after(_beside(model, INPUT_STATISTICS), init, centred)
+
+
+def in_units(model: Model, mean: Any, std: Any) -> Model:
+    """The model of mean + std y, with both among its parameters: `target_stats/mean`, `target_stats/std`.
+
+    For amounts to predict, `[outputs]` each, in any unit: what the model itself gives is of the order of 1. They are
+    statistics of the training examples, kept with the weights and not trained. Raises `InputError` if they are not
+    finite, or std < 0.
+
+    >>> import jax, jax.numpy as jnp, jaxnn
+    >>> model = jaxnn.in_units(jaxnn.linear(1), mean=[200.0], std=[50.0])
+    >>> params = model.init(jax.random.key(0), jnp.zeros(2))
+    >>> model.apply(params, jnp.zeros(2)).tolist(), sorted(params)
+    ([200.0], ['dense_0', 'target_stats'])
+    """
+    mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
+    _check_moments(mean, std)
+    inner = _beside(model, TARGET_STATISTICS)
+
+    def init(key: jax.Array, x: Any) -> Params:
+        params = model.init(key, x)
+        moments = {"mean": mean, "std": std}
+        dtype = jax.tree.leaves(params)[0].dtype
+        return {
+            **_dict(params),
+            TARGET_STATISTICS: {name: jnp.asarray(value, dtype) for name, value in moments.items()},
+        }
+
+    def moved(params: Params, y: jax.Array) -> jax.Array:
+        stats = {name: jnp.broadcast_to(value, y.shape) for name, value in params[TARGET_STATISTICS].items()}
+        return stats["mean"] + stats["std"] * y
+
+    def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        return moved(params, inner.apply(params, x, key))
+
+    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+        assert inner.observe
+        y, renewed = inner.observe(params, x, key, weight)
+        return moved(params, y), renewed
+
+    return model._replace(init=init, apply=apply, observe=observe if model.observe else None)
+
+
+def _beside(model: Model, entry: str) -> Model:
+    """The model, whose parameters have one more entry that it does not see."""
+
     def own(params: Params) -> Params:
-        return {name: value for name, value in params.items() if name != INPUT_STATISTICS}
+        return {name: value for name, value in params.items() if name != entry}
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return model.apply(own(params), x, key)
@@ -128,10 +174,15 @@ def standardized(model: Model, mean: Any, std: Any) -> Model:
     def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
         assert model.observe
         y, renewed = model.observe(own(params), x, key, weight)
-        return y, {**renewed, INPUT_STATISTICS: params[INPUT_STATISTICS]}
+        return y, {**renewed, entry: params[entry]}
 
-    inner = model._replace(apply=apply, observe=observe if model.observe else None)
-    return after(inner, init, centred)
+    return model._replace(apply=apply, observe=observe if model.observe else None)
+
+
+def _dict(params: Params) -> dict[str, Any]:
+    if not isinstance(params, dict):
+        raise InputError(f"model: its parameters are a {type(params).__name__}: must be a dict; wrap it in a chain")
+    return params
 
 
 def _check_moments(mean: np.ndarray, std: np.ndarray) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import tree
-from jaxnn.types import Model, Params
+from jaxnn.types import Batch, Model, Params
 
 DEAD = 0.99  # share of a layer's units
 VANISHED = 1e-6  # of the largest norm in the network
@@ -52,6 +52,38 @@ def dead_units(model: Model, params: Params, x: jax.Array) -> dict[str, jax.Arra
     """
     grads = tree.by_name(_random_gradient(model, params, x))
     return {path: g == 0 for path, g in grads.items() if path.endswith(("b", "bias"))}
+
+
+def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[str]:
+    """What to tell of a run none of whose rows was better than always giving the same answer: the most frequent class
+    of the training examples, or the mean amount (whose R^2 is 0); and of one whose R^2 is below 0 in the end.
+
+    By the validation examples, or those of training if there are none.
+    """
+    part = "val" if "val" in parts else "train"
+    curves = {
+        name: [row[name] for row in rows if row.get(name) is not None] for name in (f"{part}/accuracy", f"{part}/r2")
+    }
+    cure = "look at the data and the target, try another --optim.lr, more --epochs, or standardise"
+    found = []
+    for name, scores in curves.items():
+        constant = 0.0 if name.endswith("r2") else _accuracy_of_one_answer(parts["train"], parts[part])
+        if scores and max(scores) <= constant + 1e-6:
+            rule = f"no better than always giving the same answer ({constant:.4g})"
+            found.append(f"{name}={max(scores):.4g} at best: {rule}; {cure}")
+        elif scores and name.endswith("r2") and scores[-1] < 0:
+            found.append(f"{name}={scores[-1]:.4g} in the end: worse than always answering the mean; {cure}")
+    return found
+
+
+def _accuracy_of_one_answer(train: Batch, rows: Batch) -> float:
+    """Of the most frequent class, or for several labels of the more frequent answer to each."""
+    y = np.asarray(train.y)
+    if y.ndim == 1:
+        hit = rows.y == np.bincount(y.astype(np.int64), weights=train.weight).argmax()
+    else:
+        hit = (rows.y == (np.average(y, axis=0, weights=train.weight) > 0.5)).all(1)
+    return float(np.average(hit, weights=rows.weight))
 
 
 class Alarms:

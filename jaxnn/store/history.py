@@ -33,6 +33,11 @@ def sync(folder: Path) -> None:
         raise durable.unwritable(folder / NAME, reason) from None
 
 
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows, the final one last."""
+    return [json.loads(line) for line in (folder / NAME).read_text(encoding="utf-8").splitlines()]
+
+
 def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]:
     """Drop the rows past `step`, which is done again from there, and the final row.
 

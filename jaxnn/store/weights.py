@@ -3,33 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import safetensors
 
 from jaxnn.errors import InputError
 from jaxnn.store import arrays, durable
+from jaxnn.training.loop import FAILED, FINISHED, STOPPED
 from jaxnn.types import Params
 
 NAME = "weights.safetensors"
 EARLIER = {"input/mean": "input_stats/mean", "input/std": "input_stats/std"}  # paths as format 1 had them
 
 
-def save(folder: Path, params: Params) -> None:
-    """Write the parameters, those that are not trained too. Raises `StorageError` if they cannot be written."""
+class Weights(NamedTuple):
+    """The arrays by path, and the run that they are of: how it ended, and how many epochs it was to have."""
+
+    leaves: dict[str, np.ndarray]
+    ending: str = FINISHED
+    epochs: str = ""
+
+
+def save(folder: Path, params: Params, ending: str = FINISHED, epochs: int | str = "") -> None:
+    """Write the parameters, those that are not trained too. Raises `StorageError` if they cannot be written.
+
+    `ending`: whether the run was finished, stopped, or failed with a number that is not finite.
+    """
     leaves = arrays.flatten(params)
-    head = arrays.header(leaves, sha256=arrays.digest_all(leaves))
+    head = arrays.header(leaves, sha256=arrays.digest_all(leaves), ending=ending, epochs=str(epochs))
     durable.replace(folder / NAME, [head, *map(arrays.content, leaves.values())])
 
 
-def read(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays by path. Raises `InputError` unless they are what was saved."""
+def read(folder: Path) -> Weights:
+    """Raises `InputError` unless the arrays are what was saved."""
     try:
         with safetensors.safe_open(folder / NAME, "numpy") as file:
             leaves: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}
-            digest = (file.metadata() or {}).get("sha256")
+            about = file.metadata() or {}
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as reason:
         raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
-    if digest != arrays.digest_all(leaves):
+    if about.get("sha256") != arrays.digest_all(leaves):
         raise InputError(f"folder={folder}: weights.safetensors is not what was saved; run the same command again")
-    return {EARLIER.get(name, name): leaf for name, leaf in leaves.items()}
+    named = {EARLIER.get(name, name): leaf for name, leaf in leaves.items()}
+    return Weights(named, about.get("ending", FINISHED), about.get("epochs", ""))
+
+
+def refuse_unfinished(folder: Path, found: Weights, epochs: int, *, partial: bool) -> None:
+    """Refuse the weights of a run that failed, and unless `partial` of one that has not come to its end."""
+    if found.ending == FAILED:
+        rule = "the run ended with a number that is not finite, and so do its weights mean nothing"
+        raise InputError(f"folder={folder}: {rule}; train again with a lower --optim.lr, or --optim.clip_norm")
+    if not partial and (found.ending == STOPPED or found.epochs not in ("", str(epochs))):
+        cure = "run the same command again to finish it, or give partial=True for the weights so far"
+        raise InputError(f"folder={folder}: the run was stopped before the end of its {epochs} epochs; {cure}")

@@ -112,22 +112,34 @@ def multilabel_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metri
 
 
 def regression_sums(prediction: jax.Array, y: jax.Array, weight: jax.Array, center: jax.Array | float = 0.0) -> Metrics:
-    """Per output: squared and absolute errors, and `y`, `y_squared` of `y - center`, from which R^2 comes.
+    """Per output: squared and absolute errors, and three sums from which the spread of y, and so R^2, comes.
 
-    prediction `f[..., K]`, y `[..., K]`, weight `f32[...]`, center a number or `[K]`. Give a rough mean of y as
-    center: with y near 10,000 the sum of squares has no digits left for a variance of 1.
+    `y` and `y_squared` are of the mean of these rows, less the center, and `y_within` of the differences from that
+    mean: the spread of rows far from the center is not lost in float32. Give a mean of y as center: then the spread of
+    many batches is not lost either.
+
+    prediction `f[..., K]`, y `[..., K]`, weight `f32[...]`, center a number or `[K]`.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import metrics
     >>> sums = metrics.regression_sums(jnp.array([[1.0], [2.0]]), jnp.array([[1.0], [4.0]]), jnp.ones(2))
     >>> {name: value.tolist() for name, value in sums.items()}
-    {'squared_error': [4.0], 'absolute_error': [2.0], 'y': [5.0], 'y_squared': [17.0]}
+    {'squared_error': [4.0], 'absolute_error': [2.0], 'y': [5.0], 'y_squared': [12.5], 'y_within': [4.5]}
+
+    Source: Chan, Golub and LeVeque 1983, "Algorithms for computing the sample variance".
     """
     prediction, y = jnp.asarray(prediction, float), jnp.asarray(y, float)
     same_shape(prediction, y)
-    error, shifted = prediction - y, y - jnp.broadcast_to(jnp.asarray(center, float), y.shape)
-    outputs = {"squared_error": error**2, "absolute_error": jnp.abs(error), "y": shifted, "y_squared": shifted**2}
-    return {name: jax.vmap(weighted_sum, (-1, None))(values, weight) for name, values in outputs.items()}
+    center = jnp.broadcast_to(jnp.asarray(center, float), (y.shape[-1],))
+    about = lambda values, mean: values - jnp.broadcast_to(mean, values.shape)
+    summed = lambda values: jax.vmap(weighted_sum, (-1, None))(values, weight)
+    error, total, of_y = prediction - y, jnp.sum(jnp.asarray(weight, float)), summed(about(y, center))
+    total = jnp.broadcast_to(jnp.where(total > 0, total, 1), of_y.shape)
+    mean = of_y / total
+    apart = about(y, center + mean)
+    within = summed(jnp.square(apart)) - jnp.square(summed(apart)) / total  # `mean` is rounded, far from the center
+    between = {"y": of_y, "y_squared": of_y * mean, "y_within": within}
+    return {"squared_error": summed(error**2), "absolute_error": summed(jnp.abs(error)), **between}
 
 
 def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
@@ -141,20 +153,26 @@ def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
     return numerator / jnp.where((denominator == 0) & (numerator == 0), 1, denominator)
 
 
-def r_squared(squared_error: jax.Array, y: jax.Array, y_squared: jax.Array, weight: jax.Array) -> jax.Array:
+def r_squared(
+    squared_error: jax.Array, y: jax.Array, y_squared: jax.Array, weight: jax.Array, y_within: jax.Array | float = 0.0
+) -> jax.Array:
     """`1 - sum (y - prediction)^2 / sum (y - mean y)^2`, averaged over the outputs; from the sums of `regression_sums`.
 
     Where y does not vary it is 1 for a perfect prediction and 0 for any other.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import metrics
-    >>> metrics.r_squared(jnp.array([4.0]), jnp.array([5.0]), jnp.array([17.0]), jnp.array(2.0)).item()
+    >>> sums = metrics.regression_sums(jnp.array([[1.0], [2.0]]), jnp.array([[1.0], [4.0]]), weight := jnp.ones(2))
+    >>> named = (sums[name] for name in ("squared_error", "y", "y_squared"))
+    >>> metrics.r_squared(*named, weight.sum(), sums["y_within"]).item()
     0.11111...
 
     Source: scikit-learn's `r2_score`, uniform average.
     """
-    spread = y_squared - jnp.square(y) / weight
-    varies = spread > 1e-6 * y_squared  # a smaller spread is float32 rounding of y_squared
+    between = y_squared - jnp.square(y) / weight
+    # Smaller differences of the means of batches, and of y itself, are float32 rounding of `y_squared`.
+    spread = y_within + jnp.where(between > 1e-6 * y_squared, between, 0)
+    varies = spread > 1e-12 * y_squared
     score = 1 - squared_error / jnp.where(varies, spread, 1)
     return jnp.mean(jnp.where(varies, score, jnp.where(squared_error == 0, 1.0, 0.0)))
 

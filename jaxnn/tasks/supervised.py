@@ -7,13 +7,15 @@
 | multilabel | `[..., K]`    | `[..., K]` 0 or 1                  | `[..., K]` P(y_k = 1)     |
 | regression | `[..., K]`    | `[..., K]`, for K = 1 also `[...]` | `[..., K]` prediction     |
 
-The sums of every task (`jaxnn.metrics.measure`) hold `loss` (sum of weight x loss) and `weight`; `summary` divides all
-by the weight. What the answers are is `decide`: the class number, 0 or 1 for each label, or the number itself.
+`metrics` sums what is measured besides the loss, and `weight`; `jaxnn.metrics.measure` adds `loss` (the sum of weight x
+loss); `summary` divides all by the weight. What the answers are is `decide`: the class number, 0 or 1 for each label,
+or the number itself.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -21,6 +23,7 @@ import jax.numpy as jnp
 
 from jaxnn.config.settings import TaskConfig
 from jaxnn.errors import InputError, choices
+from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks import losses, metrics
 from jaxnn.tasks.labels import check_labels, check_targets
 from jaxnn.types import Metrics, Task
@@ -43,7 +46,7 @@ def binary(*, label_smoothing: float | jax.Array = 0.0) -> Task:
         return losses.binary_cross_entropy(_one(logits), y, label_smoothing=label_smoothing)
 
     def sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
-        return metrics.binary_sums(_one(logits), y, weight)
+        return _weighed(weight) | metrics.binary_sums(_one(logits), y, weight)
 
     def summary(sums: Metrics) -> dict[str, Any]:
         tp, fp, fn = sums["tp"], sums["fp"], sums["fn"]
@@ -85,8 +88,12 @@ def multiclass(classes: int, *, label_smoothing: float | jax.Array = 0.0) -> Tas
         return jax.nn.softmax(_outputs(logits, classes))
 
     check = functools.partial(labels_in, classes=classes)
+
+    def sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
+        return _weighed(weight) | metrics.multiclass_sums(logits, y, weight)
+
     rest = (_most_likely, jax.nn.log_softmax, _as_they_are, check)
-    return Task("multiclass", classes, loss, link, metrics.multiclass_sums, summary, *rest)
+    return Task("multiclass", classes, loss, link, sums, summary, *rest)
 
 
 def multilabel(labels: int, *, label_smoothing: float | jax.Array = 0.0) -> Task:
@@ -115,15 +122,20 @@ def multilabel(labels: int, *, label_smoothing: float | jax.Array = 0.0) -> Task
     def link(logits: jax.Array) -> jax.Array:
         return jax.nn.sigmoid(_outputs(logits, labels))
 
+    def sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
+        return _weighed(weight) | metrics.multilabel_sums(logits, y, weight)
+
     rest = (_more_likely, jax.nn.log_sigmoid, _as_they_are)
-    return Task("multilabel", labels, loss, link, metrics.multilabel_sums, summary, *rest)
+    return Task("multilabel", labels, loss, link, sums, summary, *rest)
 
 
-def regression(loss: str = "squared", *, outputs: int = 1, center: Any = 0.0) -> Task:
+def regression(loss: str = "squared", *, outputs: int = 1, center: Any = 0.0, scale: Any = None) -> Task:
     """K numbers: loss squared, absolute, huber or poisson (then the outputs are logarithms of rates).
 
-    `center`, a number or `[K]`, is a rough mean of y that keeps R^2 exact; `mse` and `mae` are means over the outputs,
-    `r2` too. Raises `InputError` for another loss or outputs < 1.
+    `center`, a number or `[K]`, is a rough mean of y. With `scale`, a number or `[K]`, the loss is that of
+    (y - center) / scale, so that a learning rate does not depend on the unit of y (poisson: of the rate of y / scale);
+    all else stays in the units of y. `mse` and `mae` are means over the outputs, `r2` too. Raises `InputError` for
+    another loss or outputs < 1.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -145,25 +157,51 @@ def regression(loss: str = "squared", *, outputs: int = 1, center: Any = 0.0) ->
         return jnp.exp(_outputs(raw, outputs)) if loss == "poisson" else _outputs(raw, outputs)
 
     def loss_of(raw: jax.Array, y: jax.Array) -> jax.Array:
-        return equation(_outputs(raw, outputs), columns(raw, y))
+        raw, y = _outputs(raw, outputs), columns(raw, y)
+        if scale is None:
+            return equation(raw, y)
+        like = lambda value: jnp.broadcast_to(jnp.asarray(value, raw.dtype), raw.shape)
+        if loss == "poisson":
+            return equation(raw - jnp.log(like(scale)), y / like(scale))
+        return equation((raw - like(center)) / like(scale), (y - like(center)) / like(scale))
 
-    def sums(raw: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
-        return metrics.regression_sums(link(raw), columns(raw, y), weight, center)
+    def sums(raw: jax.Array, y: jax.Array, weight: jax.Array, center: Any = center) -> Metrics:
+        return _weighed(weight) | metrics.regression_sums(link(raw), columns(raw, y), weight, center)
+
+    def over(y: jax.Array, weight: jax.Array) -> Task:
+        y = jnp.asarray(y, float).reshape(*weight.shape, -1)
+        total = sum_in_pairs(jnp.moveaxis(jnp.where(weight != 0, weight, 0)[..., None] * y, 0, -1))
+        return task._replace(metrics=functools.partial(sums, center=total / jnp.sum(weight)))
 
     def summary(sums: Metrics) -> dict[str, Any]:
         weight = sums["weight"]
         return _means(sums, loss="loss") | {
             "mse": jnp.mean(sums["squared_error"]) / weight,
             "mae": jnp.mean(sums["absolute_error"]) / weight,
-            "r2": metrics.r_squared(sums["squared_error"], sums["y"], sums["y_squared"], weight),
+            "r2": metrics.r_squared(
+                sums["squared_error"], sums["y"], sums["y_squared"], weight, sums.get("y_within", 0.0)
+            ),
         }
 
     check = functools.partial(check_targets, loss=loss)
     decide = _number if outputs == 1 else _as_they_are
-    return Task("regression", outputs, loss_of, link, sums, summary, decide, check=check)
+    task = Task("regression", outputs, loss_of, link, sums, summary, decide, check=check, over=over)
+    return task
 
 
-def build(config: TaskConfig, name: str, outputs: int, *, center: Any = 0.0) -> Task:
+def units(loss: str, center: list[float], spread: list[float]) -> tuple[list[float], list[float], list[float]] | None:
+    """`(mean, std, scale)` for amounts of this mean and deviation: the outputs of a network are mean + std y, and the
+    loss is taken in units of scale. Rates (poisson) have a logarithm to be moved; None where all of them are 0.
+
+    >>> units("squared", [200.0], [50.0]), units("poisson", [1.0], [3.0])
+    (([200.0], [50.0], [50.0]), ([0.0], [1.0], [1.0]))
+    """
+    if loss != "poisson":
+        return center, spread, spread
+    return ([math.log(rate) for rate in center], [1.0] * len(center), center) if min(center) > 0 else None
+
+
+def build(config: TaskConfig, name: str, outputs: int, *, center: Any = 0.0, scale: Any = None) -> Task:
     """The task of a config, for data whose labels are of the kind `name` and need `outputs` outputs.
 
     `--task.name auto` takes the kind of the labels. Two classes can also be learned as multiclass, with two outputs;
@@ -181,7 +219,8 @@ def build(config: TaskConfig, name: str, outputs: int, *, center: Any = 0.0) -> 
             raise InputError(f"--task.label_smoothing={config.label_smoothing}: is for classes; leave it out here")
         if config.loss == "cross_entropy":
             raise InputError("--task.loss=cross_entropy: is for classes; use squared, absolute, huber or poisson")
-        return regression("squared" if config.loss == "auto" else config.loss, outputs=outputs, center=center)
+        loss = "squared" if config.loss == "auto" else config.loss
+        return regression(loss, outputs=outputs, center=center, scale=scale)
     if config.loss not in ("auto", "cross_entropy"):
         raise InputError(f"--task.loss={config.loss}: is for regression, this task is {kind}; use cross_entropy")
     if kind == "binary":
@@ -229,5 +268,9 @@ def _no_and_yes(p: Any) -> Any:
     return p.__array_namespace__().stack([1 - p, p], axis=-1)  # NumPy's arrays stay NumPy's, and float64
 
 
+def _weighed(weight: jax.Array) -> Metrics:
+    return {"weight": jnp.sum(jnp.asarray(weight, float))}
+
+
 def _means(sums: Metrics, **names: str) -> dict[str, Any]:
-    return {shown: sums[name] / sums["weight"] for shown, name in names.items()}
+    return {shown: sums[name] / sums["weight"] for shown, name in names.items() if name in sums}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,27 @@ def encode(
     if task == "auto":
         task = "binary" if len(classes) == 2 else "multiclass"
     return Targets(task, classes, y)
+
+
+def alike(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Labels of each split in which texts that differ in Unicode's normal form alone are one: that of a training label.
+
+    >>> letters = alike({"train": np.array([chr(233), "e" + chr(769), "a"])})["train"]
+    >>> len(set(letters.tolist()))
+    2
+    """
+    if any(y.dtype.kind != "U" for y in labels.values()):
+        return labels
+    forms: dict[str, str] = {}
+    for y in (labels["train"], *labels.values()):
+        for text in sorted(set(y.ravel().tolist()), reverse=True):
+            forms.setdefault(unicodedata.normalize("NFC", text), text)
+    found = {}
+    for part, y in labels.items():
+        texts, place = np.unique(y, return_inverse=True)
+        chosen = [forms.get(unicodedata.normalize("NFC", text), text) for text in texts.tolist()]
+        found[part] = np.array(chosen)[place.reshape(y.shape)]
+    return found
 
 
 def _kind(y: np.ndarray, task: str) -> str:

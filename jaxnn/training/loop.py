@@ -20,6 +20,8 @@ from jaxnn.training.plan import Plan
 from jaxnn.training.programs import Programs
 from jaxnn.types import Batch, Metrics, Recipe, State
 
+FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"  # how a run ends
+
 
 class Progress(NamedTuple):
     """All that a checkpoint holds."""
@@ -127,9 +129,21 @@ def measured(session: Session, part: str, state: State) -> dict[str, float]:
     return {name: float(value) for name, value in row.items()}
 
 
+def ending(session: Session, event: Event, row: dict[str, Any]) -> str:
+    """How a run ended, by its last row: failed with a loss that is no number, finished, or stopped before its end."""
+    if bad_loss(row):
+        return FAILED
+    return FINISHED if session.plan.is_over(event.step, event.progress.tally, row) else STOPPED
+
+
+def bad_loss(row: dict[str, Any]) -> str | None:
+    """The first loss of a row that is not finite (null in a history that was read)."""
+    losses = (name for name in row if name.endswith("/loss"))
+    return next((name for name in losses if row[name] is None or not math.isfinite(row[name])), None)
+
+
 def check_finite(step: int, row: dict[str, Any]) -> None:
     """Refuse to call a run good that ends with a loss that is no number. Raises `NumericsError`."""
-    for name, value in row.items():
-        if name.endswith("/loss") and (value is None or not math.isfinite(value)):
-            cause = f"step={step}: {name}={value}: must be finite"
-            raise NumericsError(f"{cause}; lower --optim.lr, or look for examples unlike those of training")
+    if name := bad_loss(row):
+        cause = f"step={step}: {name}={row[name]}: must be finite"
+        raise NumericsError(f"{cause}; lower --optim.lr, or look for examples unlike those of training")

@@ -151,7 +151,8 @@ def test_d06_a_value_that_is_not_finite_is_named(save, tmp_path, value):
         i, j = RNG.integers(60), RNG.integers(3)
         assert refusal(save(x=put(X, (i, j), value), y=Y)).startswith(f"x[{i},{j}]={value}: must be finite")
     (tmp_path / "t.csv").write_text(f"a,b,y\n1,2.5,0\n3,{value},1\n4,5.5,0\n6,7.5,1\n")
-    assert refusal(tmp_path / "t.csv").startswith(f"x[1,1]={value} (column b): must be finite")
+    rule = "missing value" if np.isnan(value) else "must be finite"
+    assert refusal(tmp_path / "t.csv").startswith(f"{tmp_path}/t.csv line 3, column b={value}: {rule}")
 
 
 def test_d06_dropping_such_rows_keeps_the_others_and_says_how_many(save, tmp_path):
@@ -166,13 +167,13 @@ def test_d06_dropping_such_rows_keeps_the_others_and_says_how_many(save, tmp_pat
         "test: 1 of 20 examples left out, with a value that is not finite",
     )
     rows = [f"{i}.5,{'red' if i % 2 else 'blue'},{i % 2}" for i in range(20)]
-    rows[3], rows[8], rows[9] = "NA,red,1", "8.5,,0", "nan,red,1"
+    rows[3], rows[8], rows[9], rows[10] = "NA,red,1", "8.5,,0", "nan,red,1", "inf,blue,0"
     (tmp_path / "t.csv").write_text("a,b,y\n" + "\n".join(rows) + "\n")
     loaded = load(tmp_path / "t.csv", nan="drop", validation_fraction=0, test_fraction=0)
-    assert sorted(loaded.train.x[:, 0] - 0.5) == sorted(set(range(20)) - {3, 8, 9})
+    assert sorted(loaded.train.x[:, 0] - 0.5) == sorted(set(range(20)) - {3, 8, 9, 10})
     assert loaded.notes == (
-        f"{tmp_path}/t.csv: 2 of 20 rows left out, with a missing value",
-        "train: 1 of 18 examples left out, with a value that is not finite",
+        f"{tmp_path}/t.csv: 3 of 20 rows left out, with a missing value",
+        f"{tmp_path}/t.csv: 1 of 20 rows left out, with a value that is not finite",
     )
     assert refusal(save(x=X * np.float32("nan"), y=Y), nan="drop").startswith("x=0 examples: must hold at least one")
 

@@ -30,7 +30,7 @@ def read(root: Path, bad_records: int = 0) -> Source:
     else:
         train, test = _table(root, bad, bad_records), None
     notes = (f"{root}: {len(bad)} damaged images left out: {_list(bad)}",) if bad else ()
-    return Source(train, test=test, scale=255.0, notes=notes)
+    return Source(train, test=test, scale=255.0, by_folder=True, notes=notes)
 
 
 def _list(paths: list[Path]) -> str:

@@ -24,6 +24,15 @@ def read(path: Path, weight: str | None) -> Source:
     return Source(table(tail), test=table("_test") if "x_test" in arrays else None)
 
 
+def ndim(path: Path) -> int:
+    """How many axes x has, from its header alone. Raises what zipfile and NumPy do if it is no archive."""
+    with zipfile.ZipFile(path) as archive:
+        name = next(name for name in archive.namelist() if name in ("x.npy", "x_train.npy"))
+        with archive.open(name) as file:
+            read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+            return len(read[np.lib.format.read_magic(file)](file)[0])
+
+
 def _check_names(path: Path, names: list[str], weights: str, needed: bool) -> None:
     """Refuse an archive that lacks an array, or has one that would be ignored; no name is ever a path on the disk."""
     wholes = {"x", "y", weights}

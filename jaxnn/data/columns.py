@@ -1,0 +1,200 @@
+"""How a cell and a column of a table are typed: one definition, for files and for data frames.
+
+A cell is missing (empty, or one of the words that mean that), a number (`NUMBER`), a text, or either (`EITHER`: Inf, or
+the 12e3 of a serial number). Spaces around it do not count, and texts are compared in Unicode's form NFC. A column
+without texts is one of numbers, a column without numbers one of texts, whose different texts are its categories; a
+column with both is refused. The training file decides this, and all other tables are read by what it decided.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxnn.config.names import MISSING
+from jaxnn.data.cells import Cells, collect
+from jaxnn.data.grid import Grid
+from jaxnn.errors import InputError
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+EITHER = re.compile(r"[0-9]+[eE][0-9]+|[+-]?inf(inity)?", re.IGNORECASE)
+WHOLE = re.compile(r"[+-]?[0-9]+")
+# One number with what people write around it: $1,163.50, 45 %, 3 kg, 1.163,5, 12:30.
+DRESSED = re.compile(r"\W{0,2}[A-Z]{0,3}\W{0,2}[0-9][0-9\W]*[^\W0-9]{0,4}\W?")
+MAX_CATEGORIES = 1000
+MAX_DRESSED = 20
+MAX_LETTERS = 100_000
+
+
+class Column(NamedTuple):
+    """What a column was found to be: numbers, or texts with these categories, sorted."""
+
+    name: str
+    categories: tuple[str, ...] | None = None
+
+
+class Rules(NamedTuple):
+    """How the columns of a table are to be read; the fields are those of `jaxnn.config.DataConfig`."""
+
+    text: tuple[str, ...] = ()
+    missing: tuple[str, ...] = MISSING
+    drop: bool = False
+
+
+class Typed(NamedTuple):
+    """A table by its columns.
+
+    `values`: numbers, in float32 unless they were to be exact, or the numbers of the categories; `rounded`: the columns
+    in which float32 is not what the table says; `changed`: those of them that are whole numbers; `rows`: which rows of
+    the grid are left.
+    """
+
+    columns: dict[str, Column]
+    values: dict[str, np.ndarray]
+    rounded: frozenset[str]
+    changed: frozenset[str]
+    rows: np.ndarray
+    notes: tuple[str, ...]
+
+
+def typed(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Column], exact: Sequence[str] = ()) -> Typed:
+    """The columns of these names, typed; as they are `known` to be, where the training table has decided.
+
+    `exact`: columns whose numbers stay float64 or int64. Rows with a missing value are left out if `rules.drop`, and
+    refused otherwise.
+    """
+    as_text = {name for name in names if (known[name].categories is not None if name in known else name in rules.text)}
+    while True:
+        cells = collect(grid, names, frozenset(as_text), exact)
+        clash = {name for name, each in cells.items() if len(each.kinds) > 1}
+        if not clash:
+            break
+        as_text |= clash  # some parts of the rows were read as numbers, some as texts
+    missing = {name: each.gone(rules.missing) for name, each in cells.items()}
+    rows, notes = _whole_rows(grid, cells, missing, rules.drop)
+    columns: dict[str, Column] = {}
+    values: dict[str, np.ndarray] = {}
+    for name in names:
+        each = cells[name]
+        found = each.values() if len(rows) == len(missing[name]) else each.values()[rows]
+        each.parts.clear()
+        if not each.texts:
+            columns[name], values[name] = Column(name), found
+            if name in known and known[name].categories is not None:
+                raise InputError(f"{grid.at(name, 0)}: a number, in the training table a text; convert the column")
+            continue
+        texts = Texts(grid, name, list(each.texts.values()), found, rows)
+        columns[name], values[name] = texts.typed(grid.typed or name in rules.text, known.get(name))
+        if name not in known and name not in rules.text:
+            notes += texts.dressed(columns[name], values[name])
+    rounded = frozenset(name for name, each in cells.items() if each.rounded)
+    return Typed(columns, values, rounded, frozenset(name for name in rounded if cells[name].whole), rows, notes)
+
+
+def _whole_rows(
+    grid: Grid, cells: dict[str, Cells], missing: dict[str, np.ndarray], drop: bool
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The rows without a missing value or an infinity, and what to tell of the others."""
+    n = len(next(iter(missing.values())))
+    gone, infinite = np.zeros(n, bool), np.zeros(n, bool)
+    for name, each in cells.items():
+        if missing[name].any() and not drop:
+            where = grid.at(name, int(np.argmax(missing[name])))
+            cure = "fill it in, leave the row out, or add --data.nan drop (--data.missing has the words)"
+            raise InputError(f"{where}: missing value; {cure}")
+        gone |= missing[name]
+        if each.infinite:
+            infinite |= ~np.isfinite(each.values())
+            if not drop:
+                where = grid.at(name, int(np.argmax(infinite)))
+                raise InputError(f"{where}: must be finite; repair it, leave the row out, or add --data.nan drop")
+    left_out = {"with a missing value": gone, "with a value that is not finite": infinite & ~gone}
+    notes = tuple(
+        f"{grid.name}: {rows.sum()} of {n} rows left out, {what}" for what, rows in left_out.items() if rows.any()
+    )
+    rows = np.flatnonzero(~(gone | infinite))
+    if not len(rows):
+        raise InputError(f"{grid.name}=0 examples: each of the {n} rows has a missing value; leave a column out")
+    return rows, notes
+
+
+def _form(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
+
+
+class Texts(NamedTuple):
+    """A column that was read as texts: `codes i32[n]` are numbers of `texts`, `rows` those of the grid."""
+
+    grid: Grid
+    name: str
+    texts: list[str]
+    codes: np.ndarray
+    rows: np.ndarray
+
+    def at(self, bad: np.ndarray) -> str:
+        """Where the first bad cell is."""
+        return self.grid.at(self.name, int(self.rows[np.argmax(bad)]))
+
+    def typed(self, as_text: bool, known: Column | None) -> tuple[Column, np.ndarray]:
+        """Categories, or numbers after all."""
+        is_text = np.array([not (NUMBER.fullmatch(text) or EITHER.fullmatch(text)) for text in self.texts], bool)
+        is_number = np.array([bool(NUMBER.fullmatch(text)) and not EITHER.fullmatch(text) for text in self.texts], bool)
+        used = np.unique(self.codes)
+        if known is not None:
+            as_text = known.categories is not None
+            if not as_text and is_text[used].any():
+                raise InputError(f"{self.at(is_text[self.codes])}: must be a number; repair it")
+        elif not as_text and is_text[used].any() and is_number[used].any():
+            number = ~is_text[self.codes]
+            where = self.at(number if 2 * number.sum() <= len(number) else ~number)  # the first cell of the rarer kind
+            cure = f"make all its cells one kind, or add --data.text {self.name}"
+            raise InputError(f"{where}: numbers and text in one column; {cure}")
+        if not as_text and not is_text[used].any():
+            return Column(self.name), self._numbers(used)
+        categories = (known.categories or ()) if known is not None else self._categories(used)
+        place = {_form(category): k for k, category in enumerate(categories)}
+        codes = np.array([place.get(_form(text), -1) for text in self.texts], np.int32)[self.codes]
+        if (codes < 0).any():
+            listed = ", ".join(categories[:10])
+            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed})")
+        return Column(self.name, categories), codes
+
+    def _categories(self, used: np.ndarray) -> tuple[str, ...]:
+        if len(used) > MAX_CATEGORIES:
+            rule = f"at most {MAX_CATEGORIES} categories; leave the column out"
+            raise InputError(f"{self.grid.name}, column {self.name}={len(used)} different texts: {rule}")
+        for k in used:
+            if len(self.texts[k]) > MAX_LETTERS:
+                raise InputError(f"{self.at(self.codes == k)}: a text of more than {MAX_LETTERS:,} letters; shorten it")
+        return tuple(sorted(self.texts[k] for k in used))
+
+    def _numbers(self, used: np.ndarray) -> np.ndarray:
+        """i64[n] if all are whole, else f64[n]."""
+        whole = all(WHOLE.fullmatch(self.texts[k]) for k in used)
+        numbers = np.zeros(len(self.texts), np.int64 if whole else np.float64)
+        for k in used.tolist():
+            value = int(self.texts[k]) if whole else float(self.texts[k])
+            if whole and not -(2**63) <= value < 2**63:
+                rule = "a whole number of more than 64 bits; write it with a decimal point"
+                raise InputError(f"{self.at(self.codes == k)}: {rule}")
+            if not np.isfinite(value):
+                raise InputError(f"{self.at(self.codes == k)}: must be finite; repair it or leave the row out")
+            numbers[k] = value
+        return numbers[self.codes]
+
+    def dressed(self, column: Column, codes: np.ndarray) -> tuple[str, ...]:
+        """What to tell of categories that look like numbers; many different ones are refused."""
+        texts = column.categories or ()
+        looks = [bool(DRESSED.fullmatch(text)) or bool(NUMBER.fullmatch(text)) for text in texts]
+        if 2 * sum(looks) <= len(looks):
+            return ()
+        cure = f"write plain numbers such as 1163.5, or add --data.text {self.name} if they are names"
+        if len(texts) > MAX_DRESSED:
+            rule = f"looks like a number, and {len(texts)} different ones would become categories"
+            raise InputError(f"{self.at(codes == looks.index(True))}: {rule}; {cure}")
+        what = f"read as {len(texts)} categories, though they look like numbers ({', '.join(texts[:3])})"
+        return (f"{self.grid.name}, column {self.name}: {what}; {cure}",)
