@@ -72,7 +72,7 @@ def load(
     {'train': (108, 4), 'validation': (12, 4), 'test': (30, 4)}
     """
     config = DataConfig(
-        name=os.fspath(name_or_path),
+        name=bundled.name_of(name_or_path),
         dir=None if dir is None else os.fspath(dir),
         target=target,
         weight=weight,
@@ -104,7 +104,8 @@ def from_config(config: DataConfig, task: str = "auto") -> Dataset:
         source = finite(source)
     parts, found = _encode(source, task, config.positive)
     given, hashes = dict(parts), overlap.hashes(parts["train"].x)
-    notes = source.notes + overlap.found(given, hashes, refuse=not config.allow_overlap)
+    notes = bundled.passed_over(config.name, config.dir) + source.notes
+    notes += overlap.found(given, hashes, refuse=not config.allow_overlap)
     parts = _split(parts, found, config)
     if len(np.unique(hashes)) < len(hashes):  # the split may have put copies of one example into two parts
         own = {part: split for part, split in parts.items() if part == "train" or part not in given}
@@ -159,15 +160,13 @@ def _read(config: DataConfig) -> Source:
             return tfds.read(config.name.removeprefix("tfds:"), config.dir)
         if kind == "csv":
             return table.read(path, config.target, config.weight, validation, config.nan == "drop")
+        if kind == "folder":
+            return folder.read(path, config.bad_records, validation)
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
             path = Path(config.dir).expanduser()
-        readers = {
-            "npz": lambda p: npz.read(p, config.weight),
-            "folder": lambda p: folder.read(p, config.bad_records),
-        }
-        read = readers.get(kind, idx.read)
+        read = (lambda p: npz.read(p, config.weight)) if kind == "npz" else idx.read
         source = read(path)
         if validation is None:
             return source
