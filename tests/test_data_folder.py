@@ -95,8 +95,10 @@ def test_folders_named_as_parts_are_the_splits(named, tmp_path):
         (["train", "val", "valid"], "both val and valid hold the validation images; keep one"),
         (["train", "test", "validation", "valid"], "both valid and validation hold the validation images"),
         (["train", "Train"], "both Train and train hold the train images"),
-        (["val", "test"], "/test/cat: a folder, not an image file; .* parts: train, with test, val"),
-        (["train", "test", "sorted"], "/sorted/cat: a folder, not an image file; .* parts: train, with test, val"),
+        (["val", "test"], "has the parts test, val and no train; add it"),
+        (["test"], "has the parts test and no train; add it"),
+        (["train", "test", "sorted"], "/sorted: stands beside the parts test, train; move it away"),
+        (["train", "sorted"], "/sorted/cat: a folder, not an image file; .* parts are named train, val"),
     ],
 )
 def test_folders_that_are_not_clearly_parts_are_refused(folders, message, tmp_path):
@@ -104,6 +106,19 @@ def test_folders_that_are_not_clearly_parts_are_refused(folders, message, tmp_pa
         fill(tmp_path / folder)
     with pytest.raises(InputError, match=message):
         load(tmp_path)
+
+
+def test_a_class_may_have_the_name_of_a_part_but_all_of_them_do_not(tmp_path):
+    for classes, name in ((("train", "bus"), ""), (("test", "control"), ""), (("test", "val"), "and no train")):
+        root = tmp_path / classes[0] / classes[1]
+        fill(root)
+        for old, new in zip(("cat", "dog"), classes, strict=True):
+            (root / old).rename(root / new)
+        if name:
+            with pytest.raises(InputError, match=name):
+                load(root)
+        else:
+            assert load(root).classes == tuple(sorted(classes))
 
 
 def test_images_beside_the_parts_are_not_passed_over(tmp_path):

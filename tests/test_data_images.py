@@ -84,6 +84,16 @@ def test_all_eight_orientations_are_turned_upright(kind, mode, tmp_path):
         assert turned == (orientation > 1)
 
 
+def test_what_is_no_exif_says_nothing_of_an_orientation(tmp_path):
+    for kind, options in (("JPEG", {}), ("PNG", {}), ("WEBP", {"lossless": True})):
+        (tmp_path / "a").write_bytes(encoded(photo(), kind, **options))
+        expected = image_file.read(tmp_path / "a")[0]
+        for junk in (b"Exif\0\0no EXIF at all", exif(6)[:-20], exif(0), exif(9)):
+            (tmp_path / "a").write_bytes(encoded(photo(), kind, exif=junk, **options))
+            pixels, turned = image_file.read(tmp_path / "a")
+            assert not turned and np.array_equal(pixels, expected), (kind, junk)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_photos_are_turned_as_pillow_turns_them(mode, tmp_path):
     for orientation in range(10):  # 0 and 9 are none

@@ -75,16 +75,26 @@ def _folders(root: Path) -> list[Path]:
 
 def _parts(root: Path) -> dict[str, Path]:
     """The folder of each part, by the names in `PARTS`; a folder of classes is all training examples."""
-    named: dict[str, Path] = {}
     folders = _folders(root)
-    if not {folder.name.lower() for folder in folders} <= set(PARTS):
+    parts = [folder for folder in folders if folder.name.lower() in PARTS]
+    others = [folder for folder in folders if folder.name.lower() not in PARTS]
+    if not parts or (others and len(parts) == 1):  # a class may be called train, or test
         return {"train": root}
-    for folder in folders:
+    named: dict[str, Path] = {}
+    for folder in parts:
         part = PARTS[folder.name.lower()]
         if part in named:
             raise InputError(f"{root}: both {named[part].name} and {folder.name} hold the {part} images; keep one")
         named[part] = folder
-    return {part: named[part] for part in PARTS.values() if part in named} if "train" in named else {"train": root}
+    if others:
+        raise InputError(f"{others[0]}: stands beside the parts {_names(parts)}; move it away, or into one of them")
+    if "train" not in named:
+        raise InputError(f"{root}: has the parts {_names(parts)} and no train; add it, or name the folders differently")
+    return {part: named[part] for part in PARTS.values() if part in named}
+
+
+def _names(folders: list[Path]) -> str:
+    return ", ".join(folder.name for folder in folders)
 
 
 def _files(root: Path) -> Files:
@@ -97,8 +107,8 @@ def _files(root: Path) -> Files:
         for path in inside:
             if path.is_dir():
                 raise InputError(
-                    f"{path}: a folder, not an image file; the folder of a class holds images only, unless all "
-                    f"folders are parts: train, with test, val (valid, validation) or both"
+                    f"{path}: a folder, not an image file; the folder of a class holds images only, and parts are "
+                    f"named train, val (valid, validation) and test; move or rename it"
                 )
             if path.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{path}: not an image file ({', '.join(sorted(SUFFIXES))}); move it out of {folder}")

@@ -37,7 +37,7 @@ def read(path: Path) -> tuple[np.ndarray, bool]:
                 if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
                     raise InputError(f"{path}={image.mode}: must be grey, RGB or RGBA; convert it")
                 unpacked_size(path, image.width * image.height * len(image.getbands()), packed)
-                turned = image.getexif().get(ORIENTATION, 1) in range(2, 9)
+                turned = _orientation(image) in range(2, 9)
                 pixels = (_jpeg if image.format == "JPEG" else _pixels)(image, file)
                 if turned:
                     pixels = _upright(pixels, image)
@@ -53,12 +53,21 @@ def read(path: Path) -> tuple[np.ndarray, bool]:
         raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
 
 
+def _orientation(image: Image) -> object:
+    """The number in the EXIF data, 1 if there is none."""
+    if image.format == "PNG":
+        image.load()  # in a PNG they may stand behind the pixels
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # what Pillow raises for bytes that are no EXIF is not documented; the pixels may be good
+        return 1
+
+
 def _pixels(image: Image, file: BinaryIO) -> np.ndarray:
     """u8[H, W] or u8[H, W, C] as stored; palettes are looked up."""
     if image.format == "PNG":
         from PIL.PngImagePlugin import ChunkStream
 
-        image.load()
         file.seek(8)
         ChunkStream(file).verify()  # the checksums, which Pillow does not compare where it reads pixels
     if image.mode == "P":
@@ -91,5 +100,5 @@ def _upright(pixels: np.ndarray, image: Image) -> np.ndarray:
     from PIL import Image, ImageOps
 
     turned = Image.fromarray(pixels)
-    turned.getexif()[ORIENTATION] = image.getexif().get(ORIENTATION, 1)  # none any more in a TIFF: Pillow turned it
+    turned.getexif()[ORIENTATION] = _orientation(image)  # 1 by now for a TIFF, which Pillow has turned
     return np.asarray(ImageOps.exif_transpose(turned))
