@@ -54,7 +54,7 @@ def load(
 
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; or the path of a .csv
-        file, a .npz file, a folder of IDX files, or a folder of images.
+        file, a .npz file, a folder of IDX files, or a folder of images (CLASS/*, or CLASS/* in train, val and test).
       task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
 
     Returns:

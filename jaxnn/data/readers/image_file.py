@@ -64,17 +64,16 @@ def _orientation(image: Image) -> object:
 
 
 def _pixels(image: Image, file: BinaryIO) -> np.ndarray:
-    """u8[H, W] or u8[H, W, C] as stored; palettes are looked up."""
+    """u8[H, W] or u8[H, W, C] as stored; palettes and transparent colours are looked up."""
     if image.format == "PNG":
         from PIL.PngImagePlugin import ChunkStream
 
         file.seek(8)
         ChunkStream(file).verify()  # the checksums, which Pillow does not compare where it reads pixels
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    elif image.mode == "1":
-        image = image.convert("L")
-    return np.asarray(image)
+    mode = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
+    if "transparency" in image.info and mode in ("L", "RGB"):  # one colour is, or several of a palette
+        mode += "A"
+    return np.asarray(image if mode == image.mode else image.convert(mode))
 
 
 def _jpeg(image: Image, file: BinaryIO) -> np.ndarray:
