@@ -262,7 +262,7 @@ def test_other_modes_and_several_frames_are_refused(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif", ".ppm", ".tif", ".webp"])
 def test_a_damaged_image_is_a_data_error_that_names_the_file(tmp_path, suffix):
     fill(tmp_path, (32, 32, 3), suffix=suffix)
     path = tmp_path / "dog" / f"07{suffix}"

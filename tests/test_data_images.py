@@ -260,49 +260,31 @@ def test_a_jpeg_of_two_sizes_is_refused(tmp_path):
             read(tmp_path / "a.jpg", content[:frame] + changed + content[frame + size :])
 
 
-def chunks(content: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """Name, body and checksum of each chunk of a PNG."""
+def chunks(content: bytes) -> list[bytes]:
+    """Those of a PNG, each with its length before and its checksum behind."""
     found, at = [], 8
     while at < len(content):
-        (size,) = struct.unpack(">I", content[at : at + 4])
-        found.append(
-            (content[at + 4 : at + 8], content[at + 8 : at + 8 + size], content[at + 8 + size : at + 12 + size])
-        )
-        at += 12 + size
+        found.append(content[at : at + 12 + struct.unpack(">I", content[at : at + 4])[0]])
+        at += len(found[-1])
     return found
 
 
-def packed(parts: list[tuple[bytes, bytes, bytes]]) -> bytes:
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(body)) + k + body + crc for k, body, crc in parts)
-
-
 def test_every_checksum_of_a_png_counts_and_what_stands_behind_it_does_not(tmp_path):
-    good = encoded(photo("L"), "PNG")
-    parts = chunks(good)
-    text = b"Comment\0seen"
-    parts.insert(-1, (b"tEXt", text, struct.pack(">I", zlib.crc32(b"tEXt" + text))))
+    head, *parts = good = [encoded(photo("L"), "PNG")[:8], *chunks(encoded(photo("L"), "PNG"))]
+    text = b"tEXtComment\0seen"
+    parts.insert(-1, struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text)))
     path = tmp_path / "a.png"
-    for content in (good, packed(parts), good + b"behind it"):
-        np.testing.assert_array_equal(read(path, content), np.asarray(photo("L"))[..., None])
-    for i, (kind, body, crc) in enumerate(parts[:-1]):
-        for changed in ((kind, body, bytes(4)), (kind, body[:-1] + b"\x07", crc)):
-            with pytest.raises(DataError, match="a.png: damaged image"):
-                read(path, packed([*parts[:i], changed, *parts[i + 1 :]]))
-    idat = next(i for i, part in enumerate(parts) if part[0] == b"IDAT")
-    body = parts[idat][1]
-    zeros = (b"IDAT", body[:-40] + bytes(40), parts[idat][2])  # of which Pillow reads other pixels
-    for content in (packed([*parts[:idat], zeros, *parts[idat + 1 :]]), packed(parts[:-1]), good[:-5]):
+    for content in (good, [head, *parts], [*good, b"behind it"]):
+        np.testing.assert_array_equal(read(path, b"".join(content)), np.asarray(photo("L"))[..., None])
+    bad = [parts[:-1], [*parts[:-1], parts[-1][:-5]]]
+    for i, part in enumerate(parts[:-1]):
+        changes = [part[:-4] + bytes(4), part[:-5] + b"\x07" + part[-4:]]
+        if part[4:8] == b"IDAT":
+            changes.append(part[:-44] + bytes(40) + part[-4:])  # of which Pillow reads other pixels
+        bad += [[*parts[:i], changed, *parts[i + 1 :]] for changed in changes]
+    for content in bad:
         with pytest.raises(DataError, match="a.png: damaged image"):
-            read(path, content)
-
-
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "PPM", "TIFF", "WEBP"])
-def test_files_that_break_off_are_damaged_in_every_format(kind, tmp_path):
-    good = encoded(photo("RGB" if kind != "GIF" else "L"), kind)
-    assert read(tmp_path / "a", good).shape[:2] == (64, 64)
-    for size in (0, 1, 9, len(good) // 4, len(good) // 2, len(good) - 20):
-        with pytest.raises(DataError, match="a: damaged image"):
-            read(tmp_path / "a", good[:size])
+            read(path, head + b"".join(content))
 
 
 @pytest.mark.parametrize(("mode", "colour"), [("L", 100), ("RGB", (100, 0, 200)), ("1", 1)])

@@ -1,9 +1,9 @@
 """A folder of images with one sub-folder a class: ROOT/CLASS/*, or ROOT/PART/CLASS/*, the parts train, val and test.
 
 Channels are kept as they are stored: grey 1, grey with alpha 2, RGB 3, RGBA 4. Palettes are looked up (RGB), a
-transparent colour becomes an alpha channel, black-and-white 0 and 255; photos are turned as their EXIF orientation says.
-All images must then have one size and one number of channels: nothing is resized, dropped or painted on a background by
-guess.
+transparent colour becomes an alpha channel, black-and-white 0 and 255, and photos are turned as their EXIF orientation
+says. All images must then have one size and one number of channels: nothing is resized, dropped or painted on a
+background by guess.
 """
 
 from __future__ import annotations
