@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import unicodedata
 import zlib
 from pathlib import Path
 from typing import Any
@@ -63,10 +64,128 @@ def test_a_validation_folder_is_accepted_and_must_know_the_classes(tmp_path):
     loaded = load(tmp_path / "a", validation=tmp_path / "b")
     np.testing.assert_array_equal(loaded.validation.x, part)
     (tmp_path / "b" / "cat").rename(tmp_path / "b" / "cow")
-    with pytest.raises(
-        InputError, match=r"validation labels\[0\]=cow: not a class of the training examples \(cat, dog\)"
-    ):
+    with pytest.raises(InputError, match=r"/b/cow: not a class of the training examples \(cat, dog\); rename it"):
         load(tmp_path / "a", validation=tmp_path / "b")
+
+
+PARTS = [
+    {"train": "train", "validation": name, "test": "test"}
+    for name in ("val", "valid", "validation", "Val", "VALIDATION")
+] + [{"train": "Train", "validation": "val"}, {"train": "train", "test": "Test"}, {"train": "train"}]
+
+
+@pytest.mark.parametrize("named", PARTS, ids=lambda named: "+".join(named.values()))
+def test_folders_named_as_parts_are_the_splits(named, tmp_path):
+    sizes = {"train": 20, "validation": 3, "test": 2}
+    pixels = {part: fill(tmp_path / folder, n=sizes[part]) for part, folder in named.items()}
+    loaded = load(tmp_path, validation_fraction=0.1, test_fraction=0.2)
+    for part in ("validation", "test"):
+        split = getattr(loaded, part)
+        if part in named:
+            np.testing.assert_array_equal(split.x, pixels[part])
+            np.testing.assert_array_equal(split.y, np.repeat([0, 1], sizes[part]))
+    left = 40 if "test" in named else 32  # of those of train, and then a tenth for validation
+    assert len(loaded.train.x) == (left if "validation" in named else round(0.9 * left))
+    assert loaded.classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["train", "val", "valid"], "both val and valid hold the validation images; keep one"),
+        (["train", "test", "validation", "valid"], "both valid and validation hold the validation images"),
+        (["train", "Train"], "both Train and train hold the train images"),
+        (["val", "test"], "has the parts test, val and no train; add it"),
+        (["test"], "has the parts test and no train; add it"),
+        (["train", "test", "sorted"], "/sorted: stands beside the parts test, train; move it away"),
+        (["train", "sorted"], "/sorted/cat: a folder, not an image file; .* parts are named train, val"),
+    ],
+)
+def test_folders_that_are_not_clearly_parts_are_refused(folders, message, tmp_path):
+    for folder in folders:
+        fill(tmp_path / folder)
+    with pytest.raises(InputError, match=message):
+        load(tmp_path)
+
+
+def test_a_class_may_have_the_name_of_a_part_but_all_of_them_do_not(tmp_path):
+    for classes, name in ((("train", "bus"), ""), (("test", "control"), ""), (("test", "val"), "and no train")):
+        root = tmp_path / classes[0] / classes[1]
+        fill(root)
+        for old, new in zip(("cat", "dog"), classes, strict=True):
+            (root / old).rename(root / new)
+        if name:
+            with pytest.raises(InputError, match=name):
+                load(root)
+        else:
+            assert load(root).classes == tuple(sorted(classes))
+
+
+def test_images_beside_the_parts_are_not_passed_over(tmp_path):
+    fill(tmp_path / "train")
+    fill(tmp_path / "test")
+    (tmp_path / "more.PNG").write_bytes(b"")
+    with pytest.raises(InputError, match="more.PNG: stands beside the classes"):
+        load(tmp_path)
+
+
+def test_validation_is_given_once(tmp_path):
+    for folder in ("a/train", "a/val", "b", "c/train", "c/test"):
+        fill(tmp_path / folder)
+    with pytest.raises(InputError, match="--data.validation=.*/b: .*/a/val is a validation set too; leave out one"):
+        load(tmp_path / "a", validation=tmp_path / "b")
+    for folder, part in (("a", "validation"), ("c", "test")):
+        with pytest.raises(
+            InputError, match=f"--data.validation=.*/{folder}: has a {part} part too; give a set in one"
+        ):
+            load(tmp_path / "b", validation=tmp_path / folder)
+
+
+@pytest.mark.parametrize("part", ["val", "test", "--data.validation"])
+def test_every_part_has_every_class_and_no_other(part, tmp_path):
+    fill(tmp_path / "train")
+    other = tmp_path / part if part[0] != "-" else tmp_path / "other"
+    fill(other)
+    given = {} if part[0] != "-" else {"validation": other}
+    root = tmp_path / "train" if given else tmp_path
+    (other / "dog").rename(tmp_path / ".dog")
+    with pytest.raises(
+        InputError, match=f"{other}/dog: no such folder; the .* images must have all classes of .*train"
+    ):
+        load(root, **given)
+    fill(other)
+    (other / "dog").rename(other / "eel")
+    with pytest.raises(InputError, match=rf"{other}/eel: not a class of the training examples \(cat, dog\)"):
+        load(root, **given)
+
+
+def test_damaged_images_of_all_parts_are_counted_together(tmp_path):
+    for part in ("train", "val", "test"):
+        fill(tmp_path / part)
+        (tmp_path / part / "cat" / "00.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="00.png: damaged image"):
+        load(tmp_path, bad_records=2)
+    loaded = load(tmp_path, bad_records=3)
+    assert loaded.notes[0].startswith(f"{tmp_path}: 3 damaged images left out: {tmp_path}/train/cat/00.png")
+    assert loaded.shapes == {part: (11, 4, 5, 3) for part in ("train", "validation", "test")}
+
+
+def test_names_that_only_unicode_tells_apart_are_one_class(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "Café") for form in ("NFC", "NFD"))
+    assert composed != decomposed
+    fill(tmp_path, n=3)
+    for i, name in enumerate((composed, decomposed)):
+        (tmp_path / ("cat", "dog")[i]).rename(tmp_path / name)
+    fill(tmp_path, n=3)
+    loaded = load(tmp_path, test_fraction=0, validation_fraction=0)
+    assert loaded.classes == (composed, "cat", "dog") and np.bincount(loaded.train.y).tolist() == [6, 3, 3]
+    said = f"{tmp_path}: the folders named {composed} are one class, though Unicode writes them differently"
+    assert loaded.notes == (said,)
+    fill(tmp_path / "x" / "train")
+    fill(tmp_path / "x" / "test")
+    for part, name in (("train", composed), ("test", decomposed)):
+        (tmp_path / "x" / part / "cat").rename(tmp_path / "x" / part / name)
+    assert load(tmp_path / "x").classes == (composed, "dog")
 
 
 def test_palettes_are_looked_up_and_black_and_white_becomes_0_and_255(tmp_path):
@@ -88,7 +207,10 @@ def test_palettes_are_looked_up_and_black_and_white_becomes_0_and_255(tmp_path):
 
 def test_hidden_files_and_a_readme_are_no_images(tmp_path):
     pixels = fill(tmp_path)
-    for name in ("README.txt", ".DS_Store", "cat/.DS_Store", "cat/Thumbs.db"):
+    junk = ("README.txt", ".DS_Store", "._cat", "desktop.ini", "__MACOSX/cat/._00.png", "__MACOSX/._cat")
+    inside = ("cat/.DS_Store", "cat/Thumbs.db", "cat/._00.png", "cat/Desktop.ini", "dog/__MACOSX/x.png")
+    for name in junk + inside:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("not an image")
     assert len(load(tmp_path, validation_fraction=0, test_fraction=0).train.x) == len(pixels)
 
@@ -97,7 +219,7 @@ def test_hidden_files_and_a_readme_are_no_images(tmp_path):
     ("name", "content", "message"),
     [
         ("cat/z.txt", b"", "not an image file"),
-        ("cat/z/1.png", b"", "not an image file"),
+        ("cat/z/1.png", b"", "cat/z: a folder, not an image file"),
         ("z.png", b"", "stands beside the classes"),
         ("cat/z.png", png(4, 4, 8, 2, (b"\0" + bytes(12)) * 4), "=(4, 4, 3): all images must have one size"),
         ("cat/z.png", png(5, 4, 8, 0, (b"\0" + bytes(5)) * 4), "=(4, 5, 1): all images must have one size"),
@@ -140,7 +262,7 @@ def test_other_modes_and_several_frames_are_refused(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif", ".ppm", ".tif", ".webp"])
 def test_a_damaged_image_is_a_data_error_that_names_the_file(tmp_path, suffix):
     fill(tmp_path, (32, 32, 3), suffix=suffix)
     path = tmp_path / "dog" / f"07{suffix}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import struct
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import sklearn.datasets
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from jaxnn import data
 from jaxnn.config.settings import DataConfig, TaskConfig
@@ -202,6 +205,40 @@ def test_digest_tells_shapes_dtypes_splits_and_names_apart():
         dataclasses.replace(loaded, classes=("a", "b", "c")),
     ]
     assert len({loaded.digest, *(other.digest for other in others)}) == 7
+
+
+def test_a_folder_named_as_a_bundled_set_is_named_as_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, pixel in (("iris", 3), ("digits", 7)):
+        for label in "ab":
+            (tmp_path / folder / label).mkdir(parents=True)
+            for i in range(4):
+                Image.new("L", (2, 1), pixel + i).save(tmp_path / folder / label / f"{i}.png")
+    whole = {"validation_fraction": 0, "test_fraction": 0, "allow_overlap": True}
+    for name, shape in (("iris", (150, 4)), ("digits", (1797, 8, 8, 1))):
+        loaded = load(name, **whole)
+        said = f"the bundled set was read, not the folder ./{name}; for that, --data.name ./{name}"
+        assert loaded.train.x.shape == shape and f"--data.name={name}: {said}" in loaded.notes
+        for meant in (f"./{name}", tmp_path / name, Path(name)):
+            loaded = load(meant, **whole)
+            assert loaded.train.x.shape == (8, 1, 2, 1) and not any("bundled" in note for note in loaded.notes)
+    assert not any("bundled" in note for note in data.load("wine").notes)
+
+
+def test_a_folder_named_mnist_is_passed_over_aloud_unless_it_is_the_one_that_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("mnist", "files"):
+        (tmp_path / folder).mkdir()
+        for part in ("train", "t10k"):
+            x = np.random.default_rng(len(part)).integers(0, 256, (20, 4, 4), np.uint8)
+            y = np.arange(20, dtype=np.uint8) % 2
+            for kind, array in (("images-idx3", x), ("labels-idx1", y)):
+                head = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
+                (tmp_path / folder / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    assert not data.load("mnist", dir="mnist").notes and not data.load("mnist", dir=tmp_path / "mnist").notes
+    said = "the set in files was read, not the folder ./mnist; for that, --data.name ./mnist"
+    assert data.load("mnist", dir="files").notes == (f"--data.name=mnist: {said}",)
+    assert not data.load("./mnist").notes
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,8 @@ class DataConfig:
 
     name: str = "digits"
     """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared);
-    or a path: a table (.csv, .tsv, .parquet, .feather), a .npz file, a folder of IDX files or of images"""
+    or a path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), a .npz file, a folder of IDX
+    files, or of images (one sub-folder a class, or these in train, val and test)"""
     dir: str | None = None
     """folder of the data files, for mnist and tfds:NAME"""
     target: str | None = None
@@ -45,9 +46,9 @@ class DataConfig:
     validation: str | None = None
     """a file or folder of the same kind to validate on, instead of a part of the training examples"""
     validation_fraction: float = 0.1
-    """part of the training examples kept for validation, stratified; 0 for none"""
+    """part of the training examples kept for validation, stratified, where no validation set is given; 0 for none"""
     test_fraction: float = 0.2
-    """part kept for testing, where the data come in one piece, stratified"""
+    """part kept for testing, stratified, where the data have no test set"""
     split_seed: int = 0
     """seed of these splits (not of the training)"""
     standardize: Annotated[bool | None, tyro.conf.arg(metavar="")] = None
@@ -56,7 +57,7 @@ class DataConfig:
     nan: str = "refuse"
     """drop leaves out the examples that hold a missing value, NaN or infinity, and says how many"""
     bad_records: int = 0
-    """folder of images: how many damaged ones may be left out"""
+    """folder of images: how many damaged ones may be left out, of all parts together"""
     allow_overlap: bool = False
     """go on where a given validation or test set holds training examples"""
 

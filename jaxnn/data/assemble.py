@@ -63,9 +63,8 @@ def load(
 
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
-      .tsv,
-        .parquet, .feather), of a .npz file, of a folder of IDX files or of images; or a data frame (pandas, polars,
-        pyarrow).
+        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/*, or CLASS/* in train,
+        val and test); or a data frame (pandas, polars, pyarrow).
       class_weight: weights in the order of the classes, or by label (1 for those left out), or "balanced".
       validation: a path or a data frame.
       task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
@@ -86,7 +85,7 @@ def load(
     """
     path = lambda value: None if value is None else "a table" if is_frame(value) else os.fspath(value)
     config = DataConfig(
-        name=path(name_or_path) or "",
+        name="a table" if is_frame(name_or_path) else bundled.name_of(name_or_path),
         dir=path(dir),
         target=target,
         weight=weight,
@@ -141,7 +140,13 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
     for part, split in parts.items():
         if not split.weight.any():
             raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
-    notes = found.notes + told + overlap.found(parts, rows, refuse=not config.allow_overlap) + x.notes
+    notes = (
+        bundled.passed_over(config.name, config.dir)
+        + found.notes
+        + told
+        + overlap.found(parts, rows, refuse=not config.allow_overlap)
+        + x.notes
+    )
     for name in (*(labels.classes or ()), *(x.features or ())):
         unicode("class or feature", name)
     train = parts.pop("train")
@@ -215,15 +220,13 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
             roles = table.Roles(config.target, config.weight, config.delimiter, rules)
             other = validation if validation_frame is None else validation_frame
             return table.read(path if frame is None else frame, roles, other)
+        if kind == "folder":
+            return folder.read(path, config.bad_records, validation)
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
             path = Path(config.dir).expanduser()
-        readers = {
-            "npz": lambda p: npz.read(p, config.weight),
-            "folder": lambda p: folder.read(p, config.bad_records),
-        }
-        read = readers.get(kind, idx.read)
+        read = (lambda p: npz.read(p, config.weight)) if kind == "npz" else idx.read
         source = read(path)
         if validation is None:
             return source

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,23 @@ import numpy as np
 from jaxnn.data.source import Source, Table
 
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+BESIDE = (*NAMES, "mnist")  # names that a folder in the working directory may have too
 DIGITS_SCALE = 16.0  # the digits count black pixels in blocks of 4x4
+
+
+def name_of(name_or_path: str | os.PathLike[str]) -> str:
+    """As text. A `Path` is never the name of a set, but `Path("./iris")` has lost what would tell it from one."""
+    text = os.fspath(name_or_path)
+    return f"./{text}" if text in BESIDE and not isinstance(name_or_path, str) else text
+
+
+def passed_over(name: str, dir: str | None) -> tuple[str, ...]:
+    """A note, if there is a folder that somebody who gave this name may have meant."""
+    beside, read = Path(name), None if dir is None else Path(dir).expanduser()
+    if name not in BESIDE or not beside.is_dir() or (read is not None and beside.samefile(read)):
+        return ()
+    what = "the bundled set" if read is None else f"the set in {dir}"
+    return (f"--data.name={name}: {what} was read, not the folder ./{name}; for that, --data.name ./{name}",)
 
 
 def digits() -> Table:

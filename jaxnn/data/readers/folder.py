@@ -1,69 +1,143 @@
-"""A folder of images with one sub-folder a class: ROOT/CLASS/* or ROOT/{train,test}/CLASS/*.
+"""A folder of images with one sub-folder a class: ROOT/CLASS/*, or ROOT/PART/CLASS/*, the parts train, val and test.
 
-Channels are kept as they are stored: grey 1, grey with alpha 2, RGB 3, RGBA 4. Palettes are looked up (RGB, or
-RGBA if one colour is transparent), black-and-white becomes 0 and 255. All images must have one size and one number
-of channels: nothing is resized, dropped or painted on a background by guess.
+Channels are kept as they are stored: grey 1, grey with alpha 2, RGB 3, RGBA 4. Palettes are looked up (RGB), a
+transparent colour becomes an alpha channel, black-and-white 0 and 255, and photos are turned as their EXIF orientation
+says. All images must then have one size and one number of channels: nothing is resized, dropped or painted on a
+background by guess.
 """
 
 from __future__ import annotations
 
-import warnings
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 
-from jaxnn.data.check import file_size, unpacked_size
+from jaxnn.data.check import unpacked_size
+from jaxnn.data.readers import image_file
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import DataError, InputError
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # EPS is left out: Pillow runs Ghostscript to read it
 SUFFIXES = frozenset((".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
+PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+JUNK = frozenset(("__macosx", "desktop.ini", "thumbs.db"))  # what other systems leave beside the images
+Files = list[tuple[Path, str]]  # images and their labels
 
 
-def read(root: Path, bad_records: int = 0) -> Source:
+def read(root: Path, bad_records: int = 0, validation: Path | None = None) -> Source:
     """Images u8[n, H, W, C] and their folders' names as labels; up to `bad_records` damaged ones are left out."""
-    folders = {path.name: path for path in _visible(root) if path.is_dir()}
+    folders = _parts(root)
+    if validation is not None:
+        if own := folders.get("validation"):
+            raise InputError(f"--data.validation={validation}: {own} is a validation set too; leave out one of them")
+        given = _parts(validation)
+        if more := sorted(set(given) - {"train"}):
+            raise InputError(f"--data.validation={validation}: has a {more[0]} part too; give a set in one piece")
+        folders["validation"] = given["train"]
+    parts = {part: _files(folder) for part, folder in folders.items()}
+    _same_classes(folders, parts)
     bad: list[Path] = []
-    if set(folders) in ({"train"}, {"train", "test"}):
-        train = _table(folders["train"], bad, bad_records)
-        test = _table(folders["test"], bad, bad_records) if "test" in folders else None
-    else:
-        train, test = _table(root, bad, bad_records), None
-    notes = (f"{root}: {len(bad)} damaged images left out: {_list(bad)}",) if bad else ()
-    return Source(train, test=test, scale=255.0, by_folder=True, notes=notes)
+    turned: list[Path] = []
+    tables = {part: _table(folders[part], files, bad, bad_records, turned) for part, files in parts.items()}
+    notes = [f"{len(bad)} damaged images left out: {_list(bad)}"] if bad else []
+    if turned:
+        notes.append(f"{len(turned)} images turned upright, as their EXIF orientation says")
+    notes += _joined([pair for files in parts.values() for pair in files])
+    train, others = tables["train"], (tables.get("validation"), tables.get("test"))
+    return Source(train, *others, scale=255.0, by_folder=True, notes=tuple(f"{root}: {note}" for note in notes))
 
 
 def _list(paths: list[Path]) -> str:
     return ", ".join(map(str, paths[:10])) + (", ..." if len(paths) > 10 else "")
 
 
+def _joined(files: Files) -> list[str]:
+    """A note for each class of several folders whose names look alike and are not."""
+    spellings: dict[str, set[str]] = {}
+    for path, label in files:
+        spellings.setdefault(label, set()).add(path.parent.name)
+    several = sorted(label for label, names in spellings.items() if len(names) > 1)
+    return [f"the folders named {label} are one class, though Unicode writes them differently" for label in several]
+
+
 def _visible(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and path.name != "Thumbs.db"]
+    return [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name.lower() not in JUNK]
 
 
-def _table(root: Path, bad: list[Path], bad_records: int) -> Table:
-    """The images of one part; damaged ones are added to `bad`, which may hold up to `bad_records`."""
-    files, labels = [], []
-    for folder in _visible(root):
-        if not folder.is_dir():
-            if folder.suffix.lower() in SUFFIXES:
-                raise InputError(f"{folder}: stands beside the classes; move it into the folder of its class")
-            continue  # a README or a licence
+def _folders(root: Path) -> list[Path]:
+    """The folders of classes or parts; what else there is may be a README or a licence."""
+    visible = _visible(root)
+    for path in visible:
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+            raise InputError(f"{path}: stands beside the classes; move it into the folder of its class")
+    return [path for path in visible if path.is_dir()]
+
+
+def _parts(root: Path) -> dict[str, Path]:
+    """The folder of each part, by the names in `PARTS`; a folder of classes is all training examples."""
+    folders = _folders(root)
+    parts = [folder for folder in folders if folder.name.lower() in PARTS]
+    others = [folder for folder in folders if folder.name.lower() not in PARTS]
+    if not parts or (others and len(parts) == 1):  # a class may be called train, or test
+        return {"train": root}
+    named: dict[str, Path] = {}
+    for folder in parts:
+        part = PARTS[folder.name.lower()]
+        if part in named:
+            raise InputError(f"{root}: both {named[part].name} and {folder.name} hold the {part} images; keep one")
+        named[part] = folder
+    if others:
+        raise InputError(f"{others[0]}: stands beside the parts {_names(parts)}; move it away, or into one of them")
+    if "train" not in named:
+        raise InputError(f"{root}: has the parts {_names(parts)} and no train; add it, or name the folders differently")
+    return {part: named[part] for part in PARTS.values() if part in named}
+
+
+def _names(folders: list[Path]) -> str:
+    return ", ".join(folder.name for folder in folders)
+
+
+def _files(root: Path) -> Files:
+    """The images of one part; labels are in the Unicode form that nearly all programs write (NFC)."""
+    files: Files = []
+    for folder in _folders(root):
         inside = _visible(folder)
         if not inside:
             raise InputError(f"{folder}=0 images: must hold at least one; remove the empty folder")
         for path in inside:
-            if path.is_dir() or path.suffix.lower() not in SUFFIXES:
+            if path.is_dir():
+                raise InputError(
+                    f"{path}: a folder, not an image file; the folder of a class holds images only, and parts are "
+                    f"named train, val (valid, validation) and test; move or rename it"
+                )
+            if path.suffix.lower() not in SUFFIXES:
                 raise InputError(f"{path}: not an image file ({', '.join(sorted(SUFFIXES))}); move it out of {folder}")
-        files += inside
-        labels += [folder.name] * len(inside)
+        files += [(path, unicodedata.normalize("NFC", folder.name)) for path in inside]
     if not files:
         raise InputError(f"{root}=0 images: must hold one folder of images for each class; check the path")
+    return files
+
+
+def _same_classes(folders: dict[str, Path], parts: dict[str, Files]) -> None:
+    """Refuse a class that one part has and another lacks: its folder is misspelled, or was forgotten."""
+    classes = {part: {label for _, label in files} for part, files in parts.items()}
+    known = classes["train"]
+    for part, folder in folders.items():
+        if alien := sorted(classes[part] - known):
+            rule = f"not a class of the training examples ({', '.join(sorted(known))})"
+            raise InputError(f"{folder / alien[0]}: {rule}; rename it, or remove it"[:2000])
+        if absent := sorted(known - classes[part]):
+            rule = f"the {part} images must have all classes of {folders['train']}"
+            raise InputError(f"{folder / absent[0]}: no such folder; {rule}")
+
+
+def _table(root: Path, files: Files, bad: list[Path], bad_records: int, turned: list[Path]) -> Table:
+    """The images of one part; the damaged are added to `bad`, which may hold `bad_records`, the turned to `turned`."""
     x = np.empty((len(files), 0, 0, 0), np.uint8)
     kept: list[int] = []
-    for i, path in enumerate(files):
+    for i, (path, _) in enumerate(files):
         try:
-            image = _image(path)
+            image, was_turned = image_file.read(path)
         except DataError:
             bad.append(path)
             if len(bad) > bad_records:
@@ -75,46 +149,13 @@ def _table(root: Path, bad: list[Path], bad_records: int) -> Table:
         if image.shape != x.shape[1:]:
             raise InputError(
                 f"{path}={image.shape}: all images must have one size and number of channels, "
-                f"[H, W, C]={x.shape[1:]} as {files[kept[0]]}; convert it"
+                f"[H, W, C]={x.shape[1:]} as {files[kept[0]][0]}; convert it"
             )
         x[len(kept)] = image
         kept.append(i)
-    whole = np.array(labels)
-    if lost := sorted(set(labels) - set(whole[kept])):
-        raise InputError(f"{root / lost[0]}=0 images: all of them are damaged; replace them, or remove the folder")
-    return Table(x[: len(kept)], whole[kept])
-
-
-def _image(path: Path) -> np.ndarray:
-    """u8[H, W, C]"""
-    from PIL import Image
-
-    packed = file_size(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags, which are not read; damaged pixels are an error
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.
-                if image.mode.startswith("I") or any(";16" in str(tile) for tile in image.tile):
-                    raise InputError(f"{path}=16-bit: images must have 8 bits a channel; convert it")
-                if (frames := getattr(image, "n_frames", 1)) > 1:
-                    raise InputError(f"{path}={frames} frames: must be one image; save one frame")
-                unpacked_size(path, image.width * image.height * len(image.getbands()), packed)
-                if image.mode == "P":
-                    image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-                elif image.mode == "1":
-                    image = image.convert("L")
-                if image.mode not in ("L", "LA", "RGB", "RGBA"):
-                    raise InputError(f"{path}={image.mode}: must be grey, RGB or RGBA; convert it")
-                pixels = np.asarray(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InputError(f"{path}: too many pixels, at most {Image.MAX_IMAGE_PIXELS}; make it smaller") from error
-    except InputError:
-        raise
-    except Exception as error:  # what Pillow raises for damaged bytes is not documented
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk failed, not the image: permissions, a broken link
-        reason = str(error).split("\n")[0]
-        raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
-    return pixels if pixels.ndim == 3 else pixels[..., None]
+        if was_turned:
+            turned.append(path)
+    if lost := sorted({path.parent for path, _ in files} - {files[i][0].parent for i in kept}):
+        raise InputError(f"{lost[0]}=0 images: all of them are damaged; replace them, or remove the folder")
+    labels = np.array([label for _, label in files])
+    return Table(x[: len(kept)], labels[kept])
