@@ -14,5 +14,5 @@ config = Config(
     name="table",
     epochs=60,
     data=DataConfig(name="wine"),
-    optim=OptimConfig(name="adam", lr=0.01, schedule="cosine"),
+    optim=OptimConfig(name="adam", lr=0.01, alpha=0.03, schedule="cosine"),
 )

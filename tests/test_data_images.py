@@ -113,7 +113,7 @@ def test_sizes_are_compared_once_the_photos_are_upright_and_a_note_says_how_many
         Image.fromarray(np.ascontiguousarray(STORED[orientation](upright))).save(path, exif=exif(orientation))
     loaded = data.load(tmp_path, test_fraction=0, validation_fraction=0)
     np.testing.assert_array_equal(loaded.train.x, expected)
-    assert loaded.notes == (f"{tmp_path}: 4 images turned upright, as their EXIF orientation says",)
+    assert loaded.notes == (f"{tmp_path}: 4 images turned upright, as their EXIF data say",)
     Image.fromarray(UPRIGHT).save(path, exif=exif(6))
     with pytest.raises(InputError, match=r"5.png=\(6, 4, 3\): all images must have one size"):
         data.load(tmp_path)

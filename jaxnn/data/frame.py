@@ -56,11 +56,12 @@ class Frame:
 
     def seen(self, rows: np.ndarray) -> list[Feature]:
         """The features of which these rows have an example."""
-        counts = [
-            None if column.categories is None else np.bincount(values[rows], minlength=len(column.categories))
-            for column, values in zip(self.columns, self.values, strict=True)
-        ]
-        return [f for f in self.features() if f.category is None or counts[f.column][f.category]]
+        found = {
+            j: set(np.unique(self.values[j][rows]).tolist())
+            for j, column in enumerate(self.columns)
+            if column.categories is not None
+        }
+        return [f for f in self.features() if f.category is None or f.category in found[f.column]]
 
     def name(self, feature: Feature) -> str:
         """The column, or column=category."""

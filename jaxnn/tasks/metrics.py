@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxnn.errors import InputError
 from jaxnn.tasks.losses import class_target, same_shape
@@ -34,8 +35,14 @@ def weighted_sum(values: jax.Array, weight: jax.Array) -> jax.Array:
 
 
 def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
-    """`loss`, the sum of weight times loss, and `weight`, their sum: what every task has."""
-    return {"loss": weighted_sum(loss, weight), "weight": jnp.sum(jnp.asarray(weight, float))}
+    """`loss`, the sum of weight times loss, and `weight`, their sum: what every task has.
+
+    Losses are summed less that of the first row, which float32 does more exactly: the mean of equal losses is that loss.
+    """
+    loss, weight = jnp.asarray(loss, float), jnp.asarray(weight, float)
+    first = lax.stop_gradient(loss.reshape(-1)[0])
+    first, total = jnp.where(jnp.isfinite(first), first, 0), jnp.sum(weight)
+    return {"loss": weighted_sum(loss - jnp.broadcast_to(first, loss.shape), weight) + first * total, "weight": total}
 
 
 def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:

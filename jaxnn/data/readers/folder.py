@@ -41,7 +41,7 @@ def read(root: Path, bad_records: int = 0, validation: Path | None = None) -> So
     tables = {part: _table(folders[part], files, bad, bad_records, turned) for part, files in parts.items()}
     notes = [f"{len(bad)} damaged images left out: {_list(bad)}"] if bad else []
     if turned:
-        notes.append(f"{len(turned)} images turned upright, as their EXIF orientation says")
+        notes.append(f"{len(turned)} images turned upright, as their EXIF data say")
     notes += _joined([pair for files in parts.values() for pair in files])
     train, others = tables["train"], (tables.get("validation"), tables.get("test"))
     return Source(train, *others, scale=255.0, by_folder=True, notes=tuple(f"{root}: {note}" for note in notes))
