@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.config.names import TASKS
 from jaxnn.config.settings import DataConfig
 from jaxnn.config.values import unicode
@@ -126,7 +126,7 @@ def from_config(config: DataConfig, task: str = "auto") -> Dataset:
 
 def _kind(config: DataConfig) -> str:
     """Which reader a name or path is for."""
-    name, path = config.name, Path(config.name).expanduser()
+    name, path = config.name, paths.expand("--data.name", config.name)
     if name in bundled.NAMES:
         return "bundled"
     if name == "mnist":
@@ -151,8 +151,8 @@ def _read(config: DataConfig) -> Source:
             value = getattr(config, option)
             if value not in (None, 0) and kind not in kinds:
                 raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
-        path = Path(config.name).expanduser()
-        validation = None if config.validation is None else Path(config.validation).expanduser()
+        path, validation = paths.expand("--data.name", config.name), config.validation
+        validation = None if validation is None else paths.expand("--data.validation", validation)
         if kind == "bundled":
             return bundled.read(config.name)
         if kind == "tfds":
@@ -162,7 +162,7 @@ def _read(config: DataConfig) -> Source:
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
-            path = Path(config.dir).expanduser()
+            path = paths.expand("--data.dir", config.dir)
         readers = {
             "npz": lambda p: npz.read(p, config.weight),
             "folder": lambda p: folder.read(p, config.bad_records),
