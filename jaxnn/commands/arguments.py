@@ -47,7 +47,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     replayed = None if replay is None else identity.read(paths.expand("--config", replay), "--config")
     if replayed and not {"-h", "--help"}.isdisjoint(argv):
         replayed["config"] = _shown(replayed["config"])
-    source = named or (replayed["source"] if replayed else DEFAULT)
+    source = named if named is not None else replayed["source"] if replayed else DEFAULT
     path = _find(source, configs, by_path=named is not None)
     if named and replayed and path and replayed["source"] not in (None, path.stem):
         raise InputError(f"config={named}: the run in {replay} is of {replayed['source']}; leave the name out")

@@ -33,6 +33,10 @@ def named(text: str) -> Path:
     path = paths.expand("--workdir", text)
     if path.is_symlink() and not os.path.exists(path):
         raise InputError(f"--workdir={text}: is a link to {os.readlink(path)}, which is not there; make that folder")
+    try:
+        path.absolute()
+    except FileNotFoundError:
+        raise InputError(f"--workdir={text}: the folder of this shell is gone; cd to another one") from None
     return path.resolve() if path.is_symlink() else path
 
 

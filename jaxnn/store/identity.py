@@ -20,7 +20,7 @@ from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import InputError, choices
 from jaxnn.store import durable
 
-FORMAT = 3  # 1 and 2 had neither `program` nor `jax`
+FORMAT = 2  # early runs of it have no `program` and no `jax`
 FREE = ("name", "workdir", "epochs", "eval_every", "tol", "patience", "devices")  # epochs: see `_longer`
 PLACES = ("data.name", "data.dir", "data.validation")  # where the data are: their digest says what they are
 STRETCHED = ("cosine", "one_cycle")  # schedules that end with the run
