@@ -304,10 +304,13 @@ def test_p15_a_run_whose_lines_cannot_be_written_is_a_run(tmp_path):
     assert {sha(tmp_path / name) for name in ("full", "ascii", "gone")} == {sha(tmp_path / "full")}
 
 
-def test_p15_a_platform_that_is_not_here_is_one_line(tmp_path):
+def test_p15_what_jax_is_told_is_one_line_where_it_is_not_to_be_had(tmp_path):
     code, out, err = shell(f"JAX_PLATFORMS=cuda $TRAIN {' '.join(QUICK_RUN)}", tmp_path)
     assert (code, out) == (2, "")
     assert err == "error: JAX_PLATFORMS=cuda: is not here; leave it unset, or choose from cpu\n"
     code, out, err = shell(f"JAX_ENABLE_X64=maybe $TRAIN {' '.join(QUICK_RUN)}", tmp_path)
     assert (code, out) == (2, "") and err.startswith("error: JAX_ENABLE_X64=maybe: ") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+    diverging = "diabetes_regression --model.kind linear --task.loss squared --optim.name sgd --optim.lr 1e18"
+    code, _, err = shell(f"JAX_DEBUG_NANS=1 $TRAIN {diverging} --data.test-fraction 0 --workdir run", tmp_path)
+    assert code == 4 and re.match(r"error: step=\d+: \S+ is not finite at lr=", err) and err.count("\n") == 1, err
