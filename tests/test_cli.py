@@ -152,8 +152,18 @@ def modules(monkeypatch):
 
 @pytest.mark.usefixtures("modules")
 def test_a_config_file_imports_its_neighbours_at_once_and_later(tmp_path, monkeypatch):
-    later = "def model(outputs):\n    import neighbour_b\n    return neighbour_b.VALUE + outputs\n"
-    text = f"from neighbour_a import EPOCHS\nfrom jaxnn.config import Config\nconfig = Config(epochs=EPOCHS)\n{later}"
+    later = """
+def model(outputs):
+    import dataclasses
+    import neighbour_b
+
+    @dataclasses.dataclass  # looks the module of its class up, where annotations are text
+    class Sum:
+        value: int
+
+    return Sum(neighbour_b.VALUE + outputs).value
+"""
+    text = f"from __future__ import annotations\nfrom neighbour_a import EPOCHS\nfrom jaxnn.config import Config\nconfig = Config(epochs=EPOCHS)\n{later}"
     folder = tmp_path / "a folder"
     folder.mkdir()
     config_file(folder, text, neighbour_a="EPOCHS = 7", neighbour_b="VALUE = 5", optax="raise SystemExit")

@@ -31,13 +31,14 @@ FILES = ("config.json", "history.jsonl", "weights.safetensors", "lock", "checkpo
 def named(text: str) -> Path:
     """The folder that --workdir names; of a link, the folder that the link names."""
     path = paths.expand("--workdir", text)
-    if path.is_symlink() and not os.path.exists(path):
+    link = os.path.islink(path)  # pathlib raises an error for a name that is too long
+    if link and not os.path.exists(path):
         raise InputError(f"--workdir={text}: is a link to {os.readlink(path)}, which is not there; make that folder")
     try:
         path.absolute()
     except FileNotFoundError:
         raise InputError(f"--workdir={text}: the folder of this shell is gone; cd to another one") from None
-    return path.resolve() if path.is_symlink() else path
+    return path.resolve() if link else path
 
 
 def enter(folder: Path, *, new: bool = False) -> Path:
