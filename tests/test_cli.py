@@ -163,7 +163,8 @@ def model(outputs):
 
     return Sum(neighbour_b.VALUE + outputs).value
 """
-    text = f"from __future__ import annotations\nfrom neighbour_a import EPOCHS\nfrom jaxnn.config import Config\nconfig = Config(epochs=EPOCHS)\n{later}"
+    imports = "from __future__ import annotations\nfrom neighbour_a import EPOCHS\nfrom jaxnn.config import Config\n"
+    text = f"{imports}config = Config(epochs=EPOCHS)\n{later}"
     folder = tmp_path / "a folder"
     folder.mkdir()
     config_file(folder, text, neighbour_a="EPOCHS = 7", neighbour_b="VALUE = 5", optax="raise SystemExit")
