@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.data import images
@@ -140,7 +141,7 @@ def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None, p
     Raises:
       InputError: the folder is no finished run (one that failed never is), or its weights do not belong to its config.
     """
-    folder = Path(folder)
+    folder = paths.expand("folder", folder)
     saved, found = identity.read(folder / "config.json", "folder"), weights.read(folder)
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")

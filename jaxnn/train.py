@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import time
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,7 +17,7 @@ from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error
 from jaxnn.optim.optimizer import averaged
 from jaxnn.report import diagnosis, flops, screen, stopwatch
-from jaxnn.store import history, identity, resume, weights
+from jaxnn.store import history, identity, program, resume, weights
 from jaxnn.store.saver import Saver
 from jaxnn.training import faults, loop, plan
 from jaxnn.training.process import Stop
@@ -31,11 +30,13 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     clock("data")
     data = reading.result()
     clock("start")
+    mesh.check_environment()
     request.check_digest(data.digest)
     steps = plan.plan(config, len(data.train.weight))
     model, task, example = recipe.network(config, data.describe(), request.model, mean=data.mean, std=data.std)
     for split in data.parts.values():
         task.check(split.y)
+    computes = {"program": program.digest(model, example) if request.model else None, "jax": program.settings()}
     rows = data.parts["train"]
 
     with mesh.use(config.devices) as devices:
@@ -49,9 +50,11 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             screen.dry_run(console, config.name, data, steps, devices, model, shapes)
             return stop.exit_code
 
-        folder = Path(config.workdir or time.strftime(f"runs/{config.name}-%Y%m%d-%H%M%S"))
-        about = identity.describe(config, data.describe(), devices, **request.own())
-        begun = resume.begin(folder, about, shapes, steps, spare=config.checkpoint.room, statistics=data.statistics)
+        about = identity.describe(config, data.describe(), devices, **request.own(), **computes)
+        default = time.strftime(f"runs/{config.name}-%Y%m%d-%H%M%S")
+        more: Any = {"spare": config.checkpoint.room, "statistics": data.statistics}
+        begun = resume.begin(config.workdir, default, about, shapes, steps, **more)
+        folder = begun.folder
         screen.opening(console, config.name, data, devices, folder, begun.lines)
         if begun.finished:
             return stop.exit_code

@@ -1,13 +1,20 @@
 """The command line: one list of options, each mistake answered in one line, without importing jax."""
 
+import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import jaxnn
+from jaxnn import data
 from jaxnn.commands import arguments as cli
-from jaxnn.config.settings import Config
+from jaxnn.commands import selfcheck
+from jaxnn.config import paths
+from jaxnn.config.settings import Config, DataConfig
 from jaxnn.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +35,7 @@ def parsed(*argv: str) -> Config:
         (["--optim.lr=abc"], "--optim.lr=abc: must be a number; see --help"),
         (["--batch-size", "many"], "--batch-size=many: must be a whole number or full; see --help"),
         (["--model.hidden", "5", "x"], "--model.hidden=5 x: must be a whole number; see --help"),
-        (["--data.class-weight", "1", "x"], "--data.class-weight=1 x: must be a number or balanced; see --help"),
+        (["--data.class-weight", "1", "x"], "--data.class_weight=x: must be numbers in the order of the classes, LABEL=WEIGHT"),
         (["--data.standardize", "--data.no-standardize"], "--data.standardize: given twice; keep one"),
         (["--epochs"], "--epochs: needs a value; see --help"),
         (["--optim.lr", "nan"], "--optim.lr=nan: must be finite and > 0"),
@@ -120,3 +127,165 @@ def test_help_lists_the_configs_with_their_promises_and_imports_no_jax():
         assert path.stem in done.stdout
     for flag in ("--epochs", "--batch-size", "--seed", "--workdir", "--optim.lr", "--data.dir", "--dry-run"):
         assert flag in done.stdout
+
+
+HEAD = "from jaxnn.config import Config, OptimConfig\nconfig = Config(name='own')\n"
+
+
+def config_file(folder: Path, text: str, **neighbours: str) -> str:
+    """The path of a config file with these neighbours."""
+    for name, content in neighbours.items():
+        (folder / f"{name}.py").write_text(content)
+    (folder / "own.py").write_text(text)
+    return str(folder / "own.py")
+
+
+@pytest.fixture
+def modules(monkeypatch):
+    """What a config file puts on `sys.path`, and imports, is gone after the test."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield
+    for name in sys.modules.keys() - before:
+        del sys.modules[name]
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_config_file_imports_its_neighbours_at_once_and_later(tmp_path, monkeypatch):
+    later = """
+def model(outputs):
+    import dataclasses
+    import neighbour_b
+
+    @dataclasses.dataclass  # looks the module of its class up, where annotations are text
+    class Sum:
+        value: int
+
+    return Sum(neighbour_b.VALUE + outputs).value
+"""
+    imports = "from __future__ import annotations\nfrom neighbour_a import EPOCHS\nfrom jaxnn.config import Config\n"
+    text = f"{imports}config = Config(epochs=EPOCHS)\n{later}"
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    config_file(folder, text, neighbour_a="EPOCHS = 7", neighbour_b="VALUE = 5", optax="raise SystemExit")
+    monkeypatch.chdir(folder)
+    request = cli.parse(["own.py"], CONFIGS)
+    monkeypatch.chdir(tmp_path)
+    assert request.flags.run.epochs == 7
+    assert request.model is not None and request.model(3) == 8
+    assert sys.path[-1] == str(folder)  # what is installed goes before a neighbour of its name
+    spec = importlib.util.find_spec("optax")
+    assert spec and not str(spec.origin).startswith(str(tmp_path))
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_neighbour_that_something_installed_stands_before_is_refused_by_name(tmp_path):
+    own = config_file(tmp_path, f"import colorsys\n{HEAD}", colorsys="RED = 1")
+    with pytest.raises(InputError, match=r"config=\S+own.py: import colorsys finds \S+; rename the neighbour"):
+        parsed(own)
+
+
+DEFINED = [
+    ("def build_model(outputs): ...", "nothing uses build_model; did you mean model?"),
+    ("def models(outputs): ...", "nothing uses models; did you mean model?"),
+    ("def loss(outputs, y): ...", "nothing uses loss; a config file brings config and model"),
+    ("loss = lambda outputs, y: outputs - y", "nothing uses loss;"),
+    ("class Model: ...", "nothing uses Model; did you mean model?"),
+    ("import operator\noptimizer = operator.add", "nothing uses optimizer;"),
+    ("import functools\n@functools.cache\ndef metric(): ...", "nothing uses metric;"),
+    ("if True:\n    def metric(): ...", "nothing uses metric;"),
+    ("def metric(n): return metric(n - 1)", "nothing uses metric;"),
+    ("async def fetch(): ...", "nothing uses fetch;"),
+    ("conf = Config(epochs=3)", "nothing uses conf; did you mean config?"),
+    ("run = Config(epochs=3)", "nothing uses run; did you mean config?"),
+    ("optim = OptimConfig(lr=0.5)", "nothing uses optim;"),
+    ("model = 3", "model is a int, and must be a function, outputs -> network"),
+    ("model = None", "model is a NoneType"),
+    ("model = OptimConfig()", "model is a OptimConfig"),
+    ("def model(): ...", "model() must take the number of outputs"),
+    ("def model(a, b): ...", "model(a, b) must take the number of outputs"),
+    ("config = 3", "own.py must define `config = Config(...)`"),
+    ("def model(:", "is no Python (line 3: "),
+    ("\0", "is no Python ("),
+]
+
+
+@pytest.mark.usefixtures("modules")
+@pytest.mark.parametrize(("text", "words"), DEFINED, ids=[text for text, _ in DEFINED])
+def test_what_a_config_file_defines_and_nothing_takes_is_refused_by_name(text, words, tmp_path):
+    own = config_file(tmp_path, f"{HEAD}{text}\n")
+    with pytest.raises(InputError) as refusal:
+        parsed(own)
+    assert str(refusal.value).startswith(f"config={own}: {words}") and "\n" not in str(refusal.value)
+
+
+HELPERS = """
+import functools
+from collections import OrderedDict
+from pathlib import Path as path
+from jaxnn.config import DataConfig as data
+
+EPOCHS, rates = 3, [0.1]
+
+def _helper(): ...
+def used(): return EPOCHS
+def model(outputs):
+    def inner(): ...
+    return used, Layer
+class Layer: ...
+@functools.singledispatch
+def _rule(x): ...
+@_rule.register
+def rule(x: int): ...
+total = sum(rate for rate in rates)
+"""
+
+
+@pytest.mark.usefixtures("modules")
+def test_helpers_of_a_config_file_are_private_imported_or_used(tmp_path):
+    assert cli.parse([config_file(tmp_path, HEAD + HELPERS)], CONFIGS).model is not None
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "x", "0"])
+def test_a_mistake_is_answered_whatever_the_width_of_the_terminal(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(InputError, match="^--data.validation-fraction=x: must be a number; see --help$"):
+        parsed("--data.validation-fraction", "x")
+    assert os.environ["COLUMNS"] == columns
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "--workdir=: must be a path"),
+        ("a\0b", r"--workdir=a\x00b: must be a path"),
+        ("~nobodyhere/r", "--workdir=~nobodyhere/r: ~nobodyhere is no user's home here"),
+    ],
+)
+def test_a_path_that_is_none_is_refused(text, words):
+    with pytest.raises(InputError) as refusal:
+        paths.expand("--workdir", text)
+    assert str(refusal.value).startswith(words)
+
+
+def test_every_path_that_is_typed_is_expanded(monkeypatch, tmp_path):
+    """A home and a user, as the shell would have it that leaves them alone inside quotes."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config_file(tmp_path, "from jaxnn.config import Config\nconfig = Config(name='mine')\n")
+    assert parsed("~/own.py").name == "mine"
+    for argv, flag in ((["~nobodyhere/own.py"], "config"), (["--config", "~nobodyhere/config.json"], "--config")):
+        with pytest.raises(InputError, match=f"^{flag}=~nobodyhere/.*: ~nobodyhere is no user's home here"):
+            parsed(*argv)
+    for flag, value in (("name", "~nobodyhere/x.csv"), ("validation", "~nobodyhere/x.csv"), ("dir", "~nobodyhere")):
+        values: dict[str, Any] = {"name": "mnist" if flag == "dir" else "~/x.csv", flag: value}
+        with pytest.raises(InputError, match=f"^--data.{flag}=~nobodyhere.*: ~nobodyhere is no user's home here"):
+            (tmp_path / "x.csv").write_text("a,label\n1,x\n2,y\n")
+            data.from_config(DataConfig(**values))
+    with pytest.raises(InputError, match="^--data.name=: must be a path"):
+        data.from_config(DataConfig(name=""))
+    with pytest.raises(InputError, match="^folder=~nobodyhere: ~nobodyhere is no user's home here"):
+        jaxnn.load_run("~nobodyhere")
+    with pytest.raises(InputError, match="^folder=~nobodyhere: ~nobodyhere is no user's home here"):
+        selfcheck.main(["~nobodyhere"])
+    with pytest.raises(InputError, match="^config=: unknown"):
+        parsed("")

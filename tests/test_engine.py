@@ -683,3 +683,20 @@ def test_a_pattern_that_matches_nothing_or_freezes_everything_is_refused(freeze,
     ):
         with pytest.raises(InputError, match=message):
             attempt()
+
+
+def test_a_loss_that_was_put_in_place_of_the_tasks_own_is_what_is_trained_and_reported():
+    """loss_i = c y_i f(x_i): its gradient is c mean(y_i x_i), whatever the weights are."""
+    x, y, c, lr = np.linspace(-1, 2, 12, dtype=np.float32).reshape(6, 2), np.arange(6) % 2, 3.0, 0.5
+    signs = 2.0 * y - 1
+    task = tasks.binary()._replace(loss=lambda outputs, y: c * (2.0 * y.astype(float) - 1) * outputs[..., 0])
+    model, batch = models.linear(1), Batch(jnp.array(x), jnp.array(y), jnp.ones(6))
+    began = model.init(key_for("weights", jax.random.key(0)), batch.x[0])["dense_0"]
+    state, told = engine.fit(jax.random.key(0), model, task, optax.sgd(lr), batch, epochs=2, batch_size=6)
+    slope, w, b = c * (signs @ x / 6), *(np.asarray(began[name], np.float64) for name in ("w", "b"))
+    losses = [np.mean(c * signs * (x @ (w - n * lr * slope)[0] + b - n * lr * c * signs.mean())) for n in (0, 1)]
+    np.testing.assert_allclose(state.params["dense_0"]["w"][0], w[0] - 2 * lr * slope, rtol=1e-5)
+    np.testing.assert_allclose(state.params["dense_0"]["b"], b - 2 * lr * c * signs.mean(), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(told["train/loss"], losses, rtol=1e-5)
+    answers = (x @ w[0] + b > 0) == y
+    assert float(told["train/accuracy"][0]) == pytest.approx(answers.mean())  # what is measured besides is the task's

@@ -8,19 +8,21 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
-import hashlib
 import io
 import itertools
+import os
 import re
-import runpy
+import shutil
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
+from jaxnn.commands import config_file
+from jaxnn.config import paths
 from jaxnn.config.request import Flags, Request
 from jaxnn.config.settings import Config, DataConfig
 from jaxnn.config.values import from_dict
@@ -28,6 +30,7 @@ from jaxnn.errors import InputError, choices, nearest, printable
 from jaxnn.store import identity
 
 DEFAULT = "digits_mlp"
+DESCRIPTION = "A config by name or the path of a file, flags on top of it; every mistake is answered in one line."
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
 
 
@@ -41,27 +44,24 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     named = argv.pop(0) if argv and not argv[0].startswith("-") else None
     _check_flags(argv)
     replay = _value_of(argv, "config")
-    replayed = None if replay is None else identity.read(Path(replay), "--config")
+    replayed = None if replay is None else identity.read(paths.expand("--config", replay), "--config")
     if replayed and not {"-h", "--help"}.isdisjoint(argv):
         replayed["config"] = _shown(replayed["config"])
-    source = named or (replayed["source"] if replayed else _default(argv))
+    source = named if named is not None else replayed["source"] if replayed else _default(argv)
     path = _find(source, configs, by_path=named is not None)
     if named and replayed and path and replayed["source"] not in (None, path.stem):
         raise InputError(f"config={named}: the run in {replay} is of {replayed['source']}; leave the name out")
-    brought = runpy.run_path(str(path)) if path else {}
-    if path and not isinstance(brought.get("config"), Config):
-        raise InputError(f"config={source}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
-    default = from_dict(replayed["config"], Config) if replayed else brought.get("config", Config())
+    brought = config_file.run(path, source or path.stem) if path else config_file.Brought()
+    default = from_dict(replayed["config"], Config) if replayed else brought.config
     if _value_of(argv, "optim.name") not in (None, default.optim.name):
         own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
-    description = (__doc__ or "").splitlines()[0] + "\n\nconfigs:\n" + _promises(configs)
+    description = f"{DESCRIPTION}\n\nconfigs:\n{_promises(configs)}"
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
     # A replay needs a config file again only if it brought a model; config.json has all its values.
-    named_again = path and (path.parent == configs or "model" in brought)
-    source_digest = hashlib.sha256(path.read_bytes()).hexdigest() if path and "model" in brought else None
-    return Request(flags, path.stem if path and named_again else None, brought.get("model"), source_digest, digest)
+    name = path.stem if path and (path.parent == configs or brought.model) else None
+    return Request(flags, name, brought.model, brought.digest, digest)
 
 
 def _default(argv: list[str]) -> str:
@@ -92,14 +92,25 @@ def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
     """tyro's parser, its boxed errors turned into one line."""
     printed = io.StringIO()
     try:
-        with contextlib.redirect_stderr(printed):
-            return tyro.cli(
-                Flags, args=_spelt_out(argv), default=default, prog="jaxnn train [CONFIG]", description=description
-            )
+        with contextlib.redirect_stderr(printed), _wide():
+            words = _spelt_out(argv)
+            return tyro.cli(Flags, args=words, default=default, prog="jaxnn train [CONFIG]", description=description)
     except SystemExit as end:
         if end.code == 0:
             raise
     raise InputError(one_line(printed.getvalue(), argv))
+
+
+@contextlib.contextmanager
+def _wide() -> Iterator[None]:
+    """80 columns at least: in a few, tyro's layout never ends, and in less than a flag needs it cuts that."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(80, shutil.get_terminal_size().columns))
+    try:
+        yield
+    finally:
+        del os.environ["COLUMNS"]
+        os.environ |= {} if before is None else {"COLUMNS": before}
 
 
 def one_line(printed: str, argv: list[str]) -> str:
@@ -175,9 +186,10 @@ def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
         return None
     names = {path.stem: path for path in configs.glob("*.py")}
     if by_path and source.endswith(".py"):
-        if not Path(source).is_file():
+        path = paths.expand("config", source)
+        if not path.is_file():
             raise InputError(f"config={source}: no such file; name one, or one of {', '.join(sorted(names))}")
-        return Path(source)
+        return path
     name = source.replace("-", "_")
     if name not in names and not by_path:
         raise InputError(

@@ -1,13 +1,8 @@
-"""`jaxnn COMMAND ...`: what a person types.
-
-    jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
-    jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
-
-`python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
-"""
+"""`jaxnn COMMAND ...`: what a person types."""
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -17,9 +12,16 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jaxnn.errors import Error, choices
+from jaxnn.errors import Error, InputError, StorageError, choices
 from jaxnn.training import process
 
+USAGE = """`jaxnn COMMAND ...`: what a person types.
+
+    jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
+    jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
+
+`python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
+"""
 STARTED = time.perf_counter()
 PACKAGE = Path(__file__).parent.parent
 # In a wheel the configs are inside the package, in a checkout beside it.
@@ -38,6 +40,8 @@ def train(argv: list[str]) -> int:
         print(json.dumps(to_dict(request.flags.run), indent=2))
         return 0
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the GPU's memory to others until needed
+    for name in ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS"):  # a run names the step, the leaf and the rows, and exits with 4
+        os.environ.pop(name, None)
 
     from jaxnn.data import from_config
     from jaxnn.report.stopwatch import Stopwatch
@@ -45,9 +49,18 @@ def train(argv: list[str]) -> int:
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
     clock, reading = Stopwatch("start", since=STARTED), pool.submit(from_config, config.data, config.task.name)
 
-    from jaxnn import train  # imports jax, while the data are read
+    try:
+        from jaxnn import train  # imports jax, while the data are read
+    except ValueError as reason:  # jax raises it for a setting in the environment
+        name = next((name for name in os.environ if name.startswith("JAX_") and name in str(reason).upper()), None)
+        if isinstance(reason, Error) or name is None:
+            raise
+        raise InputError(f"{name}={os.environ[name]}: {reason}; mend it, or leave it unset") from None
 
-    return train.train(request, reading, stop, clock, pool)
+    code = train.train(request, reading, stop, clock, pool)
+    if not request.flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
+        print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
+    return code
 
 
 def selfcheck(argv: list[str]) -> int:
@@ -64,22 +77,32 @@ def main(argv: list[str] | None = None) -> None:
     """Run a command and end the process with its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     gc.disable()  # until the run has started: a fifth of that time would go into looking for garbage
+    process.open_output()
     try:
-        if not argv or argv[0] in ("-h", "--help"):
-            print((__doc__ or "").strip())
-            sys.exit(0 if argv else 2)
-        if argv[0] not in COMMANDS:
-            raise choices("command", argv[0], COMMANDS)
-        code = COMMANDS[argv[0]](argv[1:])
+        code = _command(argv)
+        if reason := process.lost():
+            raise StorageError(f"standard output: cannot be written ({reason.strerror}); send it elsewhere")
     except Error as error:
         if "--traceback" in argv:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         process.end(error.exit_code)
-    except BrokenPipeError:  # whoever read the help has seen enough
-        process.end(0)
     except Exception:
         traceback.print_exc()
         process.end(1)
     else:
         sys.exit(code)
+
+
+def _command(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE.strip())
+        return 0 if argv else 2
+    if argv[0] not in COMMANDS:
+        raise choices("command", argv[0], COMMANDS)
+    try:
+        return COMMANDS[argv[0]](argv[1:])
+    except SystemExit as end:
+        if end.code:  # from a config file
+            raise
+        return 0  # after --help

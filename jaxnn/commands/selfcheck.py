@@ -1,9 +1,4 @@
-"""Does a run survive what can happen to it, here? `jaxnn selfcheck [FOLDER]` tries, with real processes.
-
-Each check starts `python -m jaxnn train` in a new folder below FOLDER (default: a temporary one; name one on the disk
-that your runs are written to), does something to it, and says what was expected and what was seen. It takes a few
-minutes and ends with exit code 1 if anything was not as expected.
-"""
+"""Does a run survive what can happen to it, here? `jaxnn selfcheck [FOLDER]` tries, with real processes."""
 
 from __future__ import annotations
 
@@ -22,8 +17,15 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
+from jaxnn.config import paths
 from jaxnn.errors import InputError
 
+USAGE = """Does a run survive what can happen to it, here? `jaxnn selfcheck [FOLDER]` tries, with real processes.
+
+Each check starts `python -m jaxnn train` in a new folder below FOLDER (default: a temporary one; name one on the disk
+that your runs are written to), does something to it, and says what was expected and what was seen. It takes a few
+minutes and ends with exit code 1 if anything was not as expected.
+"""
 TRAIN = [sys.executable, "-m", "jaxnn", "train"]
 FLAGS = "digits_mlp --epochs 12 --model.dropout 0.1 --optim.momentum 0.9 --checkpoint.every 20".split()
 PATIENCE_S = 120  # a process that takes longer hangs
@@ -244,11 +246,11 @@ def check(folder: Path, show: Callable[[str], None] = lambda line: None) -> list
 def main(argv: list[str]) -> int:
     console = Console(markup=False, highlight=False)
     if argv[:1] in (["-h"], ["--help"]):
-        print((__doc__ or "").strip())
+        print(USAGE.strip())
         return 0
     if len(argv) > 1:
         raise InputError(f"{' '.join(argv[1:])}: unknown; give one folder")
-    parent = Path(argv[0]) if argv else None
+    parent = paths.expand("folder", argv[0]) if argv else None
     if parent and not parent.is_dir():
         raise InputError(f"folder={parent}: is not there; name one that is")
     with tempfile.TemporaryDirectory(dir=parent, prefix="jaxnn-selfcheck-") as folder:

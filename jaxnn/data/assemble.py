@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.config.names import MISSING, TASKS
 from jaxnn.config.settings import DataConfig
 from jaxnn.config.values import unicode
@@ -169,7 +169,7 @@ def is_table(name: str) -> bool:
     try:
         kind = _kind(DataConfig(name))
         if kind == "npz":
-            return npz.ndim(Path(name).expanduser()) == 2
+            return npz.ndim(paths.expand("--data.name", name)) == 2
         return kind == "table" or (kind == "bundled" and name != "digits")
     except Exception:  # what damaged bytes raise is not documented; it is told when they are read
         return False
@@ -181,7 +181,7 @@ def _is_table(x: Any) -> bool:
 
 def _kind(config: DataConfig) -> str:
     """Which reader a name or path is for."""
-    name, path = config.name, Path(config.name).expanduser()
+    name, path = config.name, paths.expand("--data.name", config.name)
     if name in bundled.NAMES:
         return "bundled"
     if name == "mnist":
@@ -209,8 +209,8 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
             value = getattr(config, option)
             if value != getattr(DataConfig, option) and kind not in kinds:
                 raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
-        path = Path(config.name).expanduser()
-        validation = None if config.validation is None else Path(config.validation).expanduser()
+        path, validation = paths.expand("--data.name", config.name), config.validation
+        validation = None if validation is None else paths.expand("--data.validation", validation)
         if kind == "bundled":
             return bundled.read(config.name)
         if kind == "tfds":
@@ -225,7 +225,7 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")
-            path = Path(config.dir).expanduser()
+            path = paths.expand("--data.dir", config.dir)
         read = (lambda p: npz.read(p, config.weight)) if kind == "npz" else idx.read
         source = read(path)
         if validation is None:

@@ -7,16 +7,46 @@ device, on eight, and under `vmap`.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import jax
+from jax.extend.backend import backends
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxnn.errors import InputError, check
 
 AXIS = "data"
+
+
+def check_environment() -> None:
+    """Refuse a JAX that has nothing to compute on, and one that is told not to compile; `use` goes without that."""
+    settings: Any = jax.config
+    if settings.jax_disable_jit:
+        raise InputError("JAX_DISABLE_JIT=1: must be unset, a run is compiled whole; jaxnn.fit goes without")
+    check_platforms()
+
+
+def check_platforms() -> None:
+    """Refuse a JAX_PLATFORMS of which nothing is here."""
+    reason = _no_backend()
+    if reason is None:
+        return
+    settings: Any = jax.config
+    if asked := settings.jax_platforms:
+        settings.update("jax_platforms", None)
+        here = ", ".join(sorted(backends())) if _no_backend() is None else "none"
+        settings.update("jax_platforms", asked)
+        raise InputError(f"JAX_PLATFORMS={asked}: is not here; leave it unset, or choose from {here}")
+    raise InputError(f"JAX: finds no device ({reason}); mend the JAX_ settings of the environment")
+
+
+def _no_backend() -> str | None:
+    """Why JAX has nothing to compute on; None where it has."""
+    try:
+        return None if backends() else "no platform"
+    except (RuntimeError, AssertionError) as reason:  # jax asserts that one of the platforms was found
+        return (str(reason) or "no platform").splitlines()[0]
 
 
 @contextlib.contextmanager
@@ -34,12 +64,8 @@ def use(number: int | None = None) -> Iterator[str]:
     ...     print(chosen)
     cpu, 1 device (cpu), float32
     """
-    try:
-        devices = jax.devices()
-    except RuntimeError as reason:
-        why = str(reason).splitlines()[0]
-        given = f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}"
-        raise InputError(f"{given}: {why}; leave it unset to use what there is") from None
+    check_platforms()
+    devices = jax.devices()
     number = len(devices) if number is None else number
     check("--devices", number, ">= 1", number >= 1)
     if number > len(devices):

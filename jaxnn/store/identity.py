@@ -20,11 +20,12 @@ from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import InputError, choices
 from jaxnn.store import durable
 
-FORMAT = 2
+FORMAT = 2  # early runs of it have no `program` and no `jax`
 FREE = ("name", "workdir", "epochs", "eval_every", "tol", "patience", "devices")  # epochs: see `_longer`
 PLACES = ("data.name", "data.dir", "data.validation")  # where the data are: their digest says what they are
 STRETCHED = ("cosine", "one_cycle")  # schedules that end with the run
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy")
+WRITERS = ("jax", "jaxlib", "flax", "jaxnn")  # with another version of these, the same model has another text
 
 
 def describe(config: Config, data: dict[str, Any], devices: str, **source: Any) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def describe(config: Config, data: dict[str, Any], devices: str, **source: Any) 
       config: all its settings.
       data: what is known of its data (`Dataset.describe`).
       devices: what it runs on.
-      source: what the config file was, and whether it brought a model: `source`, `source_digest`, `own_model`.
+      source: what the config file was, and whether it brought a model: `source`, `source_digest`, `own_model`; what
+        that computes, `program`; and JAX's settings, `jax` (`program.digest`, `program.settings`).
     """
     versions = {"python": platform.python_version(), "jaxnn": jaxnn.__version__}
     versions |= {name: importlib.metadata.version(name) for name in PACKAGES} | {"devices": devices}
@@ -63,7 +65,7 @@ def read(path: Path, name: str) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
             raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
-    known = ["format", *kinds, "source_digest", "versions"]
+    known = ["format", *kinds, "source_digest", "program", "jax", "versions"]
     for key in saved.keys() - set(known):
         raise choices(f"{name}={path}", key, known)
     return saved
@@ -90,11 +92,8 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
         free -= set(PLACES)
     changed = [f"--{name}: {before[name]} -> {after[name]}" for name in after if after[name] != before[name]]
     changed = [text for text in changed if text[2:].partition(":")[0] not in free]
-    for name in ("source", "source_digest"):
-        if (old["own_model"] or new["own_model"]) and old.get(name) != new.get(name):
-            what = {"source": "config", "source_digest": "the file with the model"}[name]
-            changed.append(f"{what}: {str(old.get(name))[:20]} -> {str(new.get(name))[:20]}")
-            break
+    _check_settings(folder, old.get("jax", {}), new.get("jax", {}))  # before the model, whose program they change
+    changed += _model_changed(old, new)
     if changed:
         listed = "; ".join(changed)
         raise InputError(f"--workdir={folder}: holds a run with other settings ({listed}); name another folder")
@@ -106,6 +105,31 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
     names = {*old["versions"], *new["versions"]}
     pairs = {name: (old["versions"].get(name), new["versions"].get(name)) for name in sorted(names)}
     return [f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _model_changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs of the network that the config file brought: its program, or its file where no more is known."""
+    if not (old["own_model"] or new["own_model"]):
+        return []
+    writer = lambda about: [about["versions"].get(name) for name in WRITERS] + [_platform(about)]
+    told = {"source": "config", "source_digest": "the file with the model"}
+    if old.get("program") and new.get("program") and writer(old) == writer(new):
+        told = {"source": "config", "program": "the model's program"}
+    differ = [(what, old.get(name), new.get(name)) for name, what in told.items() if old.get(name) != new.get(name)]
+    return [f"{what}: {str(before)[:20]} -> {str(after)[:20]}" for what, before, after in differ[:1]]
+
+
+def _platform(about: dict[str, Any]) -> str:
+    return about["versions"].get("devices", "").partition(",")[0]
+
+
+def _check_settings(folder: Any, before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Refuse to go on where JAX is set to compute other numbers."""
+    for name in before:
+        if name in after and before[name] != after[name]:
+            had = "its default" if before[name] is None else before[name]
+            cure = f"set it to {had}, or name another folder"
+            raise InputError(f"{name.upper()}={after[name]}: the run in {folder} had {had}; {cure}")
 
 
 def _longer(before: int, now: Any, step: int, per_epoch: int) -> None:

@@ -22,16 +22,25 @@ class Begun(NamedTuple):
     progress: Progress | None
     row: dict[str, Any]  # the last one of the history
     lines: list[str]  # what to tell
+    folder: Path
     finished: bool = False
 
 
 def begin(
-    path: Path, about: dict[str, Any], shapes: Any, plan: Plan, *, spare: int, statistics: dict[str, np.ndarray]
+    workdir: str | None,
+    default: str,
+    about: dict[str, Any],
+    shapes: Any,
+    plan: Plan,
+    *,
+    spare: int,
+    statistics: dict[str, np.ndarray],
 ) -> Begun:
     """Lock the folder of a run and find where to go on; no result in it is touched before all that can be refused is.
 
     Args:
-      path: the folder.
+      workdir: the folder, as a person typed it.
+      default: the folder where none was typed; with -2, -3, ... where another run has it.
       about: what the run is (`identity.describe`).
       shapes: of the state.
       plan: what the run is going to do.
@@ -43,12 +52,13 @@ def begin(
       LockedError: another process is at it.
       StorageError: there are checkpoints and all are damaged.
     """
+    path = folder.named(default if workdir is None else workdir)
     folder.refuse_full(path, spare * tree.nbytes(shapes) + 2**16)
-    folder.enter(path)
+    path = folder.enter(path, new=workdir is None)
     found = checkpoint.latest(path / "checkpoints")
     if found is None:
         folder.refuse_foreign(path)
-        begun = Begun(0, None, {}, [])
+        begun = Begun(0, None, {}, [], path)
     else:
         begun = _resumed(path, found, about, shapes, plan, statistics)
         if begun.finished:
@@ -76,12 +86,12 @@ def _resumed(
     leaves = found.leaves | statistics if found.format == 1 else found.leaves
     progress = Progress(arrays.restore(leaves, shapes), tally)
     if plan.is_over(step, tally, {}) and history.is_finished(path, step) and _has_weights(path):
-        return Begun(step, progress, {}, [f"finished at step {step:,}; nothing is left to do"], True)
+        return Begun(step, progress, {}, [f"finished at step {step:,}; nothing is left to do"], path, True)
     row, lost = history.cut(path, step, pending=tally.sums is not None and step < plan.total)
     again = f"; the {lost:,} steps after it had not been saved, and are done again" if lost else ""
     lines = [f"resumed at step {step:,}{again}"]
     lines += [f"note: {note}; the last digits may differ" for note in notes]
-    return Begun(step, progress, row, lines)
+    return Begun(step, progress, row, lines, path)
 
 
 def _tally(found: checkpoint.Checkpoint) -> Tally:

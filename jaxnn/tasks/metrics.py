@@ -37,7 +37,7 @@ def weighted_sum(values: jax.Array, weight: jax.Array) -> jax.Array:
 def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
     """`loss`, the sum of weight times loss, and `weight`, their sum: what every task has.
 
-    Losses are summed less that of the first row, which float32 does more exactly: the mean of equal losses is that loss.
+    Losses are summed less that of the first row, which float32 does more exactly: the mean of equal ones is that loss.
     """
     loss, weight = jnp.asarray(loss, float), jnp.asarray(weight, float)
     first = lax.stop_gradient(loss.reshape(-1)[0])

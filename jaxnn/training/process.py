@@ -1,11 +1,13 @@
-"""The process around a run: the signals that end it early, and its end."""
+"""The process around a run: the signals that end it early, what its output becomes, and its end."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
+import io
 import os
 import signal
 import sys
+from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -35,9 +37,50 @@ class Stop:
         return 128 + self.number if self.number else 0
 
 
+class Output(io.FileIO):
+    """Standard output or standard error: what cannot be written is left out, and `lost` says why.
+
+    A run goes on without the terminal, the pipe or the disk that its lines went to.
+    """
+
+    lost: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data) or 0
+        except OSError as reason:
+            self.lost = self.lost or reason
+            return memoryview(data).nbytes
+
+
+def open_output() -> None:
+    """Have `print`, and all that writes to `sys.stdout` and `sys.stderr`, never fail; what has no letter is escaped."""
+    # Where a shell has closed a stream (`>&-`), the next file that is opened would get its number, and its lines.
+    while (number := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        pass
+    os.close(number)
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        old: Any = getattr(sys, name)
+        if old is not getattr(sys, f"__{name}__"):  # whoever put another stream there wants it
+            continue
+        lines = number == 2 or old is not None and (old.line_buffering or old.write_through)
+        encoding = old.encoding if old is not None else "utf-8"
+        buffer = io.BufferedWriter(Output(number, "w", closefd=False))
+        setattr(sys, name, io.TextIOWrapper(buffer, encoding, "backslashreplace", line_buffering=lines))
+
+
+def lost() -> OSError | None:
+    """Why standard output has not taken all since this was last asked; None where only its reader has left."""
+    sys.stdout.flush()
+    output: Any = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    if not isinstance(output, Output) or output.lost is None:
+        return None
+    reason, output.lost = output.lost, None
+    return None if reason.errno == errno.EPIPE else reason
+
+
 def end(code: int) -> None:
     """End the process, whatever its threads are doing."""
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-        sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     os._exit(code)

@@ -227,7 +227,7 @@ def test_p07_an_exception_in_the_users_code_shows_its_place_and_saves_what_was_g
     assert found is not None and found.step == 30 and found.about["tally"]["sums"] == {}
     own.write_text(OWN.format(data=str(runs.data), fail=10**9))
     code, _, err = runs.run(tmp_path / "run", argv=[str(own)])
-    assert code == 2 and "the file with the model" in err  # another model, for all that is known
+    assert code == 2 and "the model's program" in err  # another model, for all that is known
 
 
 STUCK = """

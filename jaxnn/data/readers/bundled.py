@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.data.source import Source, Table
 
 NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
@@ -23,7 +24,7 @@ def name_of(name_or_path: str | os.PathLike[str]) -> str:
 
 def passed_over(name: str, dir: str | None) -> tuple[str, ...]:
     """A note, if there is a folder that somebody who gave this name may have meant."""
-    beside, read = Path(name), None if dir is None else Path(dir).expanduser()
+    beside, read = Path(name), None if dir is None else paths.expand("--data.dir", dir)
     if name not in BESIDE or not beside.is_dir() or (read is not None and beside.samefile(read)):
         return ()
     what = "the bundled set" if read is None else f"the set in {dir}"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxnn.config import paths
 from jaxnn.data import grid as grids
 from jaxnn.data.columns import Column, Rules, Typed, typed
 from jaxnn.data.frame import Frame
@@ -89,7 +89,7 @@ def _near(name: str, grid: Grid) -> str:
 def _grid(source: Any, roles: Roles) -> Grid:
     if grids.is_frame(source):
         return grids.from_frame(source)
-    path = Path(source)
+    path = paths.expand("source", source)
     if path.suffix.lower() in (".arrow", ".feather", ".parquet"):
         return grids.from_file(path)
     return delimited.read(path, roles.delimiter, roles.rules.missing)

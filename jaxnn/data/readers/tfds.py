@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import DataError, InputError
 from jaxnn.tasks.labels import Label
@@ -22,7 +23,8 @@ def read(name: str, folder: str | None) -> Source:
     Only the disk is looked at: asking tensorflow-datasets for a data set that is not there would try the network
     for minutes. `digits` is ours and is prepared when it is first asked for.
     """
-    root = Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    usual = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    root = paths.expand("--data.dir", usual if folder is None else folder)
     if name == "digits" and not _prepared(name, root):
         from jaxnn.data.readers import digits_builder
 
