@@ -15,7 +15,7 @@ from jaxnn.numerics import refuse_half
 from jaxnn.optim import optimizer
 from jaxnn.tasks import supervised
 from jaxnn.training.plan import Plan
-from jaxnn.types import Model, Recipe, Task
+from jaxnn.types import Batch, Model, Recipe, Task
 
 
 def network(
@@ -57,6 +57,13 @@ def _adopted(own_model: Any, task: Task, example: Any, raw: dict[str, Any]) -> M
         rule = f"must give [{task.outputs}], the outputs it is asked for"
         raise InputError(f"model: gives {list(shape)} for one example: {rule}")
     return model
+
+
+def checked(task: Task, parts: dict[str, Batch]) -> dict[str, Batch]:
+    """The parts, once the task has looked at all labels. Raises what `Task.check` does."""
+    for split in parts.values():
+        task.check(split.y)
+    return parts
 
 
 def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan) -> Recipe:

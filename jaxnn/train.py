@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -15,7 +14,6 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error
-from jaxnn.optim.optimizer import averaged
 from jaxnn.report import diagnosis, flops, screen, stopwatch
 from jaxnn.store import history, identity, program, resume, weights
 from jaxnn.store.saver import Saver
@@ -34,10 +32,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     request.check_digest(data.digest)
     steps = plan.plan(config, len(data.train.weight))
     model, task, example = recipe.network(config, data.describe(), request.model, mean=data.mean, std=data.std)
-    for split in data.parts.values():
-        task.check(split.y)
+    rows = recipe.checked(task, data.parts)["train"]
     computes = {"program": program.digest(model, example) if request.model else None, "jax": program.settings()}
-    rows = data.parts["train"]
 
     with mesh.use(config.devices) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
@@ -51,9 +47,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             return stop.exit_code
 
         about = identity.describe(config, data.describe(), devices, **request.own(), **computes)
-        default = time.strftime(f"runs/{config.name}-%Y%m%d-%H%M%S")
-        more: Any = {"spare": config.checkpoint.room, "statistics": data.statistics}
-        begun = resume.begin(config.workdir, default, about, shapes, steps, **more)
+        begun = resume.begin(config, about, shapes, steps, data.statistics)
         folder = begun.folder
         screen.opening(console, config.name, data, devices, folder, begun.lines)
         if begun.finished:
@@ -83,8 +77,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         last = loop.measured(session, "test", event.progress.state)
         clock("saving")
         ending = loop.ending(session, event, row | last)
-        params = averaged(event.progress.state.params, event.progress.state.opt_state)
-        weights.save(folder, params, ending, config.epochs)
+        weights.save(folder, loop.final(event.progress.state), ending, config.epochs)
         saver.wait()
         clock("report")
         history.append(folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})

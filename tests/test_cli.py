@@ -35,7 +35,10 @@ def parsed(*argv: str) -> Config:
         (["--optim.lr=abc"], "--optim.lr=abc: must be a number; see --help"),
         (["--batch-size", "many"], "--batch-size=many: must be a whole number or full; see --help"),
         (["--model.hidden", "5", "x"], "--model.hidden=5 x: must be a whole number; see --help"),
-        (["--data.class-weight", "1", "x"], "--data.class_weight=x: must be numbers in the order of the classes, LABEL=WEIGHT"),
+        (
+            ["--data.class-weight", "1", "x"],
+            "--data.class_weight=x: must be numbers in the order of the classes, LABEL=WEIGHT",
+        ),
         (["--data.standardize", "--data.no-standardize"], "--data.standardize: given twice; keep one"),
         (["--epochs"], "--epochs: needs a value; see --help"),
         (["--optim.lr", "nan"], "--optim.lr=nan: must be finite and > 0"),

@@ -18,7 +18,7 @@ from jaxnn.errors import NumericsError
 from jaxnn.optim import optimizer
 from jaxnn.training.plan import Plan
 from jaxnn.training.programs import Programs
-from jaxnn.types import Batch, Metrics, Recipe, State
+from jaxnn.types import Batch, Metrics, Params, Recipe, State
 
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"  # how a run ends
 
@@ -123,10 +123,15 @@ def measured(session: Session, part: str, state: State) -> dict[str, float]:
     if part not in session.splits:
         return {}
     program, rows = session.programs.evaluate[part].result(), session.splits[part]
-    params = optimizer.averaged(state.params, state.opt_state)
+    params = final(state)
     call = session.pool.submit(lambda: jax.device_get(program(params, rows)))
     row = history_row(session.recipe.task, call.result(), part)
     return {name: float(value) for name, value in row.items()}
+
+
+def final(state: State) -> Params:
+    """The weights that a run ends with: their average, if one is kept."""
+    return optimizer.averaged(state.params, state.opt_state)
 
 
 def ending(session: Session, event: Event, row: dict[str, Any]) -> str:
