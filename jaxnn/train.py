@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -30,7 +29,6 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     clock("data")
     data = reading.result()
     clock("start")
-    mesh.check_environment()
     request.check_digest(data.digest)
     steps = plan.plan(config, len(data.train.weight))
     model, task, example = recipe.network(config, data.describe(), request.model, mean=data.mean, std=data.std)
@@ -50,11 +48,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             return stop.exit_code
 
         about = identity.describe(config, data.describe(), devices, **request.own(), **computes)
-        default = time.strftime(f"runs/{config.name}-%Y%m%d-%H%M%S")
-        more: Any = {"spare": config.checkpoint.room, "statistics": data.statistics}
-        begun = resume.begin(config.workdir, default, about, shapes, steps, **more)
-        folder = begun.folder
-        screen.opening(console, config.name, data, devices, folder, begun.lines)
+        begun = resume.begin(config, about, shapes, steps, statistics=data.statistics)
+        screen.opening(console, config.name, data, devices, begun.folder, begun.lines)
         if begun.finished:
             return stop.exit_code
         clock("data")
@@ -64,7 +59,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             cache.keep_programs()
         longest = flops.longest_chunk(made, steps, shapes.params, data.train, own_model=request.model is not None)
         compiled = compile_all(made, steps, begun.step, longest, start, shapes, splits, key, pool)
-        saver = Saver(folder, about, config.checkpoint, pool, begun.step if begun.progress else None)
+        saver = Saver(begun.folder, about, config.checkpoint, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(compiled.first_state(key), Tally())
         progress = progress._replace(state=mesh.replicate(progress.state))
         saver.start_if_new(begun.step, progress)
@@ -78,13 +73,13 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         # ---- save the end, test, and report ----
         clock("saving")
         saver.start_if_new(event.step, event.progress)
-        weights.save(folder, averaged(event.progress.state.params, event.progress.state.opt_state))
+        weights.save(begun.folder, averaged(event.progress.state.params, event.progress.state.opt_state))
         clock("evaluation")
         last = loop.measured(session, "test", event.progress.state)
         clock("saving")
         saver.wait()
         clock("report")
-        history.append(folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
+        history.append(begun.folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
         return stop.exit_code

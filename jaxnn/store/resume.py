@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxnn import tree
+from jaxnn.config.settings import Config
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import InputError, StorageError
 from jaxnn.store import arrays, checkpoint, folder, history, identity, weights
@@ -27,24 +29,15 @@ class Begun(NamedTuple):
 
 
 def begin(
-    workdir: str | None,
-    default: str,
-    about: dict[str, Any],
-    shapes: Any,
-    plan: Plan,
-    *,
-    spare: int,
-    statistics: dict[str, np.ndarray],
+    config: Config, about: dict[str, Any], shapes: Any, plan: Plan, *, statistics: dict[str, np.ndarray]
 ) -> Begun:
     """Lock the folder of a run and find where to go on; no result in it is touched before all that can be refused is.
 
     Args:
-      workdir: the folder, as a person typed it.
-      default: the folder where none was typed; with -2, -3, ... where another run has it.
+      config: its settings; without a `workdir`, the folder is runs/NAME-TIME, or where that is taken the next number.
       about: what the run is (`identity.describe`).
       shapes: of the state.
       plan: what the run is going to do.
-      spare: how many checkpoints there must be room for.
       statistics: of the input, by their paths in the state: leaves that checkpoints of format 1 do not have.
 
     Raises:
@@ -52,9 +45,10 @@ def begin(
       LockedError: another process is at it.
       StorageError: there are checkpoints and all are damaged.
     """
-    path = folder.named(default if workdir is None else workdir)
-    folder.refuse_full(path, spare * tree.nbytes(shapes) + 2**16)
-    path = folder.enter(path, new=workdir is None)
+    default = time.strftime(f"runs/{config.name}-%Y%m%d-%H%M%S")
+    path = folder.named(default if config.workdir is None else config.workdir)
+    folder.refuse_full(path, config.checkpoint.room * tree.nbytes(shapes) + 2**16)
+    path = folder.enter(path, new=config.workdir is None)
     found = checkpoint.latest(path / "checkpoints")
     if found is None:
         folder.refuse_foreign(path)
