@@ -46,6 +46,7 @@ def parsed(*argv: str) -> Config:
         (["--batch-size", "2", "--batch_size", "3"], "--batch-size: given twice; keep one"),
         (["--model.hidden", "5", "0"], "--model.hidden=0: must be >= 1"),
         (["no_such_config.py"], "config=no_such_config.py: no such file"),
+        (["a" * 300 + ".py"], f"config={'a' * 300}.py: no such file"),
         (["digits_mpl"], "config=digits_mpl: unknown; did you mean digits_mlp?"),
         (["--config", "missing.json"], "--config=missing.json: cannot be read"),
     ],

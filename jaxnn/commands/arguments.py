@@ -187,7 +187,7 @@ def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
     names = {path.stem: path for path in configs.glob("*.py")}
     if by_path and source.endswith(".py"):
         path = paths.expand("config", source)
-        if not path.is_file():
+        if not os.path.isfile(path):  # pathlib raises an error for a name that is too long
             raise InputError(f"config={source}: no such file; name one, or one of {', '.join(sorted(names))}")
         return path
     name = source.replace("-", "_")

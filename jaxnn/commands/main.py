@@ -51,12 +51,14 @@ def train(argv: list[str]) -> int:
 
     try:
         from jaxnn import train  # imports jax, while the data are read
+        from jaxnn.devices import mesh
     except ValueError as reason:  # jax raises it for a setting in the environment
         name = next((name for name in os.environ if name.startswith("JAX_") and name in str(reason).upper()), None)
         if isinstance(reason, Error) or name is None:
             raise
         raise InputError(f"{name}={os.environ[name]}: {reason}; mend it, or leave it unset") from None
 
+    mesh.check_environment()
     code = train.train(request, reading, stop, clock, pool)
     if not request.flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
         print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)

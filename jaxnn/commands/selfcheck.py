@@ -251,7 +251,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         raise InputError(f"{' '.join(argv[1:])}: unknown; give one folder")
     parent = paths.expand("folder", argv[0]) if argv else None
-    if parent and not parent.is_dir():
+    if parent and not os.path.isdir(parent):
         raise InputError(f"folder={parent}: is not there; name one that is")
     with tempfile.TemporaryDirectory(dir=parent, prefix="jaxnn-selfcheck-") as folder:
         table = check(Path(folder), lambda line: console.print(line, "...", style="dim"))
