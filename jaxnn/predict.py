@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnn import fork
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.engine.evaluation import in_blocks
@@ -43,6 +44,7 @@ class Run(NamedTuple):
         return Labels(tuple(classes)).decode(answers)
 
     def _outputs(self, x: Any) -> np.ndarray:
+        fork.refuse()
         x = self._checked(x)
         return in_blocks(lambda rows: self.outputs(self.params, rows), len(x), lambda start, end: x[start:end])
 
@@ -82,6 +84,7 @@ def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None) -
     Raises:
       InputError: the folder is no finished run, or its weights do not belong to its config.
     """
+    fork.refuse()
     folder = Path(folder)
     saved, leaves = identity.read(folder / "config.json", "folder"), weights.read(folder)
     if saved["own_model"] and model is None:

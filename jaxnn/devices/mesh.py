@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxnn import fork
 from jaxnn.errors import InputError, check
 
 AXIS = "data"
@@ -28,12 +29,14 @@ def use(number: int | None = None) -> Iterator[str]:
 
     Raises:
       InputError: there are not so many devices.
+      ForkedError: a process in which JAX would hang.
 
     >>> import jaxnn
     >>> with jaxnn.devices.use(1) as chosen:
     ...     print(chosen)
     cpu, 1 device (cpu), float32
     """
+    fork.refuse()
     try:
         devices = jax.devices()
     except RuntimeError as reason:
