@@ -95,6 +95,8 @@ class MLP(Epochs, BaseEstimator):
         if sample_weight is not None:
             given = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
             weight = cast(given, X.dtype, "sample_weight")
+            if not weight.any():
+                raise ValueError(f"sample_weight: all are 0 in {X.dtype}; rescale them")
         target = self._encode(y, X.dtype)
         self.n_outputs_ = self._count_outputs(target)
         spec = self._spec(hidden)
@@ -174,7 +176,7 @@ class MLP(Epochs, BaseEstimator):
 
     def _validation(self, X: Any, y: Any) -> Batch:
         X, y = self._validate_input(X, y, incremental=True, reset=False)
-        X = cast(X, self.coefs_[0].dtype, "X")
+        X = cast(X, self.coefs_[0].dtype, "X_val")
         return Batch(X, self._encode(y, X.dtype), np.ones(X.shape[0], X.dtype))
 
     # ---- parameters ---------------------------------------------------------------------------------------------
@@ -227,7 +229,10 @@ class MLP(Epochs, BaseEstimator):
             params, run = jax.device_put(self._params(spec)), programs(spec._replace(solver="adam", nesterov=False))
             function = run.log_outputs if logarithm else run.outputs
             rows = lambda start, end: rows_between(X, start, end)
-            return in_blocks(lambda part: function(params, part), X.shape[0], rows, BLOCKS)
+            found = in_blocks(lambda part: function(params, part), X.shape[0], rows, BLOCKS)
+        if (bad := np.isnan(found).any(axis=-1)).any():
+            raise ValueError(f"X[{np.argmax(bad)}]: the network's outputs are nan in {dtype}; rescale X")
+        return found
 
     # ---- what a classifier does otherwise ---------------------------------------------------------------------------
     def _count_outputs(self, target: np.ndarray) -> int:
