@@ -38,7 +38,8 @@ def compiled(caplog: pytest.LogCaptureFixture) -> Callable[[Callable[[], Any]], 
 def test_parts_of_any_size_are_few_programs_and_scikit_learns_epochs(compiled: Any) -> None:
     """Steps of 16, 128 and 200 rows serve them all, and sparse rows too; a row of padding moves nothing."""
     params: dict[str, Any] = {"hidden_layer_sizes": (9,), "random_state": 0, "learning_rate_init": 0.01}
-    ours, theirs, thin = jaxnn.MLPClassifier(**params), neural_network.MLPClassifier(**params), None
+    ours, theirs = jaxnn.MLPClassifier(**params), neural_network.MLPClassifier(**params)
+    thin = jaxnn.MLPClassifier(**params)
 
     def run() -> None:
         for n in SIZES:
@@ -53,8 +54,6 @@ def test_parts_of_any_size_are_few_programs_and_scikit_learns_epochs(compiled: A
     assert (ours.t_, int(ours._optimizer.step)) == (sum(SIZES), sum(-(-n // 200) for n in SIZES))
 
     def run_thin() -> None:
-        nonlocal thin
-        thin = jaxnn.MLPClassifier(**params)
         for n in SIZES:
             thin.partial_fit(sparse.csr_array(X[:n]), Y[:n], classes=[0, 1])
 

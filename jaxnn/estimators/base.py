@@ -24,7 +24,7 @@ from jaxnn.estimators.check import cast
 from jaxnn.estimators.epochs import Epochs, warn
 from jaxnn.estimators.rows import BLOCKS, rows_between, rows_of
 from jaxnn.estimators.solvers import Settings, Spec, layer_names, layer_shapes, programs
-from jaxnn.estimators.targets import constant_loss
+from jaxnn.estimators.targets import beats, constant_loss
 from jaxnn.tasks import scikit_learn
 from jaxnn.types import Batch, Params
 
@@ -211,7 +211,7 @@ class MLP(Epochs, BaseEstimator):
             warn(f"{text} The best weights before that are kept.", ConvergenceWarning)
         elif ending.warning and not (incremental and ending.kind is ConvergenceWarning):
             warn(ending.warning, ending.kind)
-        elif ending.converged and (least := constant_loss(spec.task, train)) and self.loss_ >= least * (1 - 1e-6):
+        elif ending.converged and not beats(self.loss_, least := constant_loss(spec.task, train)):
             what = f"{ending.reason} (tol={self.tol:g}), but the loss {self.loss_:.4g} is no better than that of"
             cure = "Standardise y (sklearn.compose.TransformedTargetRegressor), or lower tol."
             warn(f"{what} predicting the mean of y, {least:.4g}.\n{cure}", ConvergenceWarning)

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from jaxnn.engine import in_blocks
 from jaxnn.estimators.rows import BLOCKS, Feed, dense, few_sizes, padded, rows_between
 from jaxnn.estimators.solvers import Spec, programs
-from jaxnn.estimators.targets import spread
+from jaxnn.estimators.targets import beats, constant_loss, spread
 from jaxnn.training.loop import NotFinite, advance
 from jaxnn.types import Batch, Params, State
 
@@ -129,7 +129,10 @@ class Epochs:
     def _lbfgs(
         self, spec: Spec, train: Batch, watch: Watch | None, most: int, going_on: bool, incremental: bool
     ) -> tuple[Params, Ending]:
-        """All rows at once, until the gradient is below tol or, as in scipy.optimize, the loss no longer falls."""
+        """All rows at once, until the gradient is below tol or, as in scipy.optimize, the loss no longer falls.
+
+        A gradient below tol at a loss that the mean of y would have too is no optimum, but a small y: it goes on.
+        """
         del incremental  # there is no partial_fit
         run, settings = programs(spec), self._settings(1.0, train.x.dtype)
         params = jax.device_put(self._params(spec))
@@ -137,15 +140,15 @@ class Epochs:
         going_on = going_on and self._optimizer.objective == objective  # of another one the history would mislead
         opt_state = self._optimizer.state if going_on else run.init(params, settings)
         data = jax.device_put(padded(train._replace(x=dense(train.x)), few_sizes(len(train.weight))))
-        units = np.asarray(spread(spec.task, train), train.x.dtype)
+        units, least = np.asarray(spread(spec.task, train), train.x.dtype), constant_loss(spec.task, train)
         evaluations, ending = 1, None
         try:
             while self.n_iter_ < most and ending is None:
                 moved, searched, info = run.lbfgs(params, opt_state, data, settings, units)
                 info = {name: value.item() for name, value in jax.device_get(info).items()}
                 evaluations += info["evaluations"]
-                fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), 1.0)
-                if info["slope_before"] <= self.tol:  # converged before this step
+                fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), min(least, 1.0))
+                if info["slope_before"] <= self.tol and beats(info["before"], least):  # converged before this step
                     self.loss_, ending = info["before"], Ending("gradient below tol", converged=True)
                     break
                 if not info["finite"]:
@@ -159,7 +162,7 @@ class Epochs:
                     continue
                 stop = self._record(min(info["before"], info["loss"]), None, params, watch)
                 self.best_loss_ = self.loss_
-                if info["slope"] <= self.tol:
+                if info["slope"] <= self.tol and beats(self.loss_, least):
                     ending = Ending("gradient below tol", converged=True)
                 elif fall <= RELATIVE_FALL:
                     ending = Ending("loss no longer falls", converged=True)

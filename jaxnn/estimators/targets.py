@@ -25,6 +25,11 @@ def constant_loss(task: str, train: Batch) -> float:
     return float(np.average(each, axis=0, weights=weight).sum())
 
 
+def beats(loss: float, least: float) -> bool:
+    """Whether a loss is better than the `constant_loss`, which is 0 where there is nothing to learn."""
+    return not 0 < least * (1 - 1e-6) <= loss
+
+
 def spread(task: str, train: Batch) -> float:
     """The standard deviation of y about the means of its outputs, as a power of two (exact to multiply with); 1 where
     it is smaller, and for losses whose outputs do not grow with y."""
