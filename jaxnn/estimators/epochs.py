@@ -141,13 +141,13 @@ class Epochs:
         opt_state = self._optimizer.state if going_on else run.init(params, settings)
         data = jax.device_put(padded(train._replace(x=dense(train.x)), few_sizes(len(train.weight))))
         units, least = np.asarray(spread(spec.task, train), train.x.dtype), constant_loss(spec.task, train)
-        evaluations, ending = 1, None
+        evaluations, ending, floor = 1, None, min(least, 1.0) or 1.0
         try:
             while self.n_iter_ < most and ending is None:
                 moved, searched, info = run.lbfgs(params, opt_state, data, settings, units)
                 info = {name: value.item() for name, value in jax.device_get(info).items()}
                 evaluations += info["evaluations"]
-                fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), min(least, 1.0))
+                fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), floor)
                 if info["slope_before"] <= self.tol and beats(info["before"], least):  # converged before this step
                     self.loss_, ending = info["before"], Ending("gradient below tol", converged=True)
                     break
