@@ -51,6 +51,10 @@ class StorageError(Error, OSError):
     exit_code = 5
 
 
+class ForkedError(Error, RuntimeError):
+    """A process that was forked while JAX was at work, in which JAX would hang (exit 1)."""
+
+
 class LockedError(Error):
     """The run's folder is in use by another process (exit 7)."""
 

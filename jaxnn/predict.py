@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxnn import fork
 from jaxnn.config import paths
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
@@ -77,6 +78,7 @@ class Run(NamedTuple):
         return np.zeros(n) if offset is None else np.array(offset)
 
     def _outputs(self, x: Any) -> np.ndarray:
+        fork.refuse()
         x = self._checked(self._by_name(x) if is_frame(x) else x)
         rows = lambda start, end: x[start:end]
         found = in_blocks(lambda part: self.outputs(self.params, part), len(x), rows, SIZES)
@@ -141,6 +143,7 @@ def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None, p
     Raises:
       InputError: the folder is no finished run (one that failed never is), or its weights do not belong to its config.
     """
+    fork.refuse()
     folder = paths.expand("folder", folder)
     saved, found = identity.read(folder / "config.json", "folder"), weights.read(folder)
     if saved["own_model"] and model is None:

@@ -13,7 +13,7 @@ import jaxnn
 
 PACKAGE = Path(jaxnn.__file__).parent
 LAYERS = [  # a folder or file may import from the rows above its own, and within its row
-    {"errors", "types", "arrays"},
+    {"errors", "types", "arrays", "fork"},
     {"config", "tree", "numerics"},
     {"nn", "tasks", "optim", "devices", "gradients", "image"},
     {"data"},

@@ -14,6 +14,7 @@ import jax
 from jax.extend.backend import backends
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from jaxnn import fork
 from jaxnn.errors import InputError, check
 
 AXIS = "data"
@@ -58,12 +59,14 @@ def use(number: int | None = None) -> Iterator[str]:
 
     Raises:
       InputError: there are not so many devices.
+      ForkedError: a process in which JAX would hang.
 
     >>> import jaxnn
     >>> with jaxnn.devices.use(1) as chosen:
     ...     print(chosen)
     cpu, 1 device (cpu), float32
     """
+    fork.refuse()
     check_platforms()
     devices = jax.devices()
     number = len(devices) if number is None else number

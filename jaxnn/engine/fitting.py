@@ -8,7 +8,7 @@ import jax
 import optax
 from jax import lax
 
-from jaxnn import tree
+from jaxnn import fork, tree
 from jaxnn.data import feeds
 from jaxnn.devices import mesh
 from jaxnn.engine.descent import init
@@ -71,6 +71,7 @@ def fit(
     >>> float(history["train/accuracy"][-1])
     1.0
     """
+    fork.refuse()
     for data in (train, validation):
         if data is not None:
             feeds.check_arrays(data)

@@ -17,15 +17,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from jaxnn import fork
 from jaxnn.config.names import ACTIVATIONS, OPTIMIZERS
 from jaxnn.engine import in_blocks
+from jaxnn.estimators.check import cast
 from jaxnn.estimators.epochs import Epochs, warn
-from jaxnn.estimators.rows import rows_between, rows_of
+from jaxnn.estimators.rows import BLOCKS, rows_between, rows_of
 from jaxnn.estimators.solvers import Settings, Spec, layer_names, layer_shapes, programs
+from jaxnn.estimators.targets import beats, constant_loss
 from jaxnn.tasks import scikit_learn
 from jaxnn.types import Batch, Params
-
-PREDICT_ROWS = (16, 128, 1024)  # rows of one compiled call: the smallest that holds what is left
 
 EXTRAS: dict[str, Any] = {
     "activation": [StrOptions(set(ACTIVATIONS)), "array-like", callable],
@@ -75,6 +76,7 @@ class MLP(Epochs, BaseEstimator):
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, X_val: Any = None, y_val: Any = None
     ) -> Any:
+        fork.refuse()
         hidden = self.hidden_layer_sizes
         hidden = [operator.index(size) for size in (hidden if hasattr(hidden, "__iter__") else [hidden])]
         if any(size <= 0 for size in hidden):
@@ -88,10 +90,13 @@ class MLP(Epochs, BaseEstimator):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, y = self._validate_input(X, y, incremental, reset=first)
         if not first:
-            X = X.astype(self.coefs_[0].dtype, copy=False)
+            X = cast(X, self.coefs_[0].dtype, "X")
         weight = np.ones(X.shape[0], X.dtype)
         if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, ensure_non_negative=True).astype(X.dtype)
+            given = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+            weight = cast(given, X.dtype, "sample_weight")
+            if not weight.any():
+                raise ValueError(f"sample_weight: all are 0 in {X.dtype}; rescale them")
         target = self._encode(y, X.dtype)
         self.n_outputs_ = self._count_outputs(target)
         spec = self._spec(hidden)
@@ -109,7 +114,8 @@ class MLP(Epochs, BaseEstimator):
             validation = self._validation(X_val, y_val)
         elif self.early_stopping and self.solver != "lbfgs":
             train, validation = self._split(train, going_on)
-        train = train._replace(weight=train.weight * self._class_weight(train.y, incremental).astype(X.dtype))
+        weight = train.weight.astype(float) * self._class_weight(train.y, incremental)
+        train = train._replace(weight=cast(weight, X.dtype, "sample_weight * class_weight"))
         with jax.enable_x64(X.dtype == np.float64):
             self._train(spec, train, validation, incremental, going_on)
         return self
@@ -170,7 +176,7 @@ class MLP(Epochs, BaseEstimator):
 
     def _validation(self, X: Any, y: Any) -> Batch:
         X, y = self._validate_input(X, y, incremental=True, reset=False)
-        X = X.astype(self.coefs_[0].dtype, copy=False)
+        X = cast(X, self.coefs_[0].dtype, "X_val")
         return Batch(X, self._encode(y, X.dtype), np.ones(X.shape[0], X.dtype))
 
     # ---- parameters ---------------------------------------------------------------------------------------------
@@ -205,20 +211,28 @@ class MLP(Epochs, BaseEstimator):
             warn(f"{text} The best weights before that are kept.", ConvergenceWarning)
         elif ending.warning and not (incremental and ending.kind is ConvergenceWarning):
             warn(ending.warning, ending.kind)
+        elif ending.converged and not beats(self.loss_, least := constant_loss(spec.task, train)):
+            what = f"{ending.reason} (tol={self.tol:g}), but the loss {self.loss_:.4g} is no better than that of"
+            cure = "Standardise y (sklearn.compose.TransformedTargetRegressor), or lower tol."
+            warn(f"{what} predicting the mean of y, {least:.4g}.\n{cure}", ConvergenceWarning)
 
     # ---- predict ---------------------------------------------------------------------------------------------
     def _outputs(self, X: Any, logarithm: bool = False) -> np.ndarray:
+        fork.refuse()
         check_is_fitted(self)
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         dtype = self.coefs_[0].dtype
-        X = (X.tocsr() if sparse.issparse(X) else X).astype(dtype, copy=False)
+        X = cast(X.tocsr() if sparse.issparse(X) else X, dtype, "X")
         hidden = [len(w) for w in self.coefs_[1:]]
         spec = self._spec(hidden)
         with jax.enable_x64(dtype == np.float64):
             params, run = jax.device_put(self._params(spec)), programs(spec._replace(solver="adam", nesterov=False))
             function = run.log_outputs if logarithm else run.outputs
             rows = lambda start, end: rows_between(X, start, end)
-            return in_blocks(lambda part: function(params, part), X.shape[0], rows, PREDICT_ROWS)
+            found = in_blocks(lambda part: function(params, part), X.shape[0], rows, BLOCKS)
+        if (bad := np.isnan(found).any(axis=-1)).any():
+            raise ValueError(f"X[{np.argmax(bad)}]: the network's outputs are nan in {dtype}; rescale X")
+        return found
 
     # ---- what a classifier does otherwise ---------------------------------------------------------------------------
     def _count_outputs(self, target: np.ndarray) -> int:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import joblib
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxnn.engine import in_blocks
-from jaxnn.estimators.rows import Feed, dense, padded, rows_between
+from jaxnn.estimators.rows import BLOCKS, Feed, dense, few_sizes, padded, rows_between
 from jaxnn.estimators.solvers import Spec, programs
+from jaxnn.estimators.targets import beats, constant_loss, spread
 from jaxnn.training.loop import NotFinite, advance
 from jaxnn.types import Batch, Params, State
 
@@ -43,6 +45,7 @@ class Ending(NamedTuple):
     warning: str | None = None
     kind: type[Warning] = UserWarning
     failed: bool = False  # the loss or the weights are not finite
+    converged: bool = False  # the loss is said to be as low as it gets
 
 
 INTERRUPTED = Ending("interrupted", "Training interrupted by user.")
@@ -56,6 +59,7 @@ class Optimizer(NamedTuple):
     state: Any
     step: Any
     order: np.ndarray | None  # of the rows, which each epoch shuffles further; kept by keep_state
+    objective: str | None = None  # of L-BFGS, whose state holds its values: a hash of the rows and the penalty
 
 
 class Epochs:
@@ -70,13 +74,12 @@ class Epochs:
     ) -> tuple[Params, Ending]:
         """sgd, adam and the optimizers of optax: epochs in mini-batches, until the loss or the score stands still."""
         run, n, dtype = programs(spec), len(train.weight), train.x.dtype
-        batch_size = min(200, n) if self.batch_size == "auto" else min(self.batch_size, n)
         if self.batch_size != "auto" and self.batch_size > n:
             text = "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped"
             warn(text)
         params = self._last if going_on and self._last else self._params(spec)
         if self._optimizer and (going_on or incremental):
-            _, rate, opt_state, step, order = self._optimizer
+            _, rate, opt_state, step, order, _ = self._optimizer
         else:
             rate = float(self.learning_rate_init)
             step: Any = self._optimizer.step if self._optimizer else np.int32(0)
@@ -87,7 +90,8 @@ class Epochs:
         elif not self.early_stopping and self.best_loss_ is None:
             self.best_loss_, self.best_validation_score_ = np.inf, None
         state, key = jax.device_put(State(step, params, opt_state)), jax.random.key(self._noise_seed)
-        feed, order = Feed(train, batch_size), np.arange(n) if order is None or len(order) != n else order
+        feed = Feed(train, 200 if self.batch_size == "auto" else self.batch_size, alone=incremental)
+        order = np.arange(n) if order is None or len(order) != n else order
         ending = None
         try:
             while self.n_iter_ < most and ending is None:
@@ -125,22 +129,27 @@ class Epochs:
     def _lbfgs(
         self, spec: Spec, train: Batch, watch: Watch | None, most: int, going_on: bool, incremental: bool
     ) -> tuple[Params, Ending]:
-        """All rows at once, until the gradient is below tol or, as in scipy.optimize, the loss no longer falls."""
+        """All rows at once, until the gradient is below tol or, as in scipy.optimize, the loss no longer falls.
+
+        A gradient below tol at a loss that the mean of y would have too is no optimum, but a small y: it goes on.
+        """
         del incremental  # there is no partial_fit
         run, settings = programs(spec), self._settings(1.0, train.x.dtype)
         params = jax.device_put(self._params(spec))
+        objective = joblib.hash((train, self.alpha)) if self.keep_state else None
+        going_on = going_on and self._optimizer.objective == objective  # of another one the history would mislead
         opt_state = self._optimizer.state if going_on else run.init(params, settings)
-        rows = -(-len(train.weight) // 16) * 16
-        data = jax.device_put(padded(train._replace(x=dense(train.x)), rows))
-        evaluations, ending = 1, None
+        data = jax.device_put(padded(train._replace(x=dense(train.x)), few_sizes(len(train.weight))))
+        units, least = np.asarray(spread(spec.task, train), train.x.dtype), constant_loss(spec.task, train)
+        evaluations, ending, floor = 1, None, min(least, 1.0) or 1.0
         try:
             while self.n_iter_ < most and ending is None:
-                moved, searched, info = run.lbfgs(params, opt_state, data, settings)
+                moved, searched, info = run.lbfgs(params, opt_state, data, settings, units)
                 info = {name: value.item() for name, value in jax.device_get(info).items()}
                 evaluations += info["evaluations"]
-                fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), 1.0)
-                if info["slope_before"] <= self.tol:  # converged before this step
-                    self.loss_, ending = info["before"], Ending("gradient below tol")
+                fall = (info["before"] - info["loss"]) / max(abs(info["before"]), abs(info["loss"]), floor)
+                if info["slope_before"] <= self.tol and beats(info["before"], least):  # converged before this step
+                    self.loss_, ending = info["before"], Ending("gradient below tol", converged=True)
                     break
                 if not info["finite"]:
                     ending = Ending(f"not finite: loss or weights of iteration {self.n_iter_ + 1}", failed=True)
@@ -148,19 +157,22 @@ class Epochs:
                 opt_state = searched
                 if fall >= 0:
                     params = moved
+                if fall <= RELATIVE_FALL and not info["first"]:  # the history may mislead: begin a new one here
+                    opt_state = run.init(params, settings)
+                    continue
                 stop = self._record(min(info["before"], info["loss"]), None, params, watch)
                 self.best_loss_ = self.loss_
-                if info["slope"] <= self.tol:
-                    ending = Ending("gradient below tol")
+                if info["slope"] <= self.tol and beats(self.loss_, least):
+                    ending = Ending("gradient below tol", converged=True)
                 elif fall <= RELATIVE_FALL:
-                    ending = Ending("loss no longer falls")
+                    ending = Ending("loss no longer falls", converged=True)
                 elif evaluations >= self.max_fun:
                     ending = self._too_short("max_fun")
                 elif stop:
                     ending = Ending("callback")
         except KeyboardInterrupt:
             ending = INTERRUPTED
-        self._optimizer = Optimizer("lbfgs", 1.0, jax.device_get(opt_state), np.int32(0), None)
+        self._optimizer = Optimizer("lbfgs", 1.0, jax.device_get(opt_state), np.int32(0), None, objective)
         return jax.device_get(params), ending or self._too_short("max_iter")
 
     def _too_short(self, reason: str) -> Ending:
@@ -183,8 +195,9 @@ class Epochs:
     def _validate(self, spec: Spec, params: Params, validation: Batch) -> dict[str, float]:
         run, n = programs(spec), len(validation.weight)
         rows = lambda start, end: rows_between(validation.x, start, end)
-        raw = in_blocks(lambda x: run.raw(params, x), n, rows, (min(-(-n // 16) * 16, 1024),))
-        loss, outputs = jax.device_get(run.judge(raw, validation.y, validation.weight))
+        raw = in_blocks(lambda x: run.raw(params, x), n, rows, BLOCKS)
+        loss, outputs = jax.device_get(run.judge(*padded(validation._replace(x=raw), few_sizes(n))))
+        outputs = outputs[:n]
         score = float(self._score_of(outputs, validation)) if np.isfinite(outputs).all() else np.nan
         self.validation_loss_curve_.append(float(loss))
         self.validation_scores_.append(score)
@@ -213,7 +226,7 @@ class Epochs:
             self._no_improvement_count, rate = 0, rate / 5
             text += f" Setting learning rate to {rate:f}"
         else:
-            ending = Ending(f"{what.lower()} did not improve")
+            ending = Ending(f"{what.lower()} did not improve", converged=not self.early_stopping)
             text += (" Learning rate too small." if adaptive else "") + " Stopping."
         if self.verbose:
             print(text)

@@ -15,13 +15,14 @@ from sklearn import neural_network
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
 from jaxnn.estimators.base import EXTRAS, MLP
+from jaxnn.estimators.check import cast, class_weights
 from jaxnn.estimators.epochs import warn
 from jaxnn.estimators.rows import dense
 from jaxnn.tasks import scikit_learn
@@ -42,7 +43,8 @@ class MLPClassifier(ClassifierMixin, MLP):
       solver: also any optax optimizer that `jaxnn.OptimConfig` names (`"adamw"`, `"lion"`, ...), run with
         `learning_rate_init`; or an optax object, which brings its own learning rate. `"lbfgs"` is optax' and,
         as in scikit-learn, takes no part in early stopping.
-      class_weight: `{label: weight}` (1 for those left out; not for multilabel) or `"balanced"`, times sample_weight.
+      class_weight: `{label: weight}` (1 for those left out), a list in the order of `classes_`, or `"balanced"` (the
+        only one for multilabel); times sample_weight.
       pieces: linear pieces of a maxout unit; its `coefs_` are `[fan_in, pieces * units]`.
       dropout: probability that a hidden unit is dropped in training.
       keep_state: with warm_start and partial_fit, go on where the last call stopped, with its optimizer's state and
@@ -72,7 +74,7 @@ class MLPClassifier(ClassifierMixin, MLP):
     _parameter_constraints: dict[str, Any] = {
         **neural_network.MLPClassifier._parameter_constraints,
         **EXTRAS,
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, "array-like", StrOptions({"balanced"}), None],
     }
 
     def __init__(
@@ -181,17 +183,7 @@ class MLPClassifier(ClassifierMixin, MLP):
         return y.astype(bool)[:, None] if self.n_outputs_ == 1 else None  # scikit-learn keeps to two classes too
 
     def _class_weight(self, y: np.ndarray, incremental: bool) -> np.ndarray:
-        if self.class_weight is None:
-            return np.ones(len(y))
-        if self.class_weight == "balanced":
-            if incremental:
-                raise ValueError("class_weight='balanced' needs all rows at once: give partial_fit a dict")
-            return compute_sample_weight("balanced", y)
-        if y.ndim == 2:
-            raise ValueError(f"class_weight={self.class_weight}: with several labels only 'balanced' can be used")
-        if unknown := [label for label in self.class_weight if label not in self.classes_]:
-            raise ValueError(f"class_weight has the classes {unknown}, `self.classes_` has {self.classes_}.")
-        return np.array([self.class_weight.get(label, 1.0) for label in self.classes_.tolist()])[y]
+        return class_weights(self.class_weight, self.classes_, y, incremental)
 
     def _score_of(self, outputs: np.ndarray, validation: Batch) -> float:
         predicted = scikit_learn.build(self._task(), self.n_outputs_).decide(outputs)
@@ -293,7 +285,7 @@ class MLPRegressor(RegressorMixin, MLP):
         return X, y
 
     def _encode(self, y: np.ndarray, dtype: Any) -> np.ndarray:
-        return (y[:, None] if y.ndim == 1 else y).astype(dtype)
+        return cast(y, dtype, "y").reshape(len(y), -1)
 
     def _score_of(self, outputs: np.ndarray, validation: Batch) -> float:
         return r2_score(validation.y, outputs, sample_weight=validation.weight)

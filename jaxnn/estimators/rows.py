@@ -1,4 +1,4 @@
-"""The rows of X, dense or sparse, as the programs take them."""
+"""The rows of X, dense or sparse, as the programs take them: in few shapes, so that few programs are compiled."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from scipy import sparse
 
 from jaxnn.types import Batch, Window
 
+BLOCKS = (16, 128, 1024)  # rows that are predicted at a time: the smallest block that holds what is left
 SPARSE_BYTES = 2**26  # sparse rows become dense so many bytes at a time
 PADDED_BYTES = 2**26  # data up to this size is padded
 
@@ -30,16 +31,23 @@ def rows_between(x: Any, start: int, end: int) -> np.ndarray:
 
 class Feed:
     """The windows of an epoch over the rows in a given order: dense rows all at once, from where they already are;
-    sparse ones a part of the steps at a time."""
+    sparse ones a part of the steps at a time, and those of a partial_fit (`alone`) step by step: a program for any
+    number of them.
 
-    def __init__(self, train: Batch, batch_size: int):
-        self.train, self.batch_size = train, batch_size
+    Batches are `full` rows wide; where there are fewer rows, one of a few sizes.
+    """
+
+    def __init__(self, train: Batch, full: int, alone: bool):
+        self.train, self.together = train, None
         n, features = train.x.shape
-        self.steps, self.width = -(-n // batch_size), -(-batch_size // 8) * 8
+        self.batch_size = min(full, n)
+        self.steps, self.width = -(-n // self.batch_size), min(-(-full // 8) * 8, few_sizes(n))
         if sparse.issparse(train.x):
             self.train = train._replace(x=train.x.tocsr())
             self.together = max(1, SPARSE_BYTES // (self.width * features * train.x.dtype.itemsize))
-        else:
+        if alone:
+            self.together = 1
+        if self.together is None:
             self.resident = jax.device_put(padded(train, self.steps * self.width))
 
     def __call__(self, order: np.ndarray) -> Iterator[Window]:
@@ -48,14 +56,26 @@ class Feed:
         batches.flat[: len(order)] = order
         index[:, : self.batch_size] = batches
         real, index = index >= 0, np.maximum(index, 0)
-        if not sparse.issparse(self.train.x):
+        if self.together is None:
             yield Window(self.resident, index, real)
             return
         for start in range(0, self.steps, self.together):
             part = index[start : start + self.together]
             x, y, weight = rows_of(self.train, part.ravel())
-            stacked = Batch(*(a.reshape(*part.shape, *a.shape[1:]) for a in (x.toarray(), y, weight)))
+            stacked = Batch(*(a.reshape(*part.shape, *a.shape[1:]) for a in (dense(x), y, weight)))
             yield Window(stacked, None, real[start : start + self.together])
+
+
+def few_sizes(n: int) -> int:
+    """n rounded up: to 16, 128, 256, 512 or 1024; beyond, by a quarter at most, to one of four in each power of two.
+
+    >>> [few_sizes(n) for n in (1, 17, 100, 129, 1000, 1025, 1500)]
+    [16, 128, 128, 256, 1024, 1280, 1536]
+    """
+    if n <= BLOCKS[1]:
+        return next(size for size in BLOCKS if size >= n)
+    power = 1 << (n - 1).bit_length()  # the smallest that is not less than n
+    return power if n <= BLOCKS[2] else -(-n // (power // 8)) * (power // 8)
 
 
 def padded(train: Batch, rows: int) -> Batch:

@@ -16,7 +16,7 @@ import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
 
-from jaxnn import engine
+from jaxnn import engine, tree
 from jaxnn.config.settings import OptimConfig
 from jaxnn.nn import models
 from jaxnn.nn.activations import Activation
@@ -61,7 +61,7 @@ class Programs(NamedTuple):
 
     init: Callable[[Params, Settings], Any]  # -> the optimizer's state
     epoch: Callable[..., tuple[State, dict[str, jax.Array]]]  # state, window, settings, key -> (state, info)
-    lbfgs: Callable[..., tuple[Params, Any, dict[str, jax.Array]]]  # params, opt_state, data, settings
+    lbfgs: Callable[..., tuple[Params, Any, dict[str, jax.Array]]]  # params, opt_state, data, settings, spread
     raw: Callable[[Params, jax.Array], jax.Array]  # the outputs of the network
     outputs: Callable[[Params, jax.Array], jax.Array]  # probabilities or numbers
     log_outputs: Callable[[Params, jax.Array], jax.Array]  # logarithms of probabilities
@@ -175,25 +175,34 @@ def programs(spec: Spec) -> Programs:
 
     @jax.jit
     def lbfgs(
-        params: Params, opt_state: Any, data: Batch, settings: Settings
+        params: Params, opt_state: Any, data: Batch, settings: Settings, spread: jax.Array
     ) -> tuple[Params, Any, dict[str, jax.Array]]:
-        made = recipe(spec, settings)
-        flat, unravel = ravel_pytree(params)  # as one vector L-BFGS takes a tenth of the operations
+        """One step of a search for theta / unit over loss / spread^2; `unit` is `spread` in the last layer, else 1.
+
+        The last layer's weights grow with the spread of y, the gradient of the other layers with its square: without
+        these units the steps that suit the other layers are too short for the last one by that square.
+        """
+        made, last, whole = recipe(spec, settings), layer_names(spec)[-1], spread**2
+        fill = lambda path, a: jnp.full_like(a, spread if tree.name(path).startswith(last) else 1)
+        # As one vector L-BFGS takes a tenth of the operations.
+        unit, unravel = ravel_pytree(jax.tree.map_with_path(fill, params))
+        flat = ravel_pytree(params)[0] / unit
         tx: Any = made.tx
-        value_fn = lambda flat: engine.gradient(made, unravel(flat), data, None)[0]
+        value_fn = lambda flat: engine.gradient(made, unravel(flat * unit), data, None)[0] / whole
         with relaxed():
             slope: Any
             value, slope = optax.value_and_grad_from_state(value_fn)(flat, state=opt_state)
             updates, opt_state = tx.update(slope, opt_state, flat, value=value, grad=slope, value_fn=value_fn)
-            flat = flat + updates
+            flat = (flat + updates) * unit
         search = opt_state[-1]
         info = {
-            "loss": search.value,
-            "slope": jnp.max(jnp.abs(search.grad)),
+            "loss": search.value * whole,
+            "slope": jnp.max(jnp.abs(search.grad * (whole / unit))),
             "evaluations": search.info.num_linesearch_steps,
             "finite": jnp.isfinite(search.value) & jnp.isfinite(flat).all(),
-            "before": value,
-            "slope_before": jnp.max(jnp.abs(slope)),
+            "before": value * whole,
+            "slope_before": jnp.max(jnp.abs(slope * (whole / unit))),
+            "first": opt_state[0].count == 1,  # of its history: a step of steepest descent
         }
         return unravel(flat), opt_state, info
 
