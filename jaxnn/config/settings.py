@@ -23,9 +23,9 @@ class DataConfig:
     """What is learned from, and how it is split."""
 
     name: str = "digits"
-    """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared);
-    or a path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), a .npz file, a folder of IDX
-    files, or of images (one sub-folder a class, or these in train, val and test)"""
+    """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared); a
+    path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), .npz, a folder of IDX files or of
+    images (one sub-folder a class, or these in train, val and test)"""
     dir: str | None = None
     """folder of the data files, for mnist and tfds:NAME"""
     target: str | None = None
@@ -71,9 +71,8 @@ class DataConfig:
         if self.nan not in NANS:
             raise choices("--data.nan", self.nan, NANS)
         check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
-        if isinstance(self.class_weight, tuple):
-            for weight in self.class_weight:
-                non_negative("--data.class_weight", class_weight(weight)[1])
+        for weight in self.class_weight if isinstance(self.class_weight, tuple) else ():
+            non_negative("--data.class_weight", class_weight(weight)[1])
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,12 @@ class ModelConfig:
             if name not in ACTIVATIONS:
                 raise choices("--model.activation", name, ACTIVATIONS)
         if self.kind == "linear" and self.dropout:
-            raise InputError(
-                f"--model.dropout={self.dropout}: a linear model has no hidden units; use --model.input_dropout"
-            )
+            rule = "a linear model has no hidden units; use --model.input_dropout"
+            raise InputError(f"--model.dropout={self.dropout}: {rule}")
         layers = len(self.hidden) + (len(self.channels) if self.kind == "cnn" else 0)
         if self.kind != "linear" and len(self.activation) not in (1, layers):
-            given = " ".join(self.activation)
-            raise InputError(
-                f"--model.activation={given}: must be one name, or one for each of the {layers} hidden layers"
-            )
+            rule = f"must be one name, or one for each of the {layers} hidden layers"
+            raise InputError(f"--model.activation={' '.join(self.activation)}: {rule}")
         for flag, sizes in (("--model.hidden", self.hidden), ("--model.channels", self.channels)):
             for size in sizes:
                 check(flag, size, ">= 1", size >= 1)
@@ -200,13 +196,11 @@ class OptimConfig:
             raise choices("--optim.schedule", self.schedule, SCHEDULES)
         positive("--optim.lr", self.lr)
         for flag in ("momentum", "b1", "b2"):
-            if getattr(self, flag) is not None:
-                fraction(f"--optim.{flag}", getattr(self, flag))
+            fraction(f"--optim.{flag}", getattr(self, flag))
         if self.nesterov and self.name in ("rmsprop", "sgd") and not self.momentum:
             raise InputError("--optim.nesterov=True: needs --optim.momentum > 0; try --optim.momentum 0.9")
         positive("--optim.eps", self.eps)
-        if self.weight_decay is not None:
-            non_negative("--optim.weight_decay", self.weight_decay)
+        non_negative("--optim.weight_decay", self.weight_decay)
         non_negative("--optim.alpha", self.alpha)
         decay("--optim.decay", self.decay)
         positive("--optim.power", self.power)
@@ -216,16 +210,13 @@ class OptimConfig:
         check("--optim.accumulate", self.accumulate, ">= 1", self.accumulate >= 1)
         decay("--optim.ema", self.ema)
         if self.name in ("dadapt_adamw", "prodigy") and self.weight_decay:
-            raise InputError(
-                f"--optim.weight_decay={self.weight_decay}: {self.name} finds its own step size, and a decay would "
-                "not follow it; use --optim.alpha"
-            )
+            rule = f"{self.name} finds its own step size, and a decay would not follow it; use --optim.alpha"
+            raise InputError(f"--optim.weight_decay={self.weight_decay}: {rule}")
         if self.name == "lbfgs":  # a clipped gradient or a scaled step would mislead the line search
             for flag in ("lr", "weight_decay", "schedule", "warmup", "clip_value", "clip_norm", "max_norm"):
                 if getattr(self, flag) != getattr(OptimConfig, flag):
-                    raise InputError(
-                        f"--optim.{flag}={getattr(self, flag)}: lbfgs finds its step by a line search; leave it out"
-                    )
+                    rule = "lbfgs finds its step by a line search; leave it out"
+                    raise InputError(f"--optim.{flag}={getattr(self, flag)}: {rule}")
         for flag in ("warmup", "decay_every"):
             steps(f"--optim.{flag}", getattr(self, flag), steps_per_epoch=1, total=100)
 
@@ -297,8 +288,7 @@ class Config:
         check("--epochs", self.epochs, ">= 1", self.epochs >= 1)
         if self.batch_size != "full":
             check("--batch_size", self.batch_size, ">= 1, or full", self.batch_size >= 1)
-        if self.tol is not None:
-            non_negative("--tol", self.tol)
+        non_negative("--tol", self.tol)
         check("--patience", self.patience, ">= 1", self.patience >= 1)
         if not re.fullmatch(r"\w[\w.+-]{0,99}", self.name):  # the name becomes a part of the name of the run's folder
             raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")

@@ -76,7 +76,7 @@ def from_file(path: Path) -> Grid:
                     for batch in file.iter_batches(ROWS, columns=list(names)):
                         yield pa.Table.from_batches([batch])
             else:
-                with ipc.open_file(path.open("rb")) as file:
+                with path.open("rb") as raw, ipc.open_file(raw) as file:
                     for i in range(file.num_record_batches):
                         yield pa.Table.from_batches([file.get_batch(i)]).select(list(names))
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -92,7 +92,7 @@ def from_file(path: Path) -> Grid:
             unpacked_size(path, 4 * about.num_rows * about.num_columns)
             n = about.num_rows
         else:
-            with ipc.open_file(path.open("rb")) as file:
+            with path.open("rb") as raw, ipc.open_file(raw) as file:
                 names, n = file.schema.names, sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise refused(error) from error

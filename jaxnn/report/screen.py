@@ -43,7 +43,9 @@ def warn(kind: str, lines: Iterable[str]) -> None:
 
 def opening(console: Console, name: str, data: Dataset, devices: str, folder: Path, lines: Sequence[str]) -> None:
     """What is trained, on what, and where it is written; and whether it goes on."""
-    about = f"{name}: {data.name}, {len(data.train.weight):,} training examples; {devices}; {folder}"
+    scaled = ["features"] * (data.mean is not None) + ["amounts to predict"] * (data.spread is not None)
+    standardised = f", {' and '.join(scaled)} standardised" if scaled else ""
+    about = f"{name}: {data.name}, {len(data.train.weight):,} training examples{standardised}; {devices}; {folder}"
     for line in (about, *lines):
         console.print(line, soft_wrap=True)
 

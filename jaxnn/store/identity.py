@@ -84,7 +84,8 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
       InputError: with every setting that differs, old -> new.
     """
     was, now = (from_dict(about["config"], Config) for about in (old, new))
-    before, after = _flat(to_dict(was)), _flat(to_dict(now))
+    before = _flat(to_dict(was)) | {"data.standardize": _standardized(old)}
+    after = _flat(to_dict(now)) | {"data.standardize": _standardized(new)}
     free = {name for name in after if name in FREE or name.startswith("checkpoint.")} | set(PLACES)
     if was.tol is not None or now.tol is not None:
         free.discard("eval_every")  # the rows of the history decide where the run stops
@@ -105,6 +106,13 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
     names = {*old["versions"], *new["versions"]}
     pairs = {name: (old["versions"].get(name), new["versions"].get(name)) for name in sorted(names)}
     return [f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b]
+
+
+def _standardized(about: dict[str, Any]) -> str:
+    """What of the data was standardised, whether the config says so or leaves it to the data."""
+    features = about["data"].get("standardized", about["config"]["data"]["standardize"])
+    amounts = about["data"].get("spread") is not None
+    return " and ".join(["features"] * bool(features) + ["amounts"] * amounts) or "nothing"
 
 
 def _model_changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn.data.check import file_size
-from jaxnn.data.columns import NUMBER, WHOLE
+from jaxnn.data.columns import NUMBER
 from jaxnn.data.grid import Grid
 from jaxnn.errors import InputError
 
-DELIMITERS = {"comma": ",", "tab": "\t", "semicolon": ";", "bar": "|", "space": " "}
+DELIMITERS = {"\\t": "\t", "comma": ",", "tab": "\t", "semicolon": ";", "bar": "|", "space": " "}
 FOUND = ",\t;|"  # the ones that are looked for
 CHUNK = 2**24
 
@@ -32,6 +32,9 @@ def read(path: Path, delimiter: str | None, missing: tuple[str, ...]) -> Grid:
     from pyarrow import csv as arrow
 
     delimiter = DELIMITERS.get(delimiter or "", delimiter) or _found(path)
+    if len(delimiter) != 1 or delimiter in '"\r\n' or not delimiter.isascii():
+        rule = f"must be one ASCII character, or {', '.join(DELIMITERS)}"
+        raise InputError(f"--data.delimiter={delimiter}: {rule}")
     names, lines = _header(path, delimiter)
     check_names(str(path), names)
     quoted, hexadecimal = _signs(path)
@@ -146,7 +149,7 @@ def check_names(path: str, names: list[str]) -> None:
     if "" in names:
         raise InputError(f"{line}=column {names.index('') + 1}: has no name; give it one")
     numbers = [name for name in names if NUMBER.fullmatch(name)]
-    if len(numbers) == len(names) or not all(WHOLE.fullmatch(name) for name in numbers):
+    if len(numbers) == len(names) or not all(name.isdecimal() for name in numbers):
         raise InputError(f"{line}={','.join(names)[:80]}: must name the columns; add a header")
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)

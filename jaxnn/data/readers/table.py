@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxnn.config import paths
@@ -27,10 +28,17 @@ class Roles(NamedTuple):
     rules: Rules
 
 
+def is_text(source: Any) -> bool:
+    """Whether a table is one of characters, which has a delimiter."""
+    return not grids.is_frame(source) and Path(source).suffix.lower() in TEXT
+
+
 def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     """A table, from a path or a data frame; the columns and categories are those of `source`, and `validation` must
     keep to them."""
-    target, weight, _, rules = roles
+    target, weight, delimiter, rules = roles
+    if delimiter is not None and not is_text(source):
+        raise InputError(f"--data.delimiter={delimiter}: is for text ({', '.join(TEXT)}); leave it out")
     grid = _grid(source, roles)
     names = list(grid.names)
     target = names[-1] if target is None else target
@@ -90,7 +98,7 @@ def _grid(source: Any, roles: Roles) -> Grid:
     if grids.is_frame(source):
         return grids.from_frame(source)
     path = paths.expand("source", source)
-    if path.suffix.lower() in (".arrow", ".feather", ".parquet"):
+    if path.suffix.lower() not in TEXT:
         return grids.from_file(path)
     return delimited.read(path, roles.delimiter, roles.rules.missing)
 
