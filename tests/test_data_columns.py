@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import polars
 import pyarrow as pa
-import pyarrow.feather
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import feather
 
 from jaxnn import data
 from jaxnn.errors import InputError
@@ -92,6 +92,7 @@ def test_numbers_in_disguise_are_refused_where_they_are_many_and_told_of_where_t
 
 
 def test_a_validation_file_is_typed_as_the_training_file(write):
+    names = ["code", "x", "label"]
     train = write(
         [["code", "x", "label"], *[[f"c{i % 3}" if i % 2 else "12e3", i, "a b 7".split()[i % 3]] for i in range(24)]]
     )
@@ -117,7 +118,9 @@ def test_numbers_that_are_no_decimal_numbers_are_texts(write):
     loaded = load(write([["hex", "long", "y"], *rows]))
     assert loaded.features == ("hex=0x0", "hex=0x1", "hex=0x2", "long=1_0", "long=1_1")
     rows = [["+" + str(i), " 2", f"{i}e-1", i % 2] for i in range(24)]
-    np.testing.assert_array_equal(load(write([["a", "b", "c", "y"], *rows])).train.x[3], np.float32([3, 2, 0.3]))
+    np.testing.assert_array_equal(
+        load(write([["a", "b", "c", "y"], *rows])).train.x[3], np.array([3, 2, 0.3], np.float32)
+    )
 
 
 @pytest.mark.parametrize("delimiter, name", [(";", "semicolon"), ("\t", "tab"), ("|", "bar")])
@@ -134,7 +137,7 @@ def test_every_kind_of_table_gives_the_same_data(tmp_path, write):
     expected = load(write([NAMES, *ROWS]))
     frame = pd.DataFrame(ROWS, columns=NAMES)
     frame.to_parquet(tmp_path / "t.parquet")
-    pa.feather.write_feather(frame, tmp_path / "t.feather")
+    feather.write_feather(frame, tmp_path / "t.feather")
     lazy = frame.assign(colour=frame["colour"].astype("category"), size=frame["size"].astype("float32"))
     tables = [tmp_path / "t.parquet", tmp_path / "t.feather", frame, frame.set_index(frame.index[::-1]), lazy]
     for table in (*tables, polars.DataFrame(ROWS, schema=NAMES, orient="row"), pa.table(frame)):

@@ -22,6 +22,10 @@ from jaxnn.store import identity, weights
 RNG = np.random.default_rng(0)
 
 
+def load(*args: Any, **kwargs: Any) -> Any:  # Any, since a test knows which splits there are
+    return data.load(*args, **kwargs)
+
+
 def as_run(loaded: Any, config: Config, folder: Any, answer: Any) -> jaxnn.Run:
     """A run's folder, as it would be after training, with parameters that `answer` makes of those at the start."""
     about = loaded.describe()
@@ -40,7 +44,7 @@ def linear(w: Any, b: Any = 0.0) -> Any:
         stats = params.get("input_stats", {"mean": np.zeros(len(w)), "std": np.ones(len(w))})
         scaled = np.asarray(w) * np.asarray(stats["std"])
         bias = b + np.dot(w, stats["mean"])
-        layer = {"w": np.float32(scaled)[None], "b": np.float32([bias])}
+        layer = {"w": scaled[None].astype(np.float32), "b": np.array([bias], np.float32)}
         return params | {"dense_0": layer}
 
     return parameters
@@ -60,7 +64,7 @@ def people() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def run(people, tmp_path_factory) -> jaxnn.Run:
-    loaded = data.load(people, test_fraction=0, validation_fraction=0)
+    loaded = load(people, test_fraction=0, validation_fraction=0)
     assert loaded.features == ("age", "colour=blue", "colour=green", "colour=red", "income")
     return as_run(loaded, config(), tmp_path_factory.mktemp("run") / "run", linear([-1.0, 0, 0, 0, 0], 50.0))
 
@@ -103,7 +107,7 @@ def test_a_frame_that_does_not_fit_is_refused(run, people, change, message):
 def test_an_answer_that_is_no_number_is_refused(run):
     x = np.zeros((3, 5), np.float32)
     x[1] = 3.4e38
-    opposed = {"dense_0": {"w": np.float32([[9e9, -9e9, 0, 0, 0]]), "b": np.zeros(1, np.float32)}}
+    opposed = {"dense_0": {"w": np.array([[9e9, -9e9, 0, 0, 0]], np.float32), "b": np.zeros(1, np.float32)}}
     with pytest.raises(NumericsError, match=r"x\[1\]: the network answers"):
         run._replace(params=run.params | opposed).predict(x)
     with pytest.raises(InputError, match=r"x\[0, 0\]=1e\+39: is no float32"):
@@ -113,7 +117,7 @@ def test_an_answer_that_is_no_number_is_refused(run):
 def test_seconds_since_1970_keep_their_differences(tmp_path):
     seconds = 1_700_000_000 + np.arange(0, 90, 0.25)
     frame = pd.DataFrame({"t": seconds, "whole": (seconds * 4).astype(np.int64), "y": np.arange(360) // 180})
-    loaded = data.load(frame, test_fraction=0, validation_fraction=0)
+    loaded = load(frame, test_fraction=0, validation_fraction=0)
     train = loaded.parts["train"].x
     assert (
         loaded.train.x.dtype == np.float64
@@ -126,13 +130,13 @@ def test_seconds_since_1970_keep_their_differences(tmp_path):
         loaded,
         config(),
         tmp_path / "run",
-        lambda params: params | {"dense_0": {"w": np.float32([[1, 0]]), "b": np.float32([0])}},
+        lambda params: params | {"dense_0": {"w": np.array([[1, 0]], np.float32), "b": np.zeros(1, np.float32)}},
     )
     assert (run.predict(exact) == frame["y"]).mean() == (run.predict(frame) == frame["y"]).mean() == 1
     with pytest.raises(InputError, match="x=float32: loses the differences"):
         run.predict(exact.astype(np.float32))
     with pytest.raises(InputError, match="t=1700000045.* ± 25.8: float32 would lose its differences; standardise"):
-        data.load(frame, standardize=False)
+        load(frame, standardize=False)
 
 
 def picture(top: float, dtype: Any) -> np.ndarray:
@@ -152,7 +156,7 @@ def picture(top: float, dtype: Any) -> np.ndarray:
 def test_images_mean_the_same_whatever_dtype_they_come_in(tmp_path, top, dtype, kept, scale):
     x = picture(top, dtype)
     np.savez(tmp_path / "t.npz", x=x, y=np.arange(40) % 2)
-    loaded = data.load(tmp_path / "t.npz", test_fraction=0, validation_fraction=0)
+    loaded = load(tmp_path / "t.npz", test_fraction=0, validation_fraction=0)
     assert (loaded.train.x.dtype, loaded.scale) == (kept, scale) and (loaded.train.x == x).all()
     example = jax.ShapeDtypeStruct(loaded.shape, kept)
     model = jaxnn.adopt(jaxnn.chain(jaxnn.identity), example, scale=loaded.scale)
@@ -166,7 +170,7 @@ def test_images_mean_the_same_whatever_dtype_they_come_in(tmp_path, top, dtype, 
 
 
 def test_weights_of_a_run_that_was_stopped_or_failed_are_not_those_of_a_trained_network(run, tmp_path):
-    loaded = data.load("iris")
+    loaded = load("iris")
     made = as_run(loaded, Config(data=DataConfig("iris"), epochs=7), tmp_path / "run", lambda params: params)
     for ending, epochs, message in (
         ("stopped", 7, "was stopped before the end of its 7 epochs"),
@@ -207,7 +211,7 @@ def test_the_default_config_is_that_of_the_kind_of_data(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_class_weights_by_label_and_in_order(tmp_path, given, expected):
     np.savez(tmp_path / "t.npz", x=RNG.normal(size=(20, 2)), y=np.arange(20) % 2)
-    loaded = data.load(tmp_path / "t.npz", class_weight=given, test_fraction=0, validation_fraction=0)
+    loaded = load(tmp_path / "t.npz", class_weight=given, test_fraction=0, validation_fraction=0)
     np.testing.assert_array_equal(loaded.train.weight, np.array(expected)[loaded.train.y])
     words = [given] if isinstance(given, str) else None
     if isinstance(given, dict):
@@ -233,5 +237,5 @@ def test_class_weights_by_label_and_in_order(tmp_path, given, expected):
 def test_class_weights_that_fit_no_class_are_refused(tmp_path, given, message):
     np.savez(tmp_path / "t.npz", x=RNG.normal(size=(20, 2)), y=np.arange(20) % 2)
     with pytest.raises(InputError) as caught:
-        data.load(tmp_path / "t.npz", class_weight=given)
+        load(tmp_path / "t.npz", class_weight=given)
     assert message in str(caught.value)
