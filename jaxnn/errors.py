@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import operator
 import struct
 from collections.abc import Iterable
 from typing import Any
@@ -88,7 +89,9 @@ def nearest(word: str, names: Iterable[str]) -> str | None:
     >>> nearest("--ced", ["--seed", "--tol"]), nearest("accuracy", ["--seed"])
     ('--seed', None)
     """
-    return next(iter(difflib.get_close_matches(word, list(names), n=1)), None)
+    found = difflib.get_close_matches(word, list(names), n=3)
+    alike = lambda name: difflib.SequenceMatcher(None, name, word).ratio()
+    return max(found, key=lambda name: (alike(name), -sum(map(operator.ne, name, word))), default=None)
 
 
 def check(flag: str, value: Any, rule: str, ok: bool) -> None:

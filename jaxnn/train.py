@@ -80,9 +80,9 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         saver.wait()
         clock("report")
         history.append(folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
-        screen.warn("warning", diagnosis.never_better(data.parts, history.rows(folder)))
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
+        screen.warn("warning", diagnosis.never_better(data.parts, history.rows(folder)))
         return stop.exit_code
 
 

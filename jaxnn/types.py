@@ -114,7 +114,6 @@ class Task(NamedTuple):
         decide(probabilities) -> answers             class numbers, yes or no for each label, or numbers
         check(y)                                     on the host: raises `InputError` for labels that are none
         prepare(batch, key) -> batch                 in the step, before the model: what x and y become
-        over(y, weight) -> Task                      as it measures these rows: about their own mean; None: as it is
     """
 
     name: str
@@ -128,7 +127,6 @@ class Task(NamedTuple):
     distribution: Callable[[Any], Any] | None = None
     check: Callable[[Any], Any] = lambda y: None
     prepare: Callable[[Batch, jax.Array | None], Batch] = unchanged
-    over: Callable[[Any, jax.Array], Task] | None = None
 
 
 class Recipe(NamedTuple):

@@ -229,7 +229,8 @@ def test_class_weights_by_label_and_in_order(tmp_path, given, expected):
     [
         ({"2": 1.0}, "--data.class_weight=2: unknown; Choose from 0, 1"),
         ({0: -1.0}, "must be finite and >= 0"),
-        (("0=1", "2.0"), "must be all by label, each once, or all in order"),
+        (("0=1", "2.0"), "must be numbers in the order of the classes"),
+        (("0=1", "0=2"), "must be all by label, each once, or all in order"),
         (("0=x",), "must be numbers in the order of the classes"),
         ([1.0, 2.0, 3.0], "must be 2 numbers"),
     ],

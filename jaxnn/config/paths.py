@@ -18,7 +18,7 @@ def expand(flag: str, text: str | os.PathLike[str]) -> Path:
     """
     typed = os.fspath(text)
     if not typed or "\0" in typed:
-        raise InputError(f"{flag}={typed}: must be a path; name a file or folder")
+        raise InputError(f"{flag}={typed}: must be a path; check the path")
     try:
         return Path(typed).expanduser()
     except RuntimeError:  # neither the environment nor the list of users knows that home

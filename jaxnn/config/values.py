@@ -53,7 +53,9 @@ def class_weight(word: float | str) -> tuple[str | None, float]:
         return None, word
     label, equals, number = word.rpartition("=")
     try:
-        return label if equals else None, float(number)
+        if equals:
+            return label, float(number)
+        raise ValueError
     except ValueError:
         rule = "must be numbers in the order of the classes, LABEL=WEIGHT, or balanced"
         raise InputError(f"--data.class_weight={word}: {rule}") from None

@@ -14,7 +14,7 @@ from jaxnn.data import feeds
 from jaxnn.devices import mesh
 from jaxnn.engine import parts
 from jaxnn.numerics import sum_in_pairs
-from jaxnn.tasks.metrics import measure
+from jaxnn.tasks.metrics import Centered, measure
 from jaxnn.types import Batch, Metrics, Params, Recipe
 
 ROWS = 1024  # rows of one block, so that memory does not grow with the size of the set
@@ -38,7 +38,9 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     feeds.check_lengths(data)
     n = len(data.weight)
     width = -(-min(batch_size, n) // multiple) * multiple
-    task = recipe.task if recipe.task.over is None else recipe.task.over(data.y, data.weight)
+    task = recipe.task
+    if isinstance(task.metrics, Centered):
+        task = task._replace(metrics=task.metrics.over(data.y, data.weight))
 
     def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
         return measure(task, recipe.model.apply(params, part.x, key=key), part.y, part.weight)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import joblib
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
@@ -136,7 +135,7 @@ class Epochs:
         del incremental  # there is no partial_fit
         run, settings = programs(spec), self._settings(1.0, train.x.dtype)
         params = jax.device_put(self._params(spec))
-        objective = joblib.hash((train, self.alpha)) if self.keep_state else None
+        objective = fingerprint(train, self.alpha) if self.keep_state else None
         going_on = going_on and self._optimizer.objective == objective  # of another one the history would mislead
         opt_state = self._optimizer.state if going_on else run.init(params, settings)
         data = jax.device_put(padded(train._replace(x=dense(train.x)), few_sizes(len(train.weight))))

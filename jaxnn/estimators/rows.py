@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,6 +24,16 @@ def dense(x: Any) -> np.ndarray:
 def rows_of(batch: Batch, index: np.ndarray) -> Batch:
     """Some rows of a batch of arrays, or of a sparse matrix and arrays."""
     return Batch(*(a[index] for a in batch))
+
+
+def fingerprint(train: Batch, alpha: float) -> str:
+    """SHA-256 of all that an objective depends on besides the network: rows, dense or sparse, and the penalty."""
+    sha = hashlib.sha256(f"{alpha!r} {train.x.shape}".encode())
+    x = (train.x.data, train.x.indices, train.x.indptr) if sparse.issparse(train.x) else (train.x,)
+    for array in (*x, train.y, train.weight):
+        sha.update(f"{array.dtype} {array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
 
 
 def rows_between(x: Any, start: int, end: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +32,8 @@ def save(folder: Path, params: Params, ending: str = FINISHED, epochs: int | str
     `ending`: whether the run was finished, stopped, or failed with a number that is not finite.
     """
     leaves = arrays.flatten(params)
-    head = arrays.header(leaves, sha256=arrays.digest_all(leaves), ending=ending, epochs=str(epochs))
+    about = {"ending": ending, "epochs": str(epochs)}
+    head = arrays.header(leaves, sha256=_seal(leaves, about), **about)
     durable.replace(folder / NAME, [head, *map(arrays.content, leaves.values())])
 
 
@@ -43,10 +45,16 @@ def read(folder: Path) -> Weights:
             about = file.metadata() or {}
     except (OSError, ValueError, KeyError, safetensors.SafetensorError) as reason:
         raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
-    if about.get("sha256") != arrays.digest_all(leaves):
+    if about.pop("sha256", None) != _seal(leaves, about):
         raise InputError(f"folder={folder}: weights.safetensors is not what was saved; run the same command again")
     named = {EARLIER.get(name, name): leaf for name, leaf in leaves.items()}
     return Weights(named, about.get("ending", FINISHED), about.get("epochs", ""))
+
+
+def _seal(leaves: dict[str, np.ndarray], about: dict[str, str]) -> str:
+    """One SHA-256 of all arrays and of what is told of their run; of the arrays alone where nothing is told."""
+    whole = arrays.digest_all(leaves)
+    return hashlib.sha256(f"{whole} {sorted(about.items())}".encode()).hexdigest() if about else whole
 
 
 def refuse_unfinished(folder: Path, found: Weights, epochs: int, *, partial: bool) -> None:

@@ -7,13 +7,15 @@ prediction that is NaN counts as wrong.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import InputError
+from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks.losses import class_target, same_shape
 from jaxnn.types import Metrics, Task
 
@@ -147,6 +149,22 @@ def regression_sums(prediction: jax.Array, y: jax.Array, weight: jax.Array, cent
     within = summed(jnp.square(apart)) - jnp.square(summed(apart)) / total  # `mean` is rounded, far from the center
     between = {"y": of_y, "y_squared": of_y * mean, "y_within": within}
     return {"squared_error": summed(error**2), "absolute_error": summed(jnp.abs(error)), **between}
+
+
+class Centered(NamedTuple):
+    """Metrics whose sums are about a center, `sums(outputs, y, weight, center)`."""
+
+    sums: Callable[[Any, Any, jax.Array, Any], Metrics]
+    center: Any
+
+    def __call__(self, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
+        return self.sums(outputs, y, weight, self.center)
+
+    def over(self, y: jax.Array, weight: jax.Array) -> Centered:
+        """About the mean of these rows, y `[n]` or `[n, K]`: the spread of a part far from the center is not lost."""
+        columns = jnp.asarray(y, float).reshape(len(weight), -1)
+        weighted = jnp.where(weight != 0, weight, 0)[:, None] * columns
+        return self._replace(center=sum_in_pairs(weighted.T) / jnp.sum(weight))
 
 
 def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:

@@ -23,7 +23,6 @@ import jax.numpy as jnp
 
 from jaxnn.config.settings import TaskConfig
 from jaxnn.errors import InputError, choices
-from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks import losses, metrics
 from jaxnn.tasks.labels import check_labels, check_targets
 from jaxnn.types import Metrics, Task
@@ -165,13 +164,8 @@ def regression(loss: str = "squared", *, outputs: int = 1, center: Any = 0.0, sc
             return equation(raw - jnp.log(like(scale)), y / like(scale))
         return equation((raw - like(center)) / like(scale), (y - like(center)) / like(scale))
 
-    def sums(raw: jax.Array, y: jax.Array, weight: jax.Array, center: Any = center) -> Metrics:
+    def sums(raw: jax.Array, y: jax.Array, weight: jax.Array, center: Any) -> Metrics:
         return _weighed(weight) | metrics.regression_sums(link(raw), columns(raw, y), weight, center)
-
-    def over(y: jax.Array, weight: jax.Array) -> Task:
-        y = jnp.asarray(y, float).reshape(*weight.shape, -1)
-        total = sum_in_pairs(jnp.moveaxis(jnp.where(weight != 0, weight, 0)[..., None] * y, 0, -1))
-        return task._replace(metrics=functools.partial(sums, center=total / jnp.sum(weight)))
 
     def summary(sums: Metrics) -> dict[str, Any]:
         weight = sums["weight"]
@@ -185,8 +179,8 @@ def regression(loss: str = "squared", *, outputs: int = 1, center: Any = 0.0, sc
 
     check = functools.partial(check_targets, loss=loss)
     decide = _number if outputs == 1 else _as_they_are
-    task = Task("regression", outputs, loss_of, link, sums, summary, decide, check=check, over=over)
-    return task
+    measured = metrics.Centered(sums, center)
+    return Task("regression", outputs, loss_of, link, measured, summary, decide, check=check)
 
 
 def units(loss: str, center: list[float], spread: list[float]) -> tuple[list[float], list[float], list[float]] | None:
