@@ -20,12 +20,15 @@ LIMIT = float(np.finfo(np.float32).max)
 def collect(grid: Grid, names: Sequence[str], as_text: frozenset[str], exact: Sequence[str] = ()) -> dict[str, Cells]:
     """All cells of these columns. Those of `exact` keep float64 and int64; the others become float32, whose half a
     table of five million rows needs."""
+    import pyarrow as pa
+
     cells = {name: Cells(name, name in exact) for name in names}
     before = 0
     for part in grid.parts(as_text, names):
         for name, each in cells.items():
             each.add(part[name], grid, before)
         before += len(part)
+    pa.default_memory_pool().release_unused()
     if not before:
         raise InputError(f"{grid.name}=0 examples: must hold at least one row; check it")
     return cells
@@ -38,7 +41,8 @@ class Cells:
     name: str
     exact: bool = False
     parts: list[np.ndarray | None] = field(default_factory=list)
-    missing: list[np.ndarray] = field(default_factory=list)
+    missing: list[np.ndarray | None] = field(default_factory=list)  # None: no cell of the part is
+    lengths: list[int] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)  # by their normal form, as they were first written
     number: dict[str, int] = field(default_factory=dict)
     kinds: set[str] = field(default_factory=set)
@@ -69,7 +73,8 @@ class Cells:
             return
         else:
             raise InputError(f"{grid.name}, column {self.name}={kind}: must hold numbers or texts; convert the column")
-        self.missing.append(missing)
+        self.missing.append(missing if missing.any() else None)
+        self.lengths.append(len(missing))
 
     def _numbers(self, values: np.ndarray, grid: Grid, before: int) -> np.ndarray:
         values = values.astype(np.int64) if values.dtype.kind == "b" else values
@@ -114,15 +119,19 @@ class Cells:
 
     def values(self) -> np.ndarray:
         """All parts in one array."""
-        lengths = [len(rows) for rows in self.missing]
         dtype = next((part.dtype for part in self.parts if part is not None), np.dtype(np.float32))
-        filled = [np.zeros(n, dtype) if part is None else part for part, n in zip(self.parts, lengths, strict=True)]
+        filled = [
+            np.zeros(n, dtype) if part is None else part for part, n in zip(self.parts, self.lengths, strict=True)
+        ]
         return filled[0] if len(filled) == 1 else np.concatenate(filled)
 
-    def gone(self, words: Sequence[str]) -> np.ndarray:
-        """bool[n]: which cells are empty, or one of the words that mean missing."""
-        gone = np.concatenate(self.missing)
+    def gone(self, words: Sequence[str]) -> np.ndarray | None:
+        """bool[n]: which cells are empty, or one of the words that mean missing; None if no cell is."""
         numbers = [self.number[word] for word in (*words, "") if word in self.number]
+        if not numbers and all(part is None for part in self.missing):
+            return None
+        parts = zip(self.missing, self.lengths, strict=True)
+        gone = np.concatenate([np.zeros(n, bool) if part is None else part for part, n in parts])
         return gone | np.isin(self.values(), numbers) if numbers else gone
 
 

@@ -74,13 +74,12 @@ def typed(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Colum
         if not clash:
             break
         as_text |= clash  # some parts of the rows were read as numbers, some as texts
-    missing = {name: each.gone(rules.missing) for name, each in cells.items()}
-    rows, notes = _whole_rows(grid, cells, missing, rules.drop)
+    rows, notes = _whole_rows(grid, cells, rules)
     columns: dict[str, Column] = {}
     values: dict[str, np.ndarray] = {}
     for name in names:
         each = cells[name]
-        found = each.values() if len(rows) == len(missing[name]) else each.values()[rows]
+        found = each.values() if len(rows) == sum(each.lengths) else each.values()[rows]
         each.parts.clear()
         if not each.texts:
             columns[name], values[name] = Column(name), found
@@ -95,21 +94,20 @@ def typed(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Colum
     return Typed(columns, values, rounded, frozenset(name for name in rounded if cells[name].whole), rows, notes)
 
 
-def _whole_rows(
-    grid: Grid, cells: dict[str, Cells], missing: dict[str, np.ndarray], drop: bool
-) -> tuple[np.ndarray, tuple[str, ...]]:
+def _whole_rows(grid: Grid, cells: dict[str, Cells], rules: Rules) -> tuple[np.ndarray, tuple[str, ...]]:
     """The rows without a missing value or an infinity, and what to tell of the others."""
-    n = len(next(iter(missing.values())))
+    n = sum(next(iter(cells.values())).lengths)
     gone, infinite = np.zeros(n, bool), np.zeros(n, bool)
     for name, each in cells.items():
-        if missing[name].any() and not drop:
-            where = grid.at(name, int(np.argmax(missing[name])))
+        missing = each.gone(rules.missing)
+        if missing is not None and missing.any() and not rules.drop:
+            where = grid.at(name, int(np.argmax(missing)))
             cure = "fill it in, leave the row out, or add --data.nan drop (--data.missing has the words)"
             raise InputError(f"{where}: missing value; {cure}")
-        gone |= missing[name]
+        gone |= False if missing is None else missing
         if each.infinite:
             infinite |= ~np.isfinite(each.values())
-            if not drop:
+            if not rules.drop:
                 where = grid.at(name, int(np.argmax(infinite)))
                 raise InputError(f"{where}: must be finite; repair it, leave the row out, or add --data.nan drop")
     left_out = {"with a missing value": gone, "with a value that is not finite": infinite & ~gone}

@@ -17,7 +17,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from jaxnn.engine import in_blocks
-from jaxnn.estimators.rows import BLOCKS, Feed, dense, few_sizes, padded, rows_between
+from jaxnn.estimators.rows import BLOCKS, Feed, dense, few_sizes, fingerprint, padded, rows_between
 from jaxnn.estimators.solvers import Spec, programs
 from jaxnn.estimators.targets import beats, constant_loss, spread
 from jaxnn.training.loop import NotFinite, advance

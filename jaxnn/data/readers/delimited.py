@@ -20,7 +20,7 @@ from jaxnn.errors import InputError
 
 DELIMITERS = {"\\t": "\t", "comma": ",", "tab": "\t", "semicolon": ";", "bar": "|", "space": " "}
 FOUND = ",\t;|"  # the ones that are looked for
-CHUNK = 2**24
+CHUNK, BLOCK = 2**24, 2**22  # bytes: read at a time, and parsed at a time by one thread
 
 
 def read(path: Path, delimiter: str | None, missing: tuple[str, ...]) -> Grid:
@@ -48,7 +48,9 @@ def read(path: Path, delimiter: str | None, missing: tuple[str, ...]) -> Grid:
             null_values=[*missing, ""], strings_can_be_null=True, true_values=[], false_values=[],
             column_types={name: pa.string() for name in texts}, include_columns=list(chosen),
         )  # fmt: skip
-        return arrow.read_csv(pa.BufferReader(content), arrow.ReadOptions(column_names=names), how, options)
+        return arrow.read_csv(
+            pa.BufferReader(content), arrow.ReadOptions(column_names=names, block_size=BLOCK), how, options
+        )
 
     def parts(texts: frozenset[str], chosen: Sequence[str]) -> Iterator[Any]:
         texts = frozenset(names) if hexadecimal else texts
