@@ -145,6 +145,20 @@ def picture(top: float, dtype: Any) -> np.ndarray:
     return np.round(x).astype(dtype) if top > 1 or np.dtype(dtype).kind != "f" else x.astype(dtype)
 
 
+@pytest.mark.parametrize("kind", [np.float64, np.int64])
+def test_seconds_that_are_one_number_in_float32_are_still_told_apart(kind, tmp_path):
+    seconds = (1_700_000_000 + np.arange(30)).astype(kind)  # float32 has 1,699,999,999.. to 1,700,000,063 as one
+    assert len(np.unique(seconds.astype(np.float32))) == 1
+    frame = pd.DataFrame({"t": seconds, "y": np.arange(30) // 15})
+    np.savez(tmp_path / "t.npz", x=seconds[:, None], y=frame["y"])
+    for table in (frame, tmp_path / "t.npz"):
+        loaded = load(table, test_fraction=0, validation_fraction=0)
+        np.testing.assert_array_equal(loaded.parts["train"].x[:, 0] + loaded.offset[0], seconds)
+    amounts = pd.DataFrame({"x": np.arange(30.0), "y": seconds + 0.25})
+    with pytest.raises(InputError, match="amounts to predict=1700000014.75 ± 8.66: float32 would lose"):
+        load(amounts, task="regression")
+
+
 @pytest.mark.parametrize(
     "top, dtype, kept, scale",
     [

@@ -260,6 +260,8 @@ def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, 
     labels = targets.alike({part: t.y for part, t in given.items()})
     task = source.task if task == "auto" else task
     found = targets.encode(labels, task, known=source.classes, positive=positive)
+    if found.classes is None:
+        fitted.refuse_lost_amounts(labels["train"])
     return {
         part: Batch(xs[part], found.y[part], check.weights(t.weight, f"{prefix[part]}weight", len(t.y)))
         for part, t in given.items()

@@ -52,11 +52,23 @@ def offset(values: np.ndarray, name: str, *, standardize: bool) -> float:
     """
     if not _is_lost(values):
         return 0.0
-    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    mean = values.mean(dtype=np.float64)
     if not standardize:
-        cure = "standardise the features (--data.standardize), or subtract a constant from it"
-        raise InputError(f"{name}={mean:.12g} ± {deviation:.3g}: float32 would lose its differences; {cure}")
+        _refuse_lost(values, name, "standardise the features (--data.standardize), or subtract a constant from it")
     return float(np.round(mean))
+
+
+def refuse_lost_amounts(y: np.ndarray) -> None:
+    """Refuse amounts to predict, `[n]` or `[n, K]` as they were read, whose differences float32 would lose."""
+    for k, column in enumerate(y.reshape(len(y), -1).T):
+        name = "amounts to predict" if y.ndim == 1 else f"y[:,{k}]"
+        if column.dtype.kind == "f" and _is_lost(column):
+            _refuse_lost(column, name, "subtract a constant from them, and add it to what is predicted")
+
+
+def _refuse_lost(values: np.ndarray, name: str, cure: str) -> None:
+    mean, deviation = values.mean(dtype=np.float64), values.std(dtype=np.float64)
+    raise InputError(f"{name}={mean:.12g} ± {deviation:.3g}: float32 would lose its differences; {cure}")
 
 
 def _is_lost(values: np.ndarray) -> bool:
@@ -106,7 +118,8 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
             frames := [f for f in (whole, *others.values()) if whole.columns[j].name in f.rounded]
         ):
             continue
-        if _is_lost(whole.values[j][train]):  # by the rounded values, which are there; then by those of the table
+        rounded = whole.values[j][train]  # are there; those of the table itself are read again
+        if _is_lost(rounded) or rounded.min() == rounded.max():
             off[k] = offset(whole.exact(j)[train], whole.columns[j].name, standardize=standardize)
         for frame in frames:
             frame.refuse_changed(j, off[k])
