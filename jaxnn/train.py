@@ -47,8 +47,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
 
         about = identity.describe(config, data.describe(), devices, **request.own(), **computes)
         begun = resume.begin(config, about, shapes, steps, data.statistics)
-        folder = begun.folder
-        screen.opening(console, config.name, data, devices, folder, begun.lines)
+        screen.opening(console, config.name, data, devices, begun.folder, begun.lines)
         if begun.finished:
             return stop.exit_code
         clock("data")
@@ -75,14 +74,13 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("evaluation")
         last = loop.measured(session, "test", event.progress.state)
         clock("saving")
-        ending = loop.ending(session, event, row | last)
-        weights.save(folder, loop.final(event.progress.state), ending, config.epochs)
+        weights.save(begun.folder, *loop.result(session, event, row | last), config.epochs)
         saver.wait()
         clock("report")
-        history.append(folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
+        history.append(begun.folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
-        screen.warn("warning", diagnosis.never_better(data.parts, history.rows(folder)))
+        screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
         return stop.exit_code
 
 

@@ -149,9 +149,7 @@ class Texts(NamedTuple):
         elif not as_text and is_text[used].any() and is_number[used].any():
             number = ~is_text[self.codes]
             where = self.at(number if 2 * number.sum() <= len(number) else ~number)  # the first cell of the rarer kind
-            cure = (
-                f"make all its cells one kind, or add --data.text {self.name} (--data.missing: words for none)"
-            )
+            cure = f"make all its cells one kind, or add --data.text {self.name} (--data.missing: words for none)"
             raise InputError(f"{where}: numbers and text in one column; {cure}")
         if not as_text and not is_text[used].any():
             return Column(self.name), self._numbers(used)

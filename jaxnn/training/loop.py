@@ -134,11 +134,10 @@ def final(state: State) -> Params:
     return optimizer.averaged(state.params, state.opt_state)
 
 
-def ending(session: Session, event: Event, row: dict[str, Any]) -> str:
-    """How a run ended, by its last row: failed with a loss that is no number, finished, or stopped before its end."""
-    if bad_loss(row):
-        return FAILED
-    return FINISHED if session.plan.is_over(event.step, event.progress.tally, row) else STOPPED
+def result(session: Session, event: Event, row: dict[str, Any]) -> tuple[Params, str]:
+    """The weights of a run, and how it ended by its last row: failed (a loss is no number), finished, or stopped."""
+    over = session.plan.is_over(event.step, event.progress.tally, row)
+    return final(event.progress.state), FAILED if bad_loss(row) else FINISHED if over else STOPPED
 
 
 def bad_loss(row: dict[str, Any]) -> str | None:
