@@ -37,7 +37,7 @@ def parsed(*argv: str) -> Config:
         (["--model.hidden", "5", "x"], "--model.hidden=5 x: must be a whole number; see --help"),
         (
             ["--data.class-weight", "1", "x"],
-            "--data.class_weight=x: must be numbers in the order of the classes, LABEL=WEIGHT",
+            "--data.class_weight=1: must be numbers in the order of the classes",
         ),
         (["--data.standardize", "--data.no-standardize"], "--data.standardize: given twice; keep one"),
         (["--epochs"], "--epochs: needs a value; see --help"),
