@@ -29,11 +29,11 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     data = reading.result()
     clock("start")
     request.check_digest(data.digest)
+    known = data.describe()
     steps = plan.plan(config, len(data.train.weight))
-    model, task, example = recipe.network(config, data.describe(), request.model, mean=data.mean, std=data.std)
+    model, task, example = recipe.network(config, known, request.model, mean=data.mean, std=data.std)
     rows = recipe.checked(task, data.parts)["train"]
     computes = {"program": program.digest(model, example) if request.model else None, "jax": program.settings()}
-
     with mesh.use(config.devices) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
         made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
@@ -45,7 +45,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             screen.dry_run(console, config.name, data, steps, devices, model, shapes)
             return stop.exit_code
 
-        about = identity.describe(config, data.describe(), devices, **request.own(), **computes)
+        about = identity.describe(config, known, devices, **request.own(), **computes)
         begun = resume.begin(config, about, shapes, steps, data.statistics)
         screen.opening(console, config.name, data, devices, begun.folder, begun.lines)
         if begun.finished:

@@ -145,6 +145,16 @@ def picture(top: float, dtype: Any) -> np.ndarray:
     return np.round(x).astype(dtype) if top > 1 or np.dtype(dtype).kind != "f" else x.astype(dtype)
 
 
+def test_differences_of_small_numbers_are_kept_too(tmp_path):
+    x = 1e-3 + 1e-12 * np.arange(40)  # its mean is no whole number but 0
+    np.savez(tmp_path / "t.npz", x=np.column_stack([x, np.full(40, 0.1)]), y=np.arange(40) // 20)
+    frame = pd.DataFrame({"x": x, "constant": 0.1, "y": np.arange(40) // 20})
+    for table in (tmp_path / "t.npz", frame):
+        loaded = load(table, test_fraction=0, validation_fraction=0)
+        assert len(np.unique(loaded.parts["train"].x[:, 0])) == 40 and loaded.offset[1] == 0
+        np.testing.assert_allclose(loaded.std[0], x.std(), rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.int64])
 def test_seconds_that_are_one_number_in_float32_are_still_told_apart(kind, tmp_path):
     seconds = (1_700_000_000 + np.arange(30)).astype(kind)  # float32 has 1,699,999,999.. to 1,700,000,063 as one

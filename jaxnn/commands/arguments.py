@@ -82,6 +82,20 @@ def _spelt_out(argv: list[str]) -> list[str]:
     return [word for given in argv for word in spelt.get(given.replace("_", "-"), [given])]
 
 
+def _switches_of_three() -> tyro.constructors.ConstructorRegistry:
+    """How tyro reads what `_spelt_out` wrote, and shows such a switch: without a value."""
+    registry = tyro.constructors.ConstructorRegistry()
+    spec = tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="",
+        instance_from_str=lambda words: words == ["True"],
+        is_instance=lambda value: value is None or isinstance(value, bool),
+        str_from_instance=lambda value: ["auto" if value is None else str(value)],
+    )
+    registry.primitive_rule(lambda info: spec if info.type == bool | None else None)
+    return registry
+
+
 def _shown(values: dict[str, Any]) -> dict[str, Any]:
     """The values of a run for the page of --help, which prints them as they are."""
     shown = {str: printable, dict: _shown}
@@ -94,7 +108,8 @@ def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
     try:
         with contextlib.redirect_stderr(printed), _wide():
             words = _spelt_out(argv)
-            return tyro.cli(Flags, args=words, default=default, prog="jaxnn train [CONFIG]", description=description)
+            page: Any = {"prog": "jaxnn train [CONFIG]", "description": description, "registry": _switches_of_three()}
+            return tyro.cli(Flags, args=words, default=default, **page)
     except SystemExit as end:
         if end.code == 0:
             raise

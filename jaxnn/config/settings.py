@@ -8,9 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from jaxnn.config.durations import save_every, steps
 from jaxnn.config.names import ACTIVATIONS, INITIALISERS, LOSSES, MISSING, MODELS, NANS, OPTIMIZERS, SCHEDULES, TASKS
@@ -51,7 +49,7 @@ class DataConfig:
     """part kept for testing, stratified, where the data have no test set"""
     split_seed: int = 0
     """seed of these splits (not of the training)"""
-    standardize: Annotated[bool | None, tyro.conf.arg(metavar="")] = None
+    standardize: bool | None = None
     """subtract the mean and divide by the deviation of each feature over the training examples (default: for tables,
     not for images; --data.no-standardize leaves features and amounts to predict as they are)"""
     nan: str = "refuse"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from jaxnn.errors import InputError, choices
@@ -45,6 +46,15 @@ def from_dict(values: dict[str, Any], kind: Any, path: str = "") -> Any:
             continue
         made[key] = tuple(value) if isinstance(value, list) else value
     return kind(**made)
+
+
+def class_weights(given: Any) -> Any:
+    """Weights of classes as a config has them: numbers in order, words LABEL=WEIGHT for a dict, or "balanced"."""
+    if given is None or isinstance(given, str):
+        return given
+    if isinstance(given, Mapping):
+        return tuple(f"{label}={float(weight)!r}" for label, weight in given.items())
+    return tuple(each if isinstance(each, str) else float(each) for each in given)
 
 
 def class_weight(word: float | str) -> tuple[str | None, float]:

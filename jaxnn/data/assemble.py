@@ -11,7 +11,7 @@ import numpy as np
 from jaxnn.config import paths
 from jaxnn.config.names import MISSING, TASKS
 from jaxnn.config.settings import DataConfig
-from jaxnn.config.values import unicode
+from jaxnn.config.values import class_weights, unicode
 from jaxnn.data import check, fitted, images, overlap
 from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
@@ -93,7 +93,7 @@ def load(
         missing=tuple(missing),
         delimiter=delimiter,
         positive=None if positive is None else str(positive),
-        class_weight=_weights(class_weight),
+        class_weight=class_weights(class_weight),
         validation=path(validation),
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
@@ -107,15 +107,6 @@ def load(
         raise choices("--task.name", task, TASKS)
     frames = {name: value for name, value in (("source", name_or_path), ("validation", validation)) if is_frame(value)}
     return from_config(config, task, **frames)
-
-
-def _weights(given: Any) -> Any:
-    """Class weights as a config has them: plain numbers, or words LABEL=WEIGHT."""
-    if given is None or isinstance(given, str):
-        return given
-    if isinstance(given, Mapping):
-        return fitted.words(given)
-    return tuple(each if isinstance(each, str) else float(each) for each in given)
 
 
 def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, validation: Any = None) -> Dataset:
@@ -132,7 +123,8 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
     given, labels = _encode(found, task, config.positive)
     shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
     rows = _split(given, labels, config)
-    standardize = _is_table(shown["train"]) if config.standardize is None else config.standardize
+    rows_of_features = isinstance(shown["train"], Frame) or shown["train"].ndim == 2
+    standardize = rows_of_features if config.standardize is None else config.standardize
     x = fitted.inputs(shown, rows, found.features, standardize=standardize)
     parts = {part: batch._replace(x=x.x[part]) for part, batch in given.items() if part not in rows}
     whole = given["train"]
@@ -140,22 +132,16 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
     for part, split in parts.items():
         if not split.weight.any():
             raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
-    notes = (
-        bundled.passed_over(config.name, config.dir)
-        + found.notes
-        + told
-        + overlap.found(parts, rows, refuse=not config.allow_overlap)
-        + x.notes
-    )
+    notes = bundled.passed_over(config.name, config.dir) + found.notes + told
+    notes += overlap.found(parts, rows, refuse=not config.allow_overlap) + x.notes
     for name in (*(labels.classes or ()), *(x.features or ())):
         unicode("class or feature", name)
     train = parts.pop("train")
     mean, std = fitted.moments(train.x if x.offset is None else train.x - x.offset) if standardize else (None, None)
     center, spread = fitted.amounts(train.y) if labels.classes is None else (0.0, None)
     if config.class_weight is not None:
-        train = train._replace(
-            weight=train.weight * fitted.class_weights(config.class_weight, labels, train.y)[train.y]
-        )
+        by_class = fitted.class_weights(config.class_weight, labels, train.y)
+        train = train._replace(weight=train.weight * by_class[train.y])
     return Dataset(
         config.name, labels.task, labels.outputs, train, parts.get("validation"), parts.get("test"),
         classes=labels.classes, features=x.features, scale=scale, offset=x.offset, mean=mean, std=std,
@@ -173,10 +159,6 @@ def is_table(name: str) -> bool:
         return kind == "table" or (kind == "bundled" and name != "digits")
     except Exception:  # what damaged bytes raise is not documented; it is told when they are read
         return False
-
-
-def _is_table(x: Any) -> bool:
-    return isinstance(x, Frame) or x.ndim == 2
 
 
 def _kind(config: DataConfig) -> str:
@@ -242,8 +224,7 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
 
 def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, Batch], targets.Targets]:
     """Checked arrays, or frames, of each part that the source came in, and the numbers of their labels."""
-    tables = {"train": source.train, "validation": source.validation, "test": source.test}
-    given = {part: t for part, t in tables.items() if t is not None}
+    given = source.parts
     xs, prefix = {}, {part: "" if part == "train" else f"{part} " for part in given}
     for part, t in given.items():
         xs[part] = t.x

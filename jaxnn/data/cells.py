@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +11,10 @@ import numpy as np
 
 from jaxnn.data.grid import Grid
 from jaxnn.errors import InputError
+from jaxnn.tasks.targets import normal_form
 
 WHOLE = re.compile(r"[+-]?[0-9]+")
+LONG = "a whole number of more than 64 bits; write it with a decimal point"
 LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -82,11 +83,10 @@ class Cells:
         self.whole = self.whole and whole
         # fmin and fmax pass over NaN
         largest = float(max(np.fmax.reduce(values), -float(np.fmin.reduce(values)))) if len(values) else 0.0
-        if largest >= 2**63 and not whole and not grid.typed:
+        if largest >= 2**63 and not whole and not grid.has_types:
             row = before + int(np.argmax(np.abs(values) >= 2**63))
             if WHOLE.fullmatch(grid.cell(row, self.name)[1]):
-                rule = "a whole number of more than 64 bits; write it with a decimal point"
-                raise InputError(f"{grid.at(self.name, row)}: {rule}")
+                raise InputError(f"{grid.at(self.name, row)}: {LONG}")
         if largest > LIMIT:
             self.infinite = self.infinite or bool(np.isinf(values).any())
             beyond = np.isfinite(values) & (np.abs(values) > LIMIT)
@@ -110,7 +110,7 @@ class Cells:
         for chunk in array.chunks:
             numbers = []
             for text in map(str.strip, chunk.dictionary.to_pylist()):
-                form = unicodedata.normalize("NFC", text)
+                form = normal_form(text)
                 self.texts.setdefault(form, text)
                 numbers.append(self.number.setdefault(form, len(self.number)))
             index = pc.fill_null(pc.cast(chunk.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)

@@ -9,20 +9,19 @@ column with both is refused. The training file decides this, and all other table
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxnn.config.names import MISSING
-from jaxnn.data.cells import Cells, collect
+from jaxnn.data.cells import LONG, WHOLE, Cells, collect
 from jaxnn.data.grid import Grid
 from jaxnn.errors import InputError
+from jaxnn.tasks.targets import normal_form
 
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 EITHER = re.compile(r"[0-9]+[eE][0-9]+|[+-]?inf(inity)?", re.IGNORECASE)
-WHOLE = re.compile(r"[+-]?[0-9]+")
 # One number with what people write around it: $1,163.50, 45 %, 3 kg, 1.163,5, 12:30.
 DRESSED = re.compile(r"\W{0,2}[A-Z]{0,3}\W{0,2}[0-9][0-9\W]*[^\W0-9]{0,4}\W?")
 MAX_CATEGORIES = 1000
@@ -87,7 +86,7 @@ def typed(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Colum
                 raise InputError(f"{grid.at(name, 0)}: a number, in the training table a text; convert the column")
             continue
         texts = Texts(grid, name, list(each.texts.values()), found, rows)
-        columns[name], values[name] = texts.typed(grid.typed or name in rules.text, known.get(name))
+        columns[name], values[name] = texts.resolved(grid.has_types or name in rules.text, known.get(name))
         if name not in known and name not in rules.text:
             notes += texts.dressed(columns[name], values[name])
     rounded = frozenset(name for name, each in cells.items() if each.rounded)
@@ -120,10 +119,6 @@ def _whole_rows(grid: Grid, cells: dict[str, Cells], rules: Rules) -> tuple[np.n
     return rows, notes
 
 
-def _form(text: str) -> str:
-    return unicodedata.normalize("NFC", text)
-
-
 class Texts(NamedTuple):
     """A column that was read as texts: `codes i32[n]` are numbers of `texts`, `rows` those of the grid."""
 
@@ -137,25 +132,25 @@ class Texts(NamedTuple):
         """Where the first bad cell is."""
         return self.grid.at(self.name, int(self.rows[np.argmax(bad)]))
 
-    def typed(self, as_text: bool, known: Column | None) -> tuple[Column, np.ndarray]:
+    def resolved(self, as_text: bool, known: Column | None) -> tuple[Column, np.ndarray]:
         """Categories, or numbers after all."""
-        is_text = np.array([not (NUMBER.fullmatch(text) or EITHER.fullmatch(text)) for text in self.texts], bool)
-        is_number = np.array([bool(NUMBER.fullmatch(text)) and not EITHER.fullmatch(text) for text in self.texts], bool)
+        number, either = ([bool(kind.fullmatch(text)) for text in self.texts] for kind in (NUMBER, EITHER))
+        is_text, is_number = ~np.array(number) & ~np.array(either), np.array(number) & ~np.array(either)
         used = np.unique(self.codes)
         if known is not None:
             as_text = known.categories is not None
             if not as_text and is_text[used].any():
                 raise InputError(f"{self.at(is_text[self.codes])}: must be a number; repair it")
         elif not as_text and is_text[used].any() and is_number[used].any():
-            number = ~is_text[self.codes]
-            where = self.at(number if 2 * number.sum() <= len(number) else ~number)  # the first cell of the rarer kind
+            text = is_text[self.codes]
+            where = self.at(text if 2 * text.sum() < len(text) else ~text)  # the first cell of the rarer kind
             cure = f"make all its cells one kind, or add --data.text {self.name} (--data.missing: words for none)"
             raise InputError(f"{where}: numbers and text in one column; {cure}")
         if not as_text and not is_text[used].any():
             return Column(self.name), self._numbers(used)
         categories = (known.categories or ()) if known is not None else self._categories(used)
-        place = {_form(category): k for k, category in enumerate(categories)}
-        codes = np.array([place.get(_form(text), -1) for text in self.texts], np.int32)[self.codes]
+        place = {normal_form(category): k for k, category in enumerate(categories)}
+        codes = np.array([place.get(normal_form(text), -1) for text in self.texts], np.int32)[self.codes]
         if (codes < 0).any():
             listed = ", ".join(categories[:10])
             raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed})")
@@ -177,8 +172,7 @@ class Texts(NamedTuple):
         for k in used.tolist():
             value = int(self.texts[k]) if whole else float(self.texts[k])
             if whole and not -(2**63) <= value < 2**63:
-                rule = "a whole number of more than 64 bits; write it with a decimal point"
-                raise InputError(f"{self.at(self.codes == k)}: {rule}")
+                raise InputError(f"{self.at(self.codes == k)}: {LONG}")
             if not np.isfinite(value):
                 raise InputError(f"{self.at(self.codes == k)}: must be finite; repair it or leave the row out")
             numbers[k] = value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,10 +51,10 @@ def offset(values: np.ndarray, name: str, *, standardize: bool) -> float:
     """
     if not _is_lost(values):
         return 0.0
-    mean = values.mean(dtype=np.float64)
     if not standardize:
         _refuse_lost(values, name, "standardise the features (--data.standardize), or subtract a constant from it")
-    return float(np.round(mean))
+    mean = values.mean(dtype=np.float64)
+    return float(np.round(mean) if values.dtype.kind in "iu" else mean)  # whole numbers stay whole
 
 
 def refuse_lost_amounts(y: np.ndarray) -> None:
@@ -73,9 +72,10 @@ def _refuse_lost(values: np.ndarray, name: str, cure: str) -> None:
 
 def _is_lost(values: np.ndarray) -> bool:
     """Whether neighbouring float32 numbers are as far apart as the values differ."""
-    deviation = values.std(dtype=np.float64)
-    largest = min(max(-float(values.min()), float(values.max())), float(np.finfo(np.float32).max))
-    return bool(deviation) and float(np.spacing(np.float32(largest))) > LOST * float(deviation)
+    low, high = float(values.min()), float(values.max())
+    largest = np.float32(min(max(-low, high), float(np.finfo(np.float32).max)))
+    # The deviation of a constant column is rounding, not 0.
+    return low < high and float(np.spacing(largest)) > LOST * float(values.std(dtype=np.float64))
 
 
 def inputs(given: dict[str, Any], rows: dict[str, np.ndarray], names: Any, *, standardize: bool) -> Inputs:
@@ -86,47 +86,39 @@ def inputs(given: dict[str, Any], rows: dict[str, np.ndarray], names: Any, *, st
       rows: which rows of `given["train"]` go into each part that is cut from it.
       names: of the columns, where x are arrays.
     """
-    whole, others = given["train"], {part: x for part, x in given.items() if part not in rows}
+    whole, others = given["train"], [part for part in given if part not in rows]
     if isinstance(whole, Frame):
-        return _of_frames(whole, others, rows, standardize)
+        return _of_frames(whole, {part: given[part] for part in others}, rows, standardize)
+    cut = lambda x: {part: x["train"][index] for part, index in rows.items()} | {part: x[part] for part in others}
     if whole.ndim != 2:
-        cast = lambda x: x if x.dtype in (np.uint8, np.float32) else x.astype(np.float32)
-        return Inputs(
-            {part: cast(whole[index]) for part, index in rows.items()} | {p: cast(x) for p, x in others.items()}
-        )
-    train, about = whole[rows["train"]], [f"x[:,{k}]" if names is None else names[k] for k in range(whole.shape[1])]
-    needs_look = train.dtype.itemsize > 2
-    off = [offset(train[:, k], about[k], standardize=standardize) if needs_look else 0.0 for k in range(len(about))]
-    if not any(off):
-        cast = {part: to_float32(x, "x" if part == "train" else f"{part} x", names) for part, x in given.items()}
-        return Inputs(
-            {part: cast["train"][index] for part, index in rows.items()} | {p: cast[p] for p in others}, None, names
-        )
-    wide = {part: x.astype(np.float64) for part, x in given.items()}
+        as_is = (np.uint8, np.float32)
+        return Inputs(cut({part: x if x.dtype in as_is else x.astype(np.float32) for part, x in given.items()}))
+    train, off = whole[rows["train"]], np.zeros(whole.shape[1])
+    for k in range(len(off)) if train.dtype.itemsize > 2 else ():
+        off[k] = offset(train[:, k], f"x[:,{k}]" if names is None else names[k], standardize=standardize)
+    lost, ready = bool(off.any()), {}
     for part, x in given.items():
-        step = np.array(off, x.dtype) if x.dtype.kind == "i" else np.array(off)
-        to_float32(x - step, "x" if part == "train" else f"{part} x", names)
-    cut = {part: wide["train"][index] for part, index in rows.items()}
-    return Inputs(cut | {part: wide[part] for part in others}, np.array(off), names)
+        shifted = x - off.astype(x.dtype if x.dtype.kind == "i" else np.float64) if lost else x
+        narrow = to_float32(shifted, "x" if part == "train" else f"{part} x", names)
+        ready[part] = x.astype(np.float64) if lost else narrow
+    return Inputs(cut(ready), off if lost else None, names)
 
 
 def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarray], standardize: bool) -> Inputs:
-    features, train = whole.seen(rows["train"]), rows["train"]
+    features, train, frames = whole.seen(rows["train"]), rows["train"], (whole, *others.values())
     off = np.zeros(len(features))
     for k, (j, category) in enumerate(features):
-        if category is not None or not (
-            frames := [f for f in (whole, *others.values()) if whole.columns[j].name in f.rounded]
-        ):
-            continue
-        rounded = whole.values[j][train]  # are there; those of the table itself are read again
-        if _is_lost(rounded) or rounded.min() == rounded.max():
-            off[k] = offset(whole.exact(j)[train], whole.columns[j].name, standardize=standardize)
-        for frame in frames:
+        name = whole.columns[j].name
+        if category is None and any(name in frame.rounded for frame in frames):
+            # The values in float32 are there and tell enough; only a column that may be lost is read again.
+            rounded = whole.values[j][train]
+            if _is_lost(rounded) or rounded.min() == rounded.max():
+                off[k] = offset(whole.exact(j)[train], name, standardize=standardize)
+    for frame in frames:
+        for k, (j, _) in enumerate(features):
             frame.refuse_changed(j, off[k])
-    if off.any():
-        for frame in (whole, *others.values()):
-            for k in np.flatnonzero(off):
-                frame.fill_exact(features[k].column)
+            if off[k]:
+                frame.fill_exact(j)
     dtype = np.float64 if off.any() else np.float32
     x = {part: frame.matrix(features, np.arange(len(frame)), dtype) for part, frame in others.items()}
     x |= {part: whole.matrix(features, index, dtype) for part, index in rows.items()}
@@ -160,8 +152,3 @@ def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:
     if weights.shape != (k,) or not weights[np.unique(y)].any():
         raise InputError(f"--data.class_weight={given}: must be {k} numbers, one a class, not all 0")
     return weights
-
-
-def words(given: Mapping[Any, Any]) -> tuple[str, ...]:
-    """A dict of weights by label as words LABEL=WEIGHT."""
-    return tuple(f"{label}={float(weight)!r}" for label, weight in given.items())

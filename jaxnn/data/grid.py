@@ -22,7 +22,7 @@ class Grid(NamedTuple):
     """(columns to be read as texts, columns) -> `pyarrow.Table` after `pyarrow.Table`"""
     cell: Callable[[int, str], tuple[str, str]]
     """(row, column) -> (its line or row, its text)"""
-    typed: bool = False
+    has_types: bool = False
     """its texts are texts, even those that look like numbers: a data frame, not a CSV file"""
 
     def at(self, column: str, row: int) -> str:
@@ -114,4 +114,4 @@ def _grid(name: str, names: Sequence[str], n: int, parts: Any) -> Grid:
             before += len(part)
         raise IndexError(row)
 
-    return Grid(name, tuple(names), parts, cell, typed=True)
+    return Grid(name, tuple(names), parts, cell, has_types=True)

@@ -19,11 +19,11 @@ def to_bytes(given: dict[str, Any], scale: float | None) -> tuple[dict[str, Any]
     train = given["train"]
     if getattr(train, "ndim", 0) not in (3, 4):
         return given, scale, ()
+    if train.dtype == np.uint8 and scale is not None:
+        return given, scale, ()
     low, high = float(train.min()), float(train.max())
     if train.dtype == np.uint8:
-        if scale is None and high == 1:
-            return given, 1.0, ("images of 0 and 1: 1 is read as 1.0, not 255",)
-        return given, scale or 255.0, ()
+        return (given, 1.0, ("images of 0 and 1: 1 is read as 1.0, not 255",)) if high == 1 else (given, 255.0, ())
     if 0 <= low and SMALL < high <= 255 and _whole(train):
         for part, x in given.items():
             if not (_whole(x) and 0 <= x.min() and x.max() <= 255):

@@ -35,6 +35,12 @@ class Source(NamedTuple):
     notes: tuple[str, ...] = ()
     """what was left out, for people"""
 
+    @property
+    def parts(self) -> dict[str, Table]:
+        """The parts that are there: train, validation, test."""
+        named = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: table for part, table in named.items() if table is not None}
+
 
 def missing_texts(values: np.ndarray, missing: Sequence[str]) -> np.ndarray:
     """bool like `values`, an array of texts: which are empty, or a word for what is missing."""
@@ -44,13 +50,12 @@ def missing_texts(values: np.ndarray, missing: Sequence[str]) -> np.ndarray:
 def finite(source: Source, missing: Sequence[str]) -> Source:
     """The source without the examples that hold a NaN, an infinity or a word for what is missing, and a note of how
     many they were."""
-    for part in ("train", "validation", "test"):
-        table: Table | None = getattr(source, part)
-        arrays = {} if table is None else {k: array for k, array in table._asdict().items() if array is not None}
-        if not arrays or isinstance(arrays["x"], Frame):  # the rows of a table are chosen as it is read
+    for part, table in source.parts.items():
+        if isinstance(table.x, Frame):  # whose rows were chosen as it was read
             continue
-        if len({np.shape(array)[:1] or 0 for array in arrays.values()}) > 1 or np.ndim(arrays["x"]) == 0:
-            continue  # no such part, or arrays of different lengths, which `assemble` refuses
+        arrays = {name: array for name, array in table._asdict().items() if array is not None}
+        if len({np.shape(array)[:1] or 0 for array in arrays.values()}) > 1 or np.ndim(table.x) == 0:
+            continue  # arrays of different lengths, which `assemble` refuses
         good = np.ones(len(arrays["x"]), bool)
         for array in arrays.values():
             if array.dtype.kind == "f":
@@ -67,9 +72,8 @@ def finite(source: Source, missing: Sequence[str]) -> Source:
 
 def refuse_missing(source: Source, missing: Sequence[str]) -> None:
     """Refuse texts among the labels of arrays that say that there is none: "nan" is what NumPy makes of a NaN."""
-    for part in ("train", "validation", "test"):
-        table: Table | None = getattr(source, part)
-        if table is None or isinstance(table.x, Frame) or source.by_folder or table.y.dtype.kind != "U":
+    for part, table in source.parts.items():
+        if isinstance(table.x, Frame) or source.by_folder or table.y.dtype.kind != "U":
             continue
         gone = missing_texts(table.y, missing)
         rule = "missing value; fill it in, leave the row out, or add --data.nan drop (--data.missing has the words)"

@@ -55,7 +55,7 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
 
 
 def in_blocks(
-    outputs: Callable[[Any], Any], n: int, rows: Callable[[int, int], Any], sizes: Sequence[int] = (ROWS,)
+    outputs: Callable[[Any], Any], n: int, rows: Callable[[int, int], Any], sizes: Sequence[int]
 ) -> np.ndarray:
     """`outputs` of n rows, in blocks of a few sizes so that few programs are compiled.
 

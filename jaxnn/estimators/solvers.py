@@ -152,6 +152,39 @@ def transformation(spec: Spec, settings: Settings) -> optax.GradientTransformati
     return update_rule(OptimConfig(name=spec.solver))(settings.lr)
 
 
+def lbfgs_step(
+    spec: Spec, params: Params, opt_state: Any, data: Batch, settings: Settings, spread: jax.Array
+) -> tuple[Params, Any, dict[str, jax.Array]]:
+    """One step of a search for theta / unit over loss / spread^2; `unit` is `spread` in the last layer, else 1.
+
+    The last layer's weights grow with the spread of y, the gradient of the other layers with its square: without
+    these units the steps that suit the other layers are too short for the last one by that square.
+    """
+    made, last, whole = recipe(spec, settings), layer_names(spec)[-1], spread**2
+    fill = lambda path, a: jnp.full_like(a, spread if tree.name(path).startswith(last) else 1)
+    # As one vector L-BFGS takes a tenth of the operations.
+    unit, unravel = ravel_pytree(jax.tree.map_with_path(fill, params))
+    flat = ravel_pytree(params)[0] / unit
+    tx: Any = made.tx
+    value_fn = lambda flat: engine.gradient(made, unravel(flat * unit), data, None)[0] / whole
+    with relaxed():
+        slope: Any
+        value, slope = optax.value_and_grad_from_state(value_fn)(flat, state=opt_state)
+        updates, opt_state = tx.update(slope, opt_state, flat, value=value, grad=slope, value_fn=value_fn)
+        flat = (flat + updates) * unit
+    search = opt_state[-1]
+    info = {
+        "loss": search.value * whole,
+        "slope": jnp.max(jnp.abs(search.grad * (whole / unit))),
+        "evaluations": search.info.num_linesearch_steps,
+        "finite": jnp.isfinite(search.value) & jnp.isfinite(flat).all(),
+        "before": value * whole,
+        "slope_before": jnp.max(jnp.abs(slope * (whole / unit))),
+        "first": opt_state[0].count == 1,  # of its history: a step of steepest descent
+    }
+    return unravel(flat), opt_state, info
+
+
 @functools.lru_cache(maxsize=256)
 def programs(spec: Spec) -> Programs:
     """The programs of a spec, made once; JAX compiles each for the shapes and dtypes that it meets."""
@@ -174,39 +207,6 @@ def programs(spec: Spec) -> Programs:
         return state, {"loss": loss, "finite": info["finite"]}
 
     @jax.jit
-    def lbfgs(
-        params: Params, opt_state: Any, data: Batch, settings: Settings, spread: jax.Array
-    ) -> tuple[Params, Any, dict[str, jax.Array]]:
-        """One step of a search for theta / unit over loss / spread^2; `unit` is `spread` in the last layer, else 1.
-
-        The last layer's weights grow with the spread of y, the gradient of the other layers with its square: without
-        these units the steps that suit the other layers are too short for the last one by that square.
-        """
-        made, last, whole = recipe(spec, settings), layer_names(spec)[-1], spread**2
-        fill = lambda path, a: jnp.full_like(a, spread if tree.name(path).startswith(last) else 1)
-        # As one vector L-BFGS takes a tenth of the operations.
-        unit, unravel = ravel_pytree(jax.tree.map_with_path(fill, params))
-        flat = ravel_pytree(params)[0] / unit
-        tx: Any = made.tx
-        value_fn = lambda flat: engine.gradient(made, unravel(flat * unit), data, None)[0] / whole
-        with relaxed():
-            slope: Any
-            value, slope = optax.value_and_grad_from_state(value_fn)(flat, state=opt_state)
-            updates, opt_state = tx.update(slope, opt_state, flat, value=value, grad=slope, value_fn=value_fn)
-            flat = (flat + updates) * unit
-        search = opt_state[-1]
-        info = {
-            "loss": search.value * whole,
-            "slope": jnp.max(jnp.abs(search.grad * (whole / unit))),
-            "evaluations": search.info.num_linesearch_steps,
-            "finite": jnp.isfinite(search.value) & jnp.isfinite(flat).all(),
-            "before": value * whole,
-            "slope_before": jnp.max(jnp.abs(slope * (whole / unit))),
-            "first": opt_state[0].count == 1,  # of its history: a step of steepest descent
-        }
-        return unravel(flat), opt_state, info
-
-    @jax.jit
     def raw(params: Params, x: jax.Array) -> jax.Array:
         return model.apply(params, x)
 
@@ -223,4 +223,4 @@ def programs(spec: Spec) -> Programs:
     def judge(raw: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
         return weighted_sum(task.loss(raw, y), weight) / jnp.sum(weight), task.link(raw)
 
-    return Programs(init, epoch, lbfgs, raw, outputs, log_outputs, judge)
+    return Programs(init, epoch, jax.jit(functools.partial(lbfgs_step, spec)), raw, outputs, log_outputs, judge)

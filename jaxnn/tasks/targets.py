@@ -88,6 +88,11 @@ def encode(
     return Targets(task, classes, y)
 
 
+def normal_form(text: str) -> str:
+    """Unicode's form NFC, in which the two ways to write an accented letter are one."""
+    return unicodedata.normalize("NFC", text)
+
+
 def alike(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Labels of each split in which texts that differ in Unicode's normal form alone are one: that of a training label.
 
@@ -100,11 +105,11 @@ def alike(labels: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     forms: dict[str, str] = {}
     for y in (labels["train"], *labels.values()):
         for text in sorted(set(y.ravel().tolist()), reverse=True):
-            forms.setdefault(unicodedata.normalize("NFC", text), text)
+            forms.setdefault(normal_form(text), text)
     found = {}
     for part, y in labels.items():
         texts, place = np.unique(y, return_inverse=True)
-        chosen = [forms.get(unicodedata.normalize("NFC", text), text) for text in texts.tolist()]
+        chosen = [forms.get(normal_form(text), text) for text in texts.tolist()]
         found[part] = np.array(chosen)[place.reshape(y.shape)]
     return found
 

@@ -1,17 +1,20 @@
 """CSV, TSV and other delimited text, parsed by pyarrow.
 
-What pyarrow refuses without naming the line, or lets pass (text after a closing quote), the csv module reads again: it
+What pyarrow refuses without naming the line, or lets pass (text after a closing mark), the csv module reads again: it
 is slower, and knows the line.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxnn.data.check import file_size
 from jaxnn.data.columns import NUMBER
@@ -36,11 +39,11 @@ def read(path: Path, delimiter: str | None, missing: tuple[str, ...]) -> Grid:
         rule = f"must be one ASCII character, or {', '.join(DELIMITERS)}"
         raise InputError(f"--data.delimiter={delimiter}: {rule}")
     names, lines = _header(path, delimiter)
-    check_names(str(path), names)
-    quoted, hexadecimal = _signs(path)
-    if quoted:
+    _check_names(str(path), names)
+    signs = _signs(path, delimiter)
+    if not signs.regular:  # pyarrow lets text after a closing mark pass
         _check(path, delimiter, names)
-    how = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=quoted)
+    how = arrow.ParseOptions(delimiter=delimiter, newlines_in_values=signs.quoted)
     plain = (pa.int64(), pa.float64(), pa.string(), pa.null())
 
     def parsed(content: bytes, texts: frozenset[str], chosen: Sequence[str]) -> Any:
@@ -53,13 +56,14 @@ def read(path: Path, delimiter: str | None, missing: tuple[str, ...]) -> Grid:
         )
 
     def parts(texts: frozenset[str], chosen: Sequence[str]) -> Iterator[Any]:
-        texts = frozenset(names) if hexadecimal else texts
+        texts = frozenset(names) if signs.hexadecimal else texts
         empty = True
         try:
-            for content in _blocks(path, lines, quoted):
+            for content in _blocks(path, lines, signs):
                 table = parsed(content, texts, chosen)
                 if others := {field.name for field in table.schema if field.type not in plain}:  # dates, times
-                    table = parsed(content, texts | others, chosen)
+                    texts |= others  # of the parts that follow too
+                    table = parsed(content, texts, chosen)
                 empty = empty and not len(table)
                 yield table
         except pa.ArrowInvalid as error:
@@ -76,19 +80,19 @@ def read(path: Path, delimiter: str | None, missing: tuple[str, ...]) -> Grid:
     return Grid(str(path), tuple(names), parts, cell)
 
 
-def _blocks(path: Path, lines: int, quoted: bool) -> Iterator[bytes]:
-    """The file below its header, in parts that end with a row."""
+def _blocks(path: Path, lines: int, signs: Signs) -> Iterator[bytes]:
+    """The file below its header, in parts that end with a row; in one where its marks do not tell where rows end."""
     with path.open("rb") as file:
         rest, old = b"", False
-        while content := file.read(CHUNK):
+        while content := file.read(CHUNK if signs.regular else -1):
             old = old or (b"\n" not in content and b"\r" in content)  # lines that end as on the first Macintosh
             content = rest + (content.replace(b"\r", b"\n") if old else content)
             start = 0
             for _ in range(lines):
                 start = content.find(b"\n", start) + 1 or len(content)
-            lines, end = 0, content.rfind(b"\n") + 1
-            while quoted and end > start and content.count(b'"', start, end) % 2:  # this line end is in a quoted cell
-                end = content.rfind(b"\n", 0, end - 1) + 1
+            lines, end = 0, content.rfind(b"\n") + 1 if signs.regular else len(content)
+            while signs.quoted and end > start and content.count(b'"', start, end) % 2 and signs.regular:
+                end = content.rfind(b"\n", 0, end - 1) + 1  # the line end before was in a quoted cell
             part, rest = content[start:end], content[max(start, end) :]
             if part and not part.isspace():
                 yield part
@@ -96,17 +100,33 @@ def _blocks(path: Path, lines: int, quoted: bool) -> Iterator[bytes]:
             yield rest
 
 
-def _signs(path: Path) -> tuple[bool, bool]:
-    """Whether there is a quotation mark, and whether there is a hexadecimal number, which pyarrow would read as one."""
-    quote = hexadecimal = False
-    tail = b""
+class Signs(NamedTuple):
+    """What is to be known of a file before pyarrow reads it."""
+
+    quoted: bool  # there are quotation marks
+    regular: bool  # each of them opens a cell, closes one, or is one of two in one
+    hexadecimal: bool  # there are numbers such as 0x1F, which pyarrow would read as numbers
+
+
+def _signs(path: Path, delimiter: str) -> Signs:
+    beside = np.zeros(256, bool)  # what may stand before a mark that opens a cell, and after one that closes it
+    beside[list(f'"\r\n{delimiter}'.encode())] = True
+    quoted, regular, hexadecimal, inside, before = False, True, False, False, b"\n"
     with path.open("rb") as file:
-        while part := file.read(CHUNK):
-            quote |= b'"' in part
+        file.seek(len(codecs.BOM_UTF8) if file.read(3) == codecs.BOM_UTF8 else 0)
+        part = file.read(CHUNK)
+        while part:
+            following = file.read(CHUNK)
+            if b'"' in part:
+                quoted, letters = True, np.frombuffer(before + part + (following[:1] or b"\n"), np.uint8)
+                marks = np.flatnonzero(letters[1:-1] == ord('"')) + 1
+                opening, closing = marks[inside::2], marks[1 - inside :: 2]
+                regular = regular and bool(beside[letters[opening - 1]].all() and beside[letters[closing + 1]].all())
+                inside ^= len(marks) % 2 == 1
             if not hexadecimal and (b"x" in part or b"X" in part):  # one byte is found ten times as fast as two
-                hexadecimal = bool(re.search(rb"0[xX]", tail + part))
-            tail = part[-1:]
-    return quote, hexadecimal
+                hexadecimal = bool(re.search(rb"0[xX]", before + part))
+            before, part = part[-1:], following
+    return Signs(quoted, regular and not inside, hexadecimal)
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -145,7 +165,7 @@ def _header(path: Path, delimiter: str) -> tuple[list[str], int]:
     return names, line
 
 
-def check_names(path: str, names: list[str]) -> None:
+def _check_names(path: str, names: list[str]) -> None:
     """Refuse a first line that is none of names: a row of data, a name twice or none."""
     line = f"{path} line 1"
     if "" in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,21 +77,15 @@ def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
     names = [column.name for column in columns]
     for name in names:
         if name not in grid.names:
-            raise InputError(
-                f"{grid.name}: has no column {name}, which the network was trained on; {_near(name, grid)}"
-            )
+            cure = f"rename or add it (there are {', '.join(grid.names[:20])})"
+            raise InputError(f"{grid.name}: has no column {name}, which the network was trained on; {cure}")
     found = typed(grid, names, roles.rules, {column.name: column for column in columns})
     return _frame(grid, columns, found)
 
 
 def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed) -> Frame:
-    return Frame(
-        grid, columns, [found.values[column.name] for column in columns], found.rounded, found.changed, found.rows
-    )
-
-
-def _near(name: str, grid: Grid) -> str:
-    return f"rename or add it (there are {', '.join(grid.names[:20])})"
+    values = [found.values[column.name] for column in columns]
+    return Frame(grid, columns, values, found.rounded, found.changed, found.rows)
 
 
 def _grid(source: Any, roles: Roles) -> Grid:
@@ -105,14 +99,13 @@ def _grid(source: Any, roles: Roles) -> Grid:
 
 def _refuse_row_as_header(grid: Grid, columns: dict[str, Column]) -> None:
     """A first line that is typed as the rows below it is one of them: the file has no header."""
-    if grid.typed:
+    if grid.has_types:
         return
     numbers = [name for name, column in columns.items() if column.categories is None]
     own = [name in column.categories for name, column in columns.items() if column.categories is not None]
-    like_numbers = all(name.isdecimal() for name in numbers)
-    rising = [int(name) for name in numbers if name.isdecimal()]
-    ordered = all(0 <= a < b for a, b in zip(rising, rising[1:], strict=False)) and min(rising, default=0) >= 0
-    same_kind: Callable[..., bool] = any if numbers else all
-    if like_numbers and (same_kind(own) if own else False) or (numbers and like_numbers and not ordered):
+    if not all(name.isdecimal() for name in numbers):
+        return
+    rising = all(int(a) < int(b) for a, b in itertools.pairwise(numbers))  # 0,1,2,species and years are names
+    if not rising or (any(own) if numbers else all(own)):
         listed = ",".join(columns)[:80]
         raise InputError(f"{grid.name} line 1={listed}: is a row of data like those below it; add a header")
