@@ -39,9 +39,11 @@ def network(
     if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std}
-    model = models.build(config.model, example, task.outputs, **raw) if own_model is None else None
-    model = model or _adopted(own_model, task, example, raw)
-    return model if units is None else norms.in_units(model, units[0], units[1]), task, example
+    if own_model is None:
+        model = models.build(config.model, example, task.outputs, **raw)
+    else:
+        model = _adopted(own_model, task, example, raw)
+    return model if units is None else norms.in_units(model, *units[:2]), task, example
 
 
 def _adopted(own_model: Any, task: Task, example: Any, raw: dict[str, Any]) -> Model:

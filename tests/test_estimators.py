@@ -456,7 +456,7 @@ def test_a_search_over_numbers_compiles_once(caplog: pytest.LogCaptureFixture) -
 @pytest.mark.filterwarnings("ignore")
 def test_all_steps_of_lbfgs_are_one_program(caplog: pytest.LogCaptureFixture) -> None:
     names = compiled(caplog, lambda: fitted(**LBFGS, hidden_layer_sizes=()))
-    assert names.count("lbfgs") == 1
+    assert names.count("lbfgs_step") == 1
 
 
 # ---- scikit-learn around it ------------------------------------------------------------------------------------------

@@ -61,17 +61,17 @@ def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[st
     By the validation examples, or those of training if there are none.
     """
     part = "val" if "val" in parts else "train"
-    curves = {
-        name: [row[name] for row in rows if row.get(name) is not None] for name in (f"{part}/accuracy", f"{part}/r2")
-    }
     cure = "look at the data and the target, try another --optim.lr, more --epochs, or standardise"
     found = []
-    for name, scores in curves.items():
+    for name in (f"{part}/accuracy", f"{part}/r2"):
+        scores = [row[name] for row in rows if row.get(name) is not None]
+        if not scores:
+            continue
         constant = 0.0 if name.endswith("r2") else _accuracy_of_one_answer(parts["train"], parts[part])
-        if scores and max(scores) <= constant + 1e-6:
+        if max(scores) <= constant + 1e-6:
             rule = f"no better than always giving the same answer ({constant:.4g})"
             found.append(f"{name}={max(scores):.4g} at best: {rule}; {cure}")
-        elif scores and name.endswith("r2") and scores[-1] < 0:
+        elif name.endswith("r2") and scores[-1] < 0:
             found.append(f"{name}={scores[-1]:.4g} in the end: worse than always answering the mean; {cure}")
     return found
 
