@@ -114,6 +114,7 @@ class Task(NamedTuple):
         decide(probabilities) -> answers             class numbers, yes or no for each label, or numbers
         check(y)                                     on the host: raises `InputError` for labels that are none
         prepare(batch, key) -> batch                 in the step, before the model: what x and y become
+        minimized                                    the names in the summary of which less is better
     """
 
     name: str
@@ -127,6 +128,7 @@ class Task(NamedTuple):
     distribution: Callable[[Any], Any] | None = None
     check: Callable[[Any], Any] = lambda y: None
     prepare: Callable[[Batch, jax.Array | None], Batch] = unchanged
+    minimized: frozenset[str] = frozenset(("loss", "mse", "mae"))
 
 
 class Recipe(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 from scipy import special
 
-from jaxnn.config import settings as config
+from jaxnn.config import names
 from jaxnn.errors import InputError
 from jaxnn.nn import activations
 
@@ -40,7 +40,7 @@ def derivative(f, x):
 
 
 def test_the_table_has_every_name_of_the_config_but_maxout_which_is_a_layer():
-    assert set(activations.TABLE) == set(config.ACTIVATIONS) - {"maxout", "logistic"}
+    assert set(activations.TABLE) == set(names.ACTIVATIONS) - {"maxout", "logistic"}
     assert all(name == f.__name__ and activations.activation(name) is f for name, f in activations.TABLE.items())
 
 

@@ -18,7 +18,9 @@ from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 import jaxnn
 from jaxnn import engine, recipe
-from jaxnn.config.settings import Config, OptimConfig, TaskConfig
+from jaxnn.config.optim import OptimConfig
+from jaxnn.config.settings import Config
+from jaxnn.config.task import TaskConfig
 from jaxnn.data import fitted
 from jaxnn.report import diagnosis
 from jaxnn.types import Batch

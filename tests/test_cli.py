@@ -14,7 +14,8 @@ from jaxnn import data
 from jaxnn.commands import arguments as cli
 from jaxnn.commands import selfcheck
 from jaxnn.config import paths
-from jaxnn.config.settings import Config, DataConfig
+from jaxnn.config.data import DataConfig
+from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from jaxnn import engine
-from jaxnn.config.settings import ModelConfig, OptimConfig
+from jaxnn.config.model import ModelConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.nn import models
 from jaxnn.optim import optimizer as optim
 from jaxnn.tasks import supervised as tasks

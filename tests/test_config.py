@@ -12,8 +12,12 @@ import pytest
 
 import jaxnn
 from jaxnn.config import names
+from jaxnn.config.data import DataConfig
 from jaxnn.config.durations import steps
-from jaxnn.config.settings import CheckpointConfig, Config, DataConfig, ModelConfig, OptimConfig, TaskConfig
+from jaxnn.config.model import ModelConfig
+from jaxnn.config.optim import OptimConfig
+from jaxnn.config.settings import CheckpointConfig, Config
+from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import InputError
 

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxnn import data
-from jaxnn.config.settings import DataConfig, TaskConfig
+from jaxnn.config.data import DataConfig
+from jaxnn.config.task import TaskConfig
 from jaxnn.data import assemble
 from jaxnn.data.fitted import moments
 from jaxnn.data.split import stratified

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from jaxnn import engine, tree
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.data import feeds
 from jaxnn.devices import mesh as devices
 from jaxnn.engine.descent import PREPARE

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxnn.config import settings as config
+from jaxnn.config import names
 from jaxnn.errors import InputError
 from jaxnn.nn import activations, init
 
@@ -53,10 +53,10 @@ def test_weights_are_a_function_of_the_key_and_have_the_dtype_asked_for(name):
 
 
 def test_every_initialiser_of_the_config_is_there():
-    assert {"auto", *init.TABLE} == set(config.INITIALISERS)
+    assert {"auto", *init.TABLE} == set(names.INITIALISERS)
 
 
-@pytest.mark.parametrize("name", config.ACTIVATIONS)
+@pytest.mark.parametrize("name", names.ACTIVATIONS)
 def test_auto_follows_the_activation_by_name_and_as_a_function(name):
     kin = {"relu", "leaky_relu", "elu", "gelu", "silu", "maxout"}
     expected = init.he if name in kin else init.lecun if name == "selu" else init.glorot

@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from jaxnn import tree
+from jaxnn.config.model import ModelConfig
 from jaxnn.config.names import ACTIVATIONS
-from jaxnn.config.settings import ModelConfig
 from jaxnn.errors import InputError
 from jaxnn.nn import activations, compose, layers, models, norms
 from jaxnn.nn.init import initialiser

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from jaxnn import tree
 from jaxnn.config.names import OPTIMIZERS
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.engine.descent import penalty
 from jaxnn.errors import InputError
 from jaxnn.optim import optimizer as optim

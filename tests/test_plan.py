@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxnn
-from jaxnn.config.settings import ModelConfig
+from jaxnn.config.model import ModelConfig
 from jaxnn.nn import models
 from jaxnn.report import flops
 from jaxnn.training import plan

@@ -15,7 +15,8 @@ import safetensors.numpy
 import jaxnn
 from jaxnn import data, recipe
 from jaxnn.commands import arguments, main
-from jaxnn.config.settings import Config, DataConfig
+from jaxnn.config.data import DataConfig
+from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, NumericsError
 from jaxnn.store import identity, weights
 

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from jaxnn.config.names import SCHEDULES
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.errors import InputError
 from jaxnn.optim.schedules import schedule
 

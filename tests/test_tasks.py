@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit, softmax
 from sklearn import metrics as sk
 
-from jaxnn.config.settings import TaskConfig
+from jaxnn.config.task import TaskConfig
 from jaxnn.errors import InputError
 from jaxnn.tasks import supervised as tasks
 from jaxnn.tasks.metrics import measure

@@ -29,7 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.config.settings import Config, DataConfig, ModelConfig, OptimConfig
+from jaxnn.config.data import DataConfig
+from jaxnn.config.model import ModelConfig
+from jaxnn.config.optim import OptimConfig
+from jaxnn.config.settings import Config
 
 
 def configured(case: cases.Case, folder: Path, epochs: int, seed: int) -> Config:

@@ -23,8 +23,9 @@ import tyro
 
 from jaxnn.commands import config_file
 from jaxnn.config import paths
+from jaxnn.config.data import DataConfig
 from jaxnn.config.request import Flags, Request
-from jaxnn.config.settings import Config, DataConfig
+from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError, choices, nearest, printable
 from jaxnn.store import identity

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from jaxnn.config import settings
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, nearest
 
@@ -81,7 +80,7 @@ def _check_used(flag: str, tree: ast.Module, values: dict[str, Any]) -> None:
     loads, bound = _loads(tree), dict(_bound(tree))
     for name, node in bound.items():
         value = values.get(name)
-        meant = callable(value) or type(value).__module__ == settings.__name__
+        meant = callable(value) or type(value).__module__.startswith("jaxnn.config.")
         if not meant or name in KNOWN or name.startswith("_") or loads[name] > _loads(node)[name]:
             continue
         decorators = {use for each in getattr(node, "decorator_list", ()) for use in _loads(each)}

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxnn.config import paths
+from jaxnn.config.data import DataConfig
 from jaxnn.config.names import MISSING, TASKS
-from jaxnn.config.settings import DataConfig
 from jaxnn.config.values import class_weights, unicode
 from jaxnn.data import check, fitted, images, overlap
 from jaxnn.data.columns import Rules

@@ -17,7 +17,7 @@ from jax import lax
 from jax.flatten_util import ravel_pytree
 
 from jaxnn import engine, tree
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.nn import models
 from jaxnn.nn.activations import Activation
 from jaxnn.numerics import relaxed

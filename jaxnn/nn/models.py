@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.config.settings import ModelConfig
+from jaxnn.config.model import ModelConfig
 from jaxnn.errors import InputError
 from jaxnn.nn import convolution, layers, norms
 from jaxnn.nn.activations import MONOTONE, Activation, activation

@@ -19,7 +19,7 @@ from optax import contrib
 
 from jaxnn import tree
 from jaxnn.config.names import OPTIMIZERS
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.errors import InputError, fraction, non_negative, positive
 from jaxnn.numerics import is_zero, relaxed
 from jaxnn.optim.rules import average, clip_norm, limit_norm

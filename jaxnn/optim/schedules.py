@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.config.durations import steps
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.errors import InputError
 from jaxnn.numerics import relaxed
 

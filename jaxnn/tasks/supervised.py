@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.config.settings import TaskConfig
+from jaxnn.config.task import TaskConfig
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks import losses, metrics
 from jaxnn.tasks.labels import check_labels, check_targets

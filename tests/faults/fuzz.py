@@ -270,7 +270,8 @@ def image_reader(folder: Path) -> Reader:
 def config_reader(folder: Path) -> Reader:
     import json
 
-    from jaxnn.config.settings import DataConfig, OptimConfig
+    from jaxnn.config.data import DataConfig
+    from jaxnn.config.optim import OptimConfig
     from jaxnn.config.values import to_dict
 
     folder.mkdir()

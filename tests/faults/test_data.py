@@ -21,7 +21,7 @@ from PIL import Image
 
 import jaxnn
 from jaxnn import Batch, Recipe, engine
-from jaxnn.config.settings import ModelConfig
+from jaxnn.config.model import ModelConfig
 from jaxnn.data import feeds, order, overlap
 from jaxnn.devices import mesh
 from jaxnn.errors import InputError

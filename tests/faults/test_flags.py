@@ -17,8 +17,12 @@ import pytest
 from contract import ROOT, process, refused_process, refused_run, train
 
 from jaxnn.commands import arguments as cli
+from jaxnn.config.data import DataConfig
+from jaxnn.config.model import ModelConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.config.request import Flags
-from jaxnn.config.settings import Config, DataConfig, ModelConfig, OptimConfig, TaskConfig
+from jaxnn.config.settings import Config
+from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import Error, InputError
 

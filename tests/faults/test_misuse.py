@@ -20,7 +20,9 @@ from jax.flatten_util import ravel_pytree
 
 import jaxnn
 from jaxnn import data, engine, predict, recipe
-from jaxnn.config.settings import Config, ModelConfig, OptimConfig
+from jaxnn.config.model import ModelConfig
+from jaxnn.config.optim import OptimConfig
+from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
 from jaxnn.nn import models
 from jaxnn.numerics import key_for

@@ -19,7 +19,7 @@ from contract import process
 from scipy.special import expit, log_softmax
 
 from jaxnn import data, engine, gradients
-from jaxnn.config.settings import OptimConfig
+from jaxnn.config.optim import OptimConfig
 from jaxnn.data import feeds
 from jaxnn.engine.fitting import check_total
 from jaxnn.engine.tally import Tally, history_row
