@@ -94,6 +94,8 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         process.end(error.exit_code)
+    except KeyboardInterrupt:
+        process.end(130)
     except Exception:
         traceback.print_exc()
         process.end(1)

@@ -33,10 +33,10 @@ class Grid(NamedTuple):
     def in_parts(self, texts: frozenset[str], names: Sequence[str]) -> Iterator[Grid]:
         """These columns in parts that fit in memory, each of them a grid whose cells are named by their place here."""
         before = 0
-        for part in self.parts(texts, names):
-            if len(part):
-                yield self._part(part, tuple(names), before)
-            before += len(part)
+        for table in self.parts(texts, names):
+            for start in range(0, len(table), ROWS):
+                yield self._part(table.slice(start, ROWS), tuple(names), before + start)
+            before += len(table)
 
     def _part(self, part: Any, names: tuple[str, ...], before: int) -> Grid:
         parts = lambda texts, chosen: iter([part.select(list(chosen))])
