@@ -14,6 +14,7 @@ import optax
 
 from jaxnn import fork
 from jaxnn.config import paths
+from jaxnn.config.names import UNKNOWN
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.data import images, incoming
@@ -27,7 +28,6 @@ from jaxnn.store import arrays, identity, weights
 from jaxnn.tasks.labels import Labels
 from jaxnn.types import Batch, Model, Params, Recipe, Task
 
-UNKNOWN = ("refuse", "ignore")
 SIZES = (1, 16, 128, 1024)  # rows of one compiled call: the smallest that holds what is left
 
 
@@ -95,9 +95,9 @@ class Run(NamedTuple):
         first = 0
         for part in incoming.parts([paths.expand("source", source) for source in sources], self._known(unknown)):
             x = self.encode(part.x, unknown) if isinstance(part.x, Grid) else part.x
-            # A dark image of bytes is no image of 0 to 1.
-            meant = part.files is not None and (self.data["dtype"], self.data["scale"]) == ("uint8", 255)
-            yield Outputs(self._apply(x if meant else self._checked(x), first), part.files, part.notes)
+            # In an image file 1 is nearly black, in an array it may be white: the check of the range is for arrays.
+            same_range = part.files is not None and (self.data["dtype"], self.data["scale"]) == ("uint8", 255)
+            yield Outputs(self._apply(x if same_range else self._checked(x), first), part.files, part.notes)
             first += len(x)
 
     def encode(self, source: Any, unknown: Any = "refuse") -> np.ndarray:

@@ -150,9 +150,8 @@ def test_all_formats_of_output_hold_the_same_numbers(table, capsysbinary, tmp_pa
         assert capsysbinary.readouterr().out == b""
     read = [pd.read_csv(tmp_path / "p.csv"), pd.read_json(tmp_path / "p.jsonl", lines=True)]
     read.append(pd.read_parquet(tmp_path / "p.parquet"))
-    assert [json.loads(line)["kind"] for line in (tmp_path / "p.jsonl").read_text().splitlines()] == read[0][
-        "kind"
-    ].tolist()
+    lines = (tmp_path / "p.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == read[0]["kind"].tolist()
     p = table.loaded.predict_proba(table.folder / "new.csv")
     for frame in read:
         assert frame["kind"].tolist() == table.loaded.predict(table.folder / "new.csv").tolist()

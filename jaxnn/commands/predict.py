@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxnn.commands import environment
 from jaxnn.config import paths
+from jaxnn.config.names import UNKNOWN
 from jaxnn.errors import InputError, choices, nearest, printable
 
 PREDICT = """usage: jaxnn predict RUN SOURCE... [flags]
@@ -43,7 +44,6 @@ The metrics of a run's task on labelled examples.
   --config FILE.py         the config file of a run that brought a model of its own
   --traceback              show where an error was raised
 """
-UNKNOWN = ("ignore", "refuse")
 
 
 def predict(argv: list[str]) -> int:

@@ -119,10 +119,15 @@ def _cell(text: str) -> str:
 
 @contextlib.contextmanager
 def _to_stdout() -> Iterator[IO[bytes]]:
-    with tempfile.TemporaryFile() as file:  # not there itself: bad input may be found in the last row
-        yield file
-        file.seek(0)
-        shutil.copyfileobj(file, sys.stdout.buffer)
+    try:
+        with tempfile.TemporaryFile() as file:  # not at once on standard output: the last row may be bad input
+            yield file
+            file.seek(0)
+            shutil.copyfileobj(file, sys.stdout.buffer)
+    except OSError as reason:
+        if isinstance(reason, Error):
+            raise
+        raise durable.unwritable(Path(tempfile.gettempdir()), reason) from None
 
 
 @contextlib.contextmanager
