@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sklearn.datasets import load_iris
@@ -31,7 +32,8 @@ def run(command: list[str], cwd: Path) -> str:
 def folder(tmp_path_factory) -> Path:
     """Where the commands are run, in their order: the later ones read what the earlier ones wrote."""
     folder = tmp_path_factory.mktemp("readme")
-    load_iris(as_frame=True).frame.to_csv(folder / "flowers.csv", index=False)  # pyright: ignore
+    iris: Any = load_iris(as_frame=True)
+    iris.data.assign(species=iris.target_names[iris.target]).to_csv(folder / "flowers.csv", index=False)
     for line in COMMANDS:
         program, script, *flags = shlex.split(line)
         if program == "jaxnn":
