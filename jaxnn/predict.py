@@ -14,7 +14,7 @@ import optax
 
 from jaxnn import fork
 from jaxnn.config import paths
-from jaxnn.config.names import UNKNOWN
+from jaxnn.config.names import MISSING, UNKNOWN
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.data import images, incoming
@@ -129,7 +129,7 @@ class Run(NamedTuple):
         config, data = self.config.data, self.data
         known = data.get("columns") or [(name, None) for name in data.get("features") or ()]
         columns = tuple(Column(name, None if texts is None else tuple(texts)) for name, texts in known) or None
-        rules = Rules(config.text, tuple(data["missing"]), unknown=unknown)
+        rules = Rules(config.text, tuple(data.get("missing", MISSING)), unknown=unknown)
         target = data.get("target") or config.target
         return incoming.Known(data, columns, table.Roles(target, config.weight, config.delimiter, rules))
 
