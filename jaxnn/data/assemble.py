@@ -149,6 +149,7 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
         mean=mean, std=std,
         columns=whole.x.columns if isinstance(whole.x, Frame) else None, missing=config.missing,
         center=center, spread=None if config.standardize is False else spread, notes=notes,
+        target=found.target,
     )  # fmt: skip
 
 

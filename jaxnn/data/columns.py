@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class Rules(NamedTuple):
     text: tuple[str, ...] = ()
     missing: tuple[str, ...] = MISSING
     drop: bool = False
+    unknown: Literal["refuse", "ignore"] | None = None
+    """rows for a trained network: a category that the training table has not is refused, or read as none"""
 
 
 class Typed(NamedTuple):
@@ -86,7 +88,9 @@ def typed(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Colum
                 raise InputError(f"{grid.at(name, 0)}: a number, in the training table a text; convert the column")
             continue
         texts = Texts(grid, name, list(each.texts.values()), found, rows)
-        columns[name], values[name] = texts.resolved(grid.has_types or name in rules.text, known.get(name))
+        unknown = None if name in exact else rules.unknown  # of a label it is always refused
+        as_it_is = grid.has_types or name in rules.text
+        columns[name], values[name] = texts.resolved(as_it_is, known.get(name), unknown)
         if name not in known and name not in rules.text:
             notes += texts.dressed(columns[name], values[name])
     rounded = frozenset(name for name, each in cells.items() if each.rounded)
@@ -97,18 +101,19 @@ def _whole_rows(grid: Grid, cells: dict[str, Cells], rules: Rules) -> tuple[np.n
     """The rows without a missing value or an infinity, and what to tell of the others."""
     n = sum(next(iter(cells.values())).lengths)
     gone, infinite = np.zeros(n, bool), np.zeros(n, bool)
+    drop = ", leave the row out, or add --data.nan drop" if rules.unknown is None else ", or leave the row out"
     for name, each in cells.items():
         missing = each.gone(rules.missing)
         if missing is not None and missing.any() and not rules.drop:
             where = grid.at(name, int(np.argmax(missing)))
-            cure = "fill it in, leave the row out, or add --data.nan drop (--data.missing has the words)"
-            raise InputError(f"{where}: missing value; {cure}")
+            words = " (--data.missing has the words)" if rules.unknown is None else ""
+            raise InputError(f"{where}: missing value; fill it in{drop}{words}")
         gone |= False if missing is None else missing
         if each.infinite:
             infinite |= ~np.isfinite(each.values())
             if not rules.drop:
                 where = grid.at(name, int(np.argmax(infinite)))
-                raise InputError(f"{where}: must be finite; repair it, leave the row out, or add --data.nan drop")
+                raise InputError(f"{where}: must be finite; repair it{drop}")
     left_out = {"with a missing value": gone, "with a value that is not finite": infinite & ~gone}
     notes = tuple(
         f"{grid.name}: {rows.sum()} of {n} rows left out, {what}" for what, rows in left_out.items() if rows.any()
@@ -132,8 +137,8 @@ class Texts(NamedTuple):
         """Where the first bad cell is."""
         return self.grid.at(self.name, int(self.rows[np.argmax(bad)]))
 
-    def resolved(self, as_text: bool, known: Column | None) -> tuple[Column, np.ndarray]:
-        """Categories, or numbers after all."""
+    def resolved(self, as_text: bool, known: Column | None, unknown: str | None) -> tuple[Column, np.ndarray]:
+        """Categories, -1 for one that is ignored, or numbers after all."""
         number, either = ([bool(kind.fullmatch(text)) for text in self.texts] for kind in (NUMBER, EITHER))
         is_text, is_number = ~np.array(number) & ~np.array(either), np.array(number) & ~np.array(either)
         used = np.unique(self.codes)
@@ -151,9 +156,10 @@ class Texts(NamedTuple):
         categories = (known.categories or ()) if known is not None else self._categories(used)
         place = {normal_form(category): k for k, category in enumerate(categories)}
         codes = np.array([place.get(normal_form(text), -1) for text in self.texts], np.int32)[self.codes]
-        if (codes < 0).any():
+        if (codes < 0).any() and unknown != "ignore":
             listed = ", ".join(categories[:10])
-            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed})")
+            cure = "; repair it, or add --unknown ignore" if unknown else ""
+            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed}){cure}")
         return Column(self.name, categories), codes
 
     def _categories(self, used: np.ndarray) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ class Dataset:
     """the user's own labels: `classes[y]`; None for regression"""
     features: tuple[str, ...] | None = None
     """names of the columns of a table"""
+    target: str | None = None
+    """name of the column that is predicted"""
     columns: tuple[Column, ...] | None = None
     """what the columns of a table are, but the target and the weight"""
     missing: tuple[str, ...] = MISSING
@@ -111,6 +113,7 @@ class Dataset:
             "columns": None
             if self.columns is None
             else [[c.name, c.categories and list(c.categories)] for c in self.columns],
+            "target": self.target,
             "missing": list(self.missing),
             "outputs": self.outputs,
             "examples": {name: shape[0] for name, shape in self.shapes.items()},

@@ -28,6 +28,8 @@ class Source(NamedTuple):
     test: Table | None = None
     classes: tuple[Label, ...] | None = None
     features: tuple[str, ...] | None = None
+    target: str | None = None
+    """the name of the column that is predicted"""
     scale: float | None = None
     task: str = "auto"
     by_folder: bool = False

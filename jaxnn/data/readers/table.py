@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from jaxnn.config import paths
 from jaxnn.data import grid as grids
@@ -39,7 +42,7 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     target, weight, delimiter, rules = roles
     if delimiter is not None and not is_text(source):
         raise InputError(f"--data.delimiter={delimiter}: is for text ({', '.join(TEXT)}); leave it out")
-    grid = _grid(source, roles)
+    grid = to_grid(source, roles)
     names = list(grid.names)
     target = names[-1] if target is None else target
     given = (("target", target), ("weight", weight), *(("text", name) for name in rules.text))
@@ -60,10 +63,10 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
         frame = _frame(grid, tuple(columns[name] for name in inputs), found)
         return Table(frame, found.values[target], None if weight is None else found.values[weight])
 
-    made = Source(table(grid, found), classes=columns[target].categories, notes=found.notes)
+    made = Source(table(grid, found), classes=columns[target].categories, target=target, notes=found.notes)
     if validation is None:
         return made
-    other = _grid(validation, roles)
+    other = to_grid(validation, roles)
     if different := set(other.names) ^ set(names):
         listed = ", ".join(sorted(different))
         raise InputError(f"{other.name}={listed}: must have the columns of {grid.name}; rename them")
@@ -73,14 +76,42 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
 
 def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
     """New rows, read as the training table was: its columns by name, in its order; others are not looked at."""
-    grid = _grid(source, roles)
-    names = [column.name for column in columns]
-    for name in names:
-        if name not in grid.names:
-            cure = f"rename or add it (there are {', '.join(grid.names[:20])})"
-            raise InputError(f"{grid.name}: has no column {name}, which the network was trained on; {cure}")
+    grid = to_grid(source, roles)
+    names = _there(grid, columns)
     found = typed(grid, names, roles.rules, {column.name: column for column in columns})
     return _frame(grid, columns, found)
+
+
+def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[Iterator[Grid], tuple[str, ...]]:
+    """What `encode` takes, in parts that fit in memory; and the columns that are no features, target or weight."""
+    grid = to_grid(source, roles)
+    names = _there(grid, columns)
+    texts = frozenset(column.name for column in columns if column.categories is not None)
+    return grid.in_parts(texts, names), tuple(sorted({*grid.names} - {*names, roles.target, roles.weight}))
+
+
+def labels(grid: Grid, targets: tuple[Column, ...], roles: Roles) -> tuple[np.ndarray, np.ndarray | None]:
+    """The labels of new rows, [n] or [n, K], and their weights; texts are those of `targets` where they are known."""
+    columns = targets if roles.weight is None else (*targets, Column(roles.weight))
+    names, texts = _there(grid, columns), roles.rules.text
+    known = {column.name: column for column in columns if column.categories is not None or column.name not in texts}
+    found = typed(grid, names, roles.rules, known, exact=names)
+    y = [_as_written(found, column.name) for column in targets]
+    return y[0] if len(y) == 1 else np.stack(y, 1), None if roles.weight is None else found.values[roles.weight]
+
+
+def _as_written(found: Typed, name: str) -> np.ndarray:
+    texts = found.columns[name].categories
+    return found.values[name] if texts is None else np.array(texts)[found.values[name]]
+
+
+def _there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
+    """The names of columns, all of which the grid must have."""
+    names = [column.name for column in columns]
+    if missing := [name for name in names if name not in grid.names]:
+        cure = f"rename or add it (there are {', '.join(grid.names[:20])})"
+        raise InputError(f"{grid.name}: has no column {', '.join(missing)}, which the network was trained on; {cure}")
+    return names
 
 
 def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed) -> Frame:
@@ -88,7 +119,10 @@ def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed) -> Frame:
     return Frame(grid, columns, values, found.rounded, found.changed, found.rows)
 
 
-def _grid(source: Any, roles: Roles) -> Grid:
+def to_grid(source: Any, roles: Roles) -> Grid:
+    """The cells of a path or a data frame."""
+    if isinstance(source, Grid):
+        return source
     if grids.is_frame(source):
         return grids.from_frame(source)
     path = paths.expand("source", source)
