@@ -44,12 +44,12 @@ def test_the_sums_of_an_interval_do_not_depend_on_its_cuts_nor_on_a_checkpoint_i
 
 def test_what_is_not_finite_comes_back_as_it_counts():
     again = through_json(Tally(sums={"loss": np.asarray(np.inf)}))
-    assert (again.lowest_loss, again.best_score, again.rows_without_gain) == (math.inf, -math.inf, 0)
+    assert (again.stop_score, again.best_score, again.rows_without_gain) == (-math.inf, -math.inf, 0)
     assert again.sums and np.isnan(again.sums["loss"])
 
 
 def test_what_is_finite_comes_back_as_it_was():
-    tally = Tally({"loss": np.asarray(0.1)}, lowest_loss=1 / 3, rows_without_gain=2, best_score=-0.7)
+    tally = Tally({"loss": np.asarray(0.1)}, stop_score=-1 / 3, rows_without_gain=2, best_score=-0.7)
     again = through_json(tally)
     assert again[1:] == tally[1:] and again.sums == tally.sums
     assert through_json(Tally()) == Tally()
@@ -58,6 +58,6 @@ def test_what_is_finite_comes_back_as_it_was():
 def test_the_loss_must_fall_by_tol_to_start_the_wait_anew():
     tally = Tally().add(chunk(0, 1))
     for loss, waited in ((1.0, 0), (0.95, 1), (0.85, 0), (0.85, 1), (0.80, 2)):
-        tally = tally.close(loss, tol=0.1)
+        tally = tally.close(-loss, tol=0.1)
         assert tally.rows_without_gain == waited and tally.sums is None, loss
-    assert tally.lowest_loss == 0.80 and tally.close(1.0, tol=None).rows_without_gain == 0
+    assert tally.stop_score == -0.80 and tally.close(-1.0, tol=None).rows_without_gain == 0

@@ -60,9 +60,10 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     description = f"{DESCRIPTION}\n\nconfigs:\n{_promises(configs)}"
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
+    start = replayed.get("start") if replayed and flags.run.init_from == default.init_from else None
     # A replay needs a config file again only if it brought a model; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.model) else None
-    return Request(flags, name, brought.model, brought.digest, digest)
+    return Request(flags, name, brought.model, brought.digest, digest, start)
 
 
 def _default(argv: list[str]) -> str:
