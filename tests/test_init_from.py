@@ -6,30 +6,41 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from test_train import here, history, home, weights  # noqa: F401  (`home` is a fixture)
+from test_train import ROOT, here, history, home, weights  # noqa: F401  (`home` is a fixture)
 
 import jaxnn
+from jaxnn import data, recipe
+from jaxnn.commands import arguments
 from jaxnn.errors import InputError
-from jaxnn.store import arrays, checkpoint
+from jaxnn.store import arrays, checkpoint, identity, origin, program
 from jaxnn.store import weights as stored
+from jaxnn.training.plan import plan
+from jaxnn.training.programs import start_of
 
 NET = "iris_mlp --model.hidden 8 --batch-size 32 --eval-every 1epoch --epochs 1 --checkpoint.keep 9".split()
 TRAIN_ONLY = "--data.validation-fraction 0 --data.test-fraction 0".split()
 
 
 def run(folder: Path, *flags: object, net: Sequence[str] = NET) -> Path:
-    """The folder of a run to its end; a flag that is given takes the place of the network's."""
+    """The folder of a run to its end."""
+    assert here(*argv(flags, net), "--workdir", folder) == 0
+    return folder
+
+
+def argv(flags: Sequence[object], net: Sequence[str] = NET) -> list[str]:
+    """The command line of a run; a flag that is given takes the place of the network's, with its value."""
     words = list(net)
     for flag in map(str, flags):
         if flag.startswith("--") and flag in words:
             at = words.index(flag)
-            del words[at : at + 2]
-    assert here(*words, *TRAIN_ONLY, *flags, "--workdir", folder) == 0
-    return folder
+            end = next((i for i, word in enumerate(words) if i > at and word.startswith("--")), len(words))
+            del words[at:end]
+    return [*words, *TRAIN_ONLY, *map(str, flags)]
 
 
 def first(folder: Path) -> dict[str, np.ndarray]:
@@ -41,6 +52,22 @@ def first(folder: Path) -> dict[str, np.ndarray]:
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def begun(*flags: object) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """The weights and the rest of the state that a run would begin with, and what it would tell."""
+    config = arguments.parse(argv(flags), ROOT / "configs").flags.run
+    loaded = data.from_config(config.data, config.task.name)
+    known, steps = loaded.describe(), plan(config, len(loaded.train.weight))
+    model, task, example = recipe.network(config, known, mean=loaded.mean, std=loaded.std)
+    with jaxnn.devices.use(1):
+        made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
+        make, shapes = start_of(made, example, key)
+        about = identity.describe(config, known, "cpu", source=None, own_model=False, jax=program.settings())
+        source, steps, about = origin.find(config, about, steps, shapes, None)
+        state = source.put(made, make(key))
+    assert int(state.step) == steps.first
+    return arrays.flatten(state.params), arrays.flatten(state.opt_state), list(source.lines)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -72,6 +99,7 @@ def test_two_epochs_and_two_more_are_four_bit_for_bit(name, tmp_path, capsys):
     assert json.loads((more / "config.json").read_text())["start"]["step"] == 10
 
 
+@pytest.mark.slow
 def test_a_schedule_begins_anew_over_its_own_epochs(tmp_path, capsys):
     flags = "--optim.name sgd --optim.lr 0.05 --optim.momentum 0.9 --optim.schedule cosine --eval-every 1".split()
     half = run(tmp_path / "half", *flags, "--epochs", 2)
@@ -86,69 +114,69 @@ def test_the_same_network_on_other_terms_begins_with_the_weights_alone(source, t
     said = capsys.readouterr().out
     assert f"begins with 6 arrays (dense_0/b, dense_0/w, dense_1/b, ...) of {source}, and a new state" in said
     assert same(first(other), weights(source)) and [row["step"] for row in rows(other)] == [5]
-    state = checkpoint.read(other / "checkpoints" / "000000000").leaves
-    moments = [leaf for name, leaf in state.items() if "/mu/" in name or "/nu/" in name]
-    assert moments and not any(leaf.any() for leaf in moments)
+    for flags, whole in (((), True), (("--optim.lr", 0.02), False), (("--optim.ema", 0.5), False)):
+        params, state, lines = begun(*flags, "--init-from", source)
+        assert same(params, weights(source)) and lines[0].startswith("goes on" if whole else "begins with")
+        moments = [leaf for name, leaf in state.items() if "/mu/" in name or "/nu/" in name]
+        assert moments and any(leaf.any() for leaf in moments) is whole
+        averages = {name: leaf for name, leaf in state.items() if name.startswith("average/average")}
+        assert all(leaf.tobytes() == params[name[16:]].tobytes() for name, leaf in averages.items())
 
 
-def test_a_file_of_weights_is_begun_with_and_never_gone_on_from(source, tmp_path):
-    again = run(tmp_path / "run", "--init-from", source / "weights.safetensors")
-    assert same(first(again), weights(source)) and [row["step"] for row in rows(again)] == [5]
+def test_a_file_of_weights_is_begun_with_and_never_gone_on_from(source):
+    params, _, lines = begun("--init-from", source / "weights.safetensors")
+    assert same(params, weights(source)) and lines[0].startswith("begins with 6 arrays")
 
 
-def test_another_width_begins_as_initialised(source, tmp_path, capsys):
+def test_another_width_begins_as_initialised(source):
     flags = ["--model.hidden", 8, 5]
-    argv = [word for word in NET if word not in ("--model.hidden", "8")]
-    plain = run(tmp_path / "plain", *flags, net=argv)
-    capsys.readouterr()
-    wider = run(tmp_path / "wider", *flags, "--init-from", source, net=argv)
-    said = capsys.readouterr().out
-    assert "begins with 4 arrays (dense_0/b, dense_0/w, input_stats/mean, ...)" in said
-    assert "of another shape, begin as initialised: 2 arrays (dense_1/b, dense_1/w)" in said
-    assert "not there, begin as initialised: 2 arrays (dense_2/b, dense_2/w)" in said
+    plain, *_ = begun(*flags)
+    wider, _, lines = begun(*flags, "--init-from", source)
+    assert lines[0].startswith("begins with 4 arrays (dense_0/b, dense_0/w, input_stats/mean, ...)")
+    assert lines[1:] == [
+        "of another shape, begin as initialised: 2 arrays (dense_1/b, dense_1/w)",
+        "not there, begin as initialised: 2 arrays (dense_2/b, dense_2/w)",
+    ]
     taken = {name: weights(source)[name] for name in ("dense_0/b", "dense_0/w", "input_stats/mean", "input_stats/std")}
-    assert same(first(wider), first(plain) | taken) and not same(first(wider), first(plain))
+    assert same(wider, plain | taken) and not same(wider, plain)
 
 
 def table(path: Path, classes: int | None, unit: float = 1.0) -> list[object]:
     """Four features, whose means are those of no other table; `classes`, or an amount in some unit."""
-    rng = np.random.default_rng(classes)
+    rng = np.random.default_rng(classes or 0)
     x = rng.normal(3, 2, (64, 4)).astype(np.float32)
     y = np.arange(64) % classes if classes else (unit * (5 + x.sum(1))).astype(np.float32)
     np.savez(path, x=x, y=y)
     return ["--data.name", path, "--data.standardize"]
 
 
-def test_a_new_head_on_other_data_keeps_the_rest_and_the_scale_of_its_inputs(source, tmp_path, capsys):
-    data = table(tmp_path / "five.npz", 5)
-    tuned = run(tmp_path / "tuned", *data, "--init-from", source)
-    said = capsys.readouterr().out
-    assert "of another shape, begin as initialised: 2 arrays (dense_1/b, dense_1/w)" in said
+def test_a_new_head_on_other_data_keeps_the_rest_and_the_scale_of_its_inputs(source, tmp_path):
+    params, _, lines = begun(*table(tmp_path / "five.npz", 5), "--init-from", source)
     kept = ("dense_0/b", "dense_0/w", "input_stats/mean", "input_stats/std")
-    assert all(first(tuned)[name].tobytes() == weights(source)[name].tobytes() for name in kept)
-    assert first(tuned)["dense_1/w"].shape == (5, 8)
-    assert jaxnn.load_run(tuned).predict_proba(np.ones((2, 4))).shape == (2, 5)
+    assert all(params[name].tobytes() == weights(source)[name].tobytes() for name in kept)
+    assert params["dense_1/w"].shape == (5, 8)
+    assert lines[1] == "of another shape, begin as initialised: 2 arrays (dense_1/b, dense_1/w)"
 
 
-def test_amounts_are_in_the_units_of_the_run_unless_its_last_layer_is_not_taken(tmp_path, capsys):
-    a, b = tmp_path / "a.npz", tmp_path / "b.npz"
-    begun = run(tmp_path / "begun", *table(a, None))
-    tuned = run(tmp_path / "tuned", *table(b, None, unit=1000.0), "--init-from", begun)
-    assert same(first(tuned), weights(begun))  # the same function
-    capsys.readouterr()
-    anew = run(tmp_path / "anew", *table(b, None, unit=1000.0), "--model.hidden", 5, "--init-from", begun)
-    assert "of the new data: 2 arrays (target_stats/mean, target_stats/std)" in capsys.readouterr().out
-    with np.load(b) as data:
-        np.testing.assert_allclose(first(anew)["target_stats/mean"], [data["y"].mean()], rtol=1e-5)
+def test_amounts_are_in_the_units_of_the_run_unless_its_last_layer_is_not_taken(tmp_path):
+    a, b = table(tmp_path / "a.npz", None), table(tmp_path / "b.npz", None, unit=1000.0)
+    theirs, *_ = begun(*a)
+    stored.save(tmp_path, theirs)
+    file = ["--init-from", tmp_path / "weights.safetensors"]
+    assert same(begun(*b, *file)[0], theirs)  # the same function
+    stored.save(tmp_path, {name: leaf for name, leaf in theirs.items() if name != "dense_1/w"})
+    anew, _, lines = begun(*b, *file)
+    assert "of the new data: 2 arrays (target_stats/mean, target_stats/std)" in lines
+    np.testing.assert_allclose(anew["target_stats/mean"], 1000 * theirs["target_stats/mean"], rtol=1e-5)
 
 
-def test_a_file_of_another_program_is_taken_by_path(source, tmp_path, capsys):
+def test_a_file_of_another_program_is_taken_by_path(tmp_path):
     given = {"dense_0/w": np.full((8, 4), 0.25, np.float32), "encoder/w": np.ones((2, 2), np.float32)}
     safetensors.numpy.save_file(given, tmp_path / "other.safetensors")
-    tuned = run(tmp_path / "run", "--init-from", tmp_path / "other.safetensors")
-    said = capsys.readouterr().out
-    assert "begins with 1 array (dense_0/w)" in said and "not in this network, left out: 1 array (encoder/w)" in said
-    assert first(tuned)["dense_0/w"].tobytes() == given["dense_0/w"].tobytes()
+    params, _, lines = begun("--init-from", tmp_path / "other.safetensors")
+    assert lines[0].startswith("begins with 1 array (dense_0/w)")
+    assert lines[2] == "not in this network, left out: 1 array (encoder/w)"
+    assert params["dense_0/w"].tobytes() == given["dense_0/w"].tobytes()
 
 
 def bad_sources(source: Path, folder: Path) -> None:
@@ -187,7 +215,7 @@ BAD = {
     "cut.safetensors": r"=cut\.safetensors: cannot be read \(.*\); name a run's folder",
     "f64.safetensors": "dense_0/w is float64, and in this network float32, nothing is rounded in silence; convert",
     "f16.safetensors": "dense_0/w is float16, and in this network float32, nothing is rounded in silence; convert",
-    "bf16.safetensors": r"=bf16\.safetensors: cannot be read \(.*\); name .* a \.safetensors file of float32",
+    "bf16.safetensors": "dense_0/w is bfloat16, and in this network float32, nothing is rounded in silence; convert",
     "nan.safetensors": "dense_0/w has a number that is not finite",
     "other.safetensors": r"has no array of the same path and shape; it has 2 arrays \(dense_0/w, encoder/w\),"
     r" this network 6 arrays \(dense_0/b, dense_0/w, dense_1/b, \.\.\.\)",
@@ -212,9 +240,8 @@ def test_what_cannot_be_begun_with_is_refused_in_one_line_and_nothing_is_written
     assert "\n" not in str(refusal.value) and sorted(bad.rglob("*")) == before
 
 
-def test_the_weights_of_a_run_that_was_stopped_are_taken_from_their_file(bad, source, tmp_path):
-    tuned = run(tmp_path / "run", "--init-from", bad / "stopped" / "weights.safetensors")
-    assert same(first(tuned), weights(source))
+def test_the_weights_of_a_run_that_was_stopped_are_taken_from_their_file(bad, source):
+    assert same(begun("--init-from", bad / "stopped" / "weights.safetensors")[0], weights(source))
 
 
 def test_a_replay_begins_with_the_same_weights_or_is_refused(source, tmp_path):
@@ -229,4 +256,5 @@ def test_a_replay_begins_with_the_same_weights_or_is_refused(source, tmp_path):
     with pytest.raises(InputError, match=f"^--init_from={origin}: is not what the run that is replayed began with"):
         run(tmp_path / "third", net=replay)
     assert not (tmp_path / "third").exists()
-    run(tmp_path / "other", "--init-from", source, net=replay)  # another --init_from is another run
+    with pytest.raises(InputError, match="^--init_from=gone"):  # another --init_from is another run
+        run(tmp_path / "other", "--init-from", "gone", net=replay)

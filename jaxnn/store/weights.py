@@ -59,7 +59,7 @@ def read_file(path: Path, name: str) -> Weights:
     try:
         leaves, about = _open(path)
     except Unreadable as reason:
-        cure = "name a run's folder, or a .safetensors file of float32"
+        cure = "name a run's folder, or a .safetensors file"
         raise InputError(f"{name}={path}: cannot be read ({reason}); {cure}") from None
     seal = about.pop("sha256", None)
     if seal and "ending" in about and seal != _seal(leaves, about):

@@ -163,6 +163,7 @@ def test_what_decides_the_end_of_a_run_cannot_be_changed_in_its_folder(stopped, 
         assert not identity.check_same("f", old, old | {"config": old["config"] | free}, step=60, per_epoch=20)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_made_longer_is_that_of_the_whole_length_or_is_refused(kept, runs, tmp_path):
     """Its last interval was cut short by its end: a row that the longer run does not have."""
     flags = ["--checkpoint.best", "train/loss", *CONSTANT, "--eval-every", "2epochs"]
