@@ -24,7 +24,8 @@ from jaxnn.data.readers import table
 from jaxnn.engine.evaluation import evaluate, in_blocks
 from jaxnn.errors import InputError, NumericsError, choices
 from jaxnn.recipe import network
-from jaxnn.store import arrays, identity, weights
+from jaxnn.store import arrays, best, identity
+from jaxnn.store import weights as stored
 from jaxnn.tasks.labels import Labels
 from jaxnn.types import Batch, Model, Params, Recipe, Task
 
@@ -183,25 +184,36 @@ class Run(NamedTuple):
         return cast
 
 
-def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None, partial: bool = False) -> Run:
+def load_run(
+    folder: str | Path,
+    *,
+    model: Callable[[int], Any] | None = None,
+    partial: bool = False,
+    weights: str = "last",
+) -> Run:
     """The trained network of a run, in any process.
 
     Args:
       folder: the run's folder.
       model: where the config file brought a model of its own, that function (`outputs -> Model or Flax module`).
       partial: take the weights of a run that was stopped before its end, too.
+      weights: `last`, which the run ended with, or `best`, of the checkpoint that was best by `--checkpoint.best`.
 
     Raises:
       InputError: the folder is no finished run (one that failed never is), or its weights do not belong to its config.
+      StorageError: the best checkpoint is damaged or gone.
     """
     fork.refuse()
     folder = paths.expand("folder", folder)
+    if weights not in ("last", "best"):
+        raise choices("weights", weights, ("last", "best"))
     identity.refuse_no_run(folder)
-    saved, found = identity.read(folder / "config.json", "folder"), weights.read(folder)
+    saved = identity.read(folder / "config.json", "folder")
+    found = best.read(folder) if weights == "best" else stored.read(folder)
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")
     config = from_dict(saved["config"], Config)
-    weights.refuse_unfinished(folder, found, config.epochs, partial=partial)
+    stored.refuse_unfinished(folder, found, config.epochs, partial=partial)
     made, task, example = network(config, saved["data"], model)
     shapes = jax.eval_shape(made.init, jax.random.key(0), example)
     outputs = jax.jit(lambda params, x: task.link(made.apply(params, x)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -15,11 +14,11 @@ from jaxnn.devices import cache, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error
 from jaxnn.report import diagnosis, flops, screen, stopwatch
-from jaxnn.store import history, identity, program, resume, weights
+from jaxnn.store import best, history, identity, origin, program, resume, weights
 from jaxnn.store.saver import Saver
-from jaxnn.training import faults, loop, plan
+from jaxnn.training import faults, loop, plan, process
 from jaxnn.training.process import Stop
-from jaxnn.training.programs import compile_all, metric_names, start_of
+from jaxnn.training.programs import check_metrics, compile_all, start_of
 
 
 def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwatch.Stopwatch, pool: Executor) -> int:
@@ -39,16 +38,16 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         made = recipe.recipe(config, model, task, example, steps, data.class_weight)
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, example, key)
-        if config.checkpoint.best:  # the names are found by tracing an evaluation, which takes time at every start
-            config.checkpoint.check_best(metric_names(made, shapes.params, rows, data.validation is not None))
+        check_metrics(config, made, shapes.params, rows, data.validation is not None)
+        about = identity.describe(config, known, devices, **request.own(), **computes)
+        source, steps, about = origin.find(config, about, steps, shapes, request.start)
         screen.warn("note", data.notes)
         if request.flags.dry_run:
             screen.dry_run(console, config.name, data, steps, devices, model, shapes)
             return stop.exit_code
 
-        about = identity.describe(config, known, devices, **request.own(), **computes)
         begun = resume.begin(config, about, shapes, steps, data.statistics)
-        screen.opening(console, config.name, data, devices, begun.folder, begun.lines)
+        screen.opening(console, config.name, data, devices, begun.folder, (*source.lines, *begun.lines))
         if begun.finished:
             return stop.exit_code
         clock("data")
@@ -56,29 +55,28 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("compilation")  # all of it before the first step, on all cores
         if not request.flags.no_cache:
             cache.keep_programs()
-        longest = flops.longest_chunk(made, steps, shapes.params, rows, own_model=request.model is not None)
-        compiled = compile_all(made, steps, begun.step, longest, start, shapes, splits, key, pool)
-        saver = Saver(begun.folder, about, config.checkpoint, pool, begun.step if begun.progress else None)
-        progress = begun.progress or loop.Progress(compiled.first_state(key), Tally())
-        progress = progress._replace(state=mesh.replicate(progress.state))
+        most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=request.model is not None)
+        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool)
+        saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
+        progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key)), Tally())
         saver.start_if_new(begun.step, progress)
         compiled.wait()
         saver.wait()  # a folder that cannot be written ends the run before its first step
-        gc.freeze()  # the garbage collector need not look through what was imported and compiled
-        gc.enable()
+        process.collect_garbage()
         session = loop.Session(made, steps, key, compiled, splits, pool, stop, clock)
         alarms = diagnosis.Alarms(model, rows.x, made.freeze)
         event, row = take_steps(session, loop.Event(begun.step, progress), begun.row, saver, console, alarms)
         # ---- save the end, test, and report ----
         clock("saving")
         saver.start_if_new(event.step, event.progress)
+        event, row = best.restored(config, saver, event, row, shapes, data.statistics)
         clock("evaluation")
-        last = loop.measured(session, "test", event.progress.state)
+        last = loop.tested(session, event)
         clock("saving")
-        weights.save(begun.folder, *loop.result(session, event, row | last), config.epochs)
+        weights.save(begun.folder, *loop.result(session, event, row | last), config.epochs, restore=config.restore)
         saver.wait()
         clock("report")
-        history.append(begun.folder, {"step": event.step, "epoch": steps.epoch(event.step), **last, **clock.shares()})
+        history.append(begun.folder, last | clock.shares())
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))

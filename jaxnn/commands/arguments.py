@@ -63,9 +63,10 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     if flags.run.data.name != default.data.name and flags.run.name == default.name:
         flags = replace(flags, run=replace(flags.run, name=_called(flags.run.data.name)))
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
+    start = replayed.get("start") if replayed and flags.run.init_from == default.init_from else None
     # A replay needs a config file again only if it brought a model; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.model) else None
-    return Request(flags, name, brought.model, brought.digest, digest)
+    return Request(flags, name, brought.model, brought.digest, digest, start)
 
 
 def _default(argv: list[str]) -> str:

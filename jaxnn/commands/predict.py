@@ -27,6 +27,7 @@ The predictions of a trained network, a row for each example in its order.
   --proba                  a column P(label) for each class, too
   --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
   --force                  replace an output that is there
+  --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
   --config FILE.py         the config file of a run that brought a model of its own
   --traceback              show where an error was raised
 """
@@ -41,9 +42,13 @@ The metrics of a run's task on labelled examples.
   --output FILE.json       the metrics as JSON, too
   --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
   --force                  replace an output that is there
+  --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
   --config FILE.py         the config file of a run that brought a model of its own
   --traceback              show where an error was raised
 """
+
+
+VALUED = ("--output", "--unknown", "--weights", "--config")
 
 
 def predict(argv: list[str]) -> int:
@@ -51,7 +56,7 @@ def predict(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(PREDICT.strip())
         return 0
-    words, given = _parsed(argv, ("--output", "--unknown", "--config"), ("--proba", "--force", "--traceback"))
+    words, given = _parsed(argv, VALUED, ("--proba", "--force", "--traceback"))
     if len(words) < 2:
         raise InputError(f"{' '.join(['predict', *words])}: needs RUN and SOURCE; see jaxnn predict --help")
 
@@ -59,7 +64,7 @@ def predict(argv: list[str]) -> int:
 
     output = _output(given, predictions.SUFFIXES)
     with _sources(words[1:]) as (sources, shown):
-        run = _load(words[0], given.get("--config"))
+        run = _load(words[0], given)
         if "--proba" in given and run.task.distribution is None:
             raise InputError(f"--proba: a {run.task.name} has no probabilities; leave it out")
         with predictions.writing(output) as write:
@@ -76,7 +81,7 @@ def evaluate(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(EVALUATE.strip())
         return 0
-    words, given = _parsed(argv, ("--output", "--unknown", "--config"), ("--force", "--traceback"))
+    words, given = _parsed(argv, VALUED, ("--force", "--traceback"))
     if len(words) != 2:
         raise InputError(f"{' '.join(['evaluate', *words])}: needs RUN and one LABELLED; see jaxnn evaluate --help")
 
@@ -84,7 +89,7 @@ def evaluate(argv: list[str]) -> int:
 
     output = _output(given, (".json",))
     with _sources(words[1:]) as (sources, _):
-        metrics = _load(words[0], given.get("--config")).evaluate(sources[0], given.get("--unknown", "refuse"))
+        metrics = _load(words[0], given).evaluate(sources[0], given.get("--unknown", "refuse"))
     if output is not None:
         durable.replace(output, [json.dumps(metrics, indent=2).encode()])
     width = max(map(len, metrics))
@@ -118,6 +123,8 @@ def _parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> 
         given[flag] = value
     if (unknown := given.get("--unknown", "refuse")) not in UNKNOWN:
         raise choices("--unknown", unknown, UNKNOWN)
+    if (weights := given.get("--weights", "last")) not in ("last", "best"):
+        raise choices("--weights", weights, ("last", "best"))
     return words, given
 
 
@@ -142,8 +149,9 @@ def _sources(words: list[str]) -> Iterator[tuple[list[Path], tuple[str, str]]]:
         yield [path], (str(path), "standard input")
 
 
-def _load(folder: str, config: str | None) -> Any:
-    """The run in a folder, with the model that its config file brought."""
+def _load(folder: str, given: dict[str, str]) -> Any:
+    """The run in a folder, with the weights that are asked for and the model that its config file brought."""
+    config, weights = given.get("--config"), given.get("--weights", "last")
     from jaxnn.store import identity
 
     path, model = paths.expand("run", folder), None
@@ -161,7 +169,7 @@ def _load(folder: str, config: str | None) -> Any:
     cache.keep_programs()
     gc.freeze()
     gc.enable()
-    return load_run(path, model=model)
+    return load_run(path, model=model, weights=weights)
 
 
 def _model(config: str, digest: str | None) -> Any:

@@ -38,6 +38,7 @@ class Request:
     model: Callable[[int], Any] | None = None  # the config file's own model, given the number of outputs
     source_digest: str | None = None  # SHA-256 of that file, if it brought a model
     digest: str | None = None  # of the data of the run that is replayed
+    start: dict[str, Any] | None = None  # what the run that is replayed began with, where --init_from is its own
 
     def own(self) -> dict[str, Any]:
         """What a run's config.json says of the config file."""

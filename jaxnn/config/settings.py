@@ -28,28 +28,13 @@ class CheckpointConfig:
     keep: int = 2
     """how many of the newest are kept"""
     best: str | None = None
-    """a metric of the history such as val/accuracy: the checkpoint that was best by it is kept besides"""
+    """a metric of the history such as val/accuracy: the checkpoint that was best by it is kept besides (default: that
+    of --stop_on)"""
 
     def __post_init__(self) -> None:
         typed(self, "--checkpoint.")
         save_every(self.every, steps_per_epoch=100, total=10_000)
         check("--checkpoint.keep", self.keep, ">= 1", self.keep >= 1)
-
-    def check_best(self, names: Sequence[str]) -> None:
-        """Refuse a metric that is none of those that the history is going to have."""
-        if self.best not in (None, *names):
-            raise choices("--checkpoint.best", self.best, names)
-
-    @property
-    def room(self) -> int:
-        """How many checkpoints may be on the disk at once: those that are kept, one being written, one removed."""
-        return self.keep + 2 + bool(self.best)
-
-    def score(self, row: dict[str, float]) -> float | None:
-        """How good a row of the history is by `best`, greater is better; None where it is not asked for."""
-        if self.best is None:
-            return None
-        return -row[self.best] if self.best.endswith(("loss", "mse", "mae")) else row[self.best]
 
 
 @dataclass(frozen=True)
@@ -67,9 +52,17 @@ class Config:
     eval_every: str = "1epoch"
     """how often the history gets a row: 500 (steps), 2epochs or 10%"""
     tol: float | None = None
-    """stop early: when the training loss has not fallen by this much for --patience rows of the history"""
+    """stop early: when --stop_on was not better by this much for --patience rows of the history"""
     patience: int = 10
     """how many rows that is"""
+    stop_on: str | None = None
+    """stop early by this metric of the history, such as val/loss (default: train/loss); alone: with --tol 0, by which
+    whatever is better counts"""
+    restore: str = "last"
+    """best: the run ends with the weights of the checkpoint that was best by --checkpoint.best or --stop_on"""
+    init_from: str | None = None
+    """begin with the weights of this finished run, or of a .safetensors file, those of the same path and shape; where
+    that run was of the same network, optimizer, data, batch size and seed, it goes on: its optimizer's state too"""
     devices: int | None = None
     """how many devices the batch is split over (default: all there are)"""
     workdir: str | None = None
@@ -92,6 +85,26 @@ class Config:
             raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
+        if self.restore not in ("last", "best"):
+            raise choices("--restore", self.restore, ("last", "best"))
+        if self.restore == "best" and not self.best:
+            raise InputError("--restore=best: needs the metric that says which is best; add --checkpoint.best val/loss")
         steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100)
         if self.optim.name == "lbfgs" and self.batch_size != "full":
             raise InputError(f"--batch_size={self.batch_size}: lbfgs needs the whole batch; add --batch-size full")
+
+    @property
+    def best(self) -> str | None:
+        """The metric by which the best checkpoint is kept."""
+        return self.checkpoint.best or self.stop_on
+
+    @property
+    def gain(self) -> float | None:
+        """How much better a row must be to count as a gain; None: the run is not stopped early."""
+        return 0.0 if self.tol is None and self.stop_on else self.tol
+
+    def check_metrics(self, names: Sequence[str]) -> None:
+        """Refuse a metric that is none of those that the history is going to have."""
+        for flag, name in (("--checkpoint.best", self.checkpoint.best), ("--stop_on", self.stop_on)):
+            if name not in (None, *names):
+                raise choices(flag, name, names)

@@ -35,6 +35,11 @@ def init(recipe: Recipe, key: jax.Array, example: Any) -> State:
     """
     params = recipe.model.init(key_for("weights", key), example)
     tree.check_freeze("freeze", recipe.freeze, params)
+    return state_of(recipe, params)
+
+
+def state_of(recipe: Recipe, params: Params) -> State:
+    """The state at step 0 with these parameters."""
     trained, _ = tree.split(params, recipe.freeze)
     with relaxed():
         return State(jnp.zeros((), jnp.int32), params, recipe.tx.init(trained))

@@ -16,9 +16,9 @@ class Tally(NamedTuple):
     """What the loop of a run carries besides its `State`."""
 
     sums: dict[str, np.ndarray] | None = None  # of the steps since the last row of the history; None: there are none
-    lowest_loss: float = math.inf  # training loss of a row so far
-    rows_without_gain: int = 0  # rows since it last fell by `tol`
-    best_score: float = WORST  # of a checkpoint so far
+    stop_score: float = WORST  # the best of a row so far, by the metric that stops the run
+    rows_without_gain: int = 0  # rows since that was last better by `tol`
+    best_score: float = WORST  # the best of a row so far, by the metric that the best checkpoint is kept by
 
     def add(self, info: dict[str, np.ndarray]) -> Tally:
         """With the `info` of one more chunk of steps, the last rate and gradient norm taking the place of earlier ones.
@@ -35,11 +35,15 @@ class Tally(NamedTuple):
             last[name] = values.cumsum(0)[-1]
         return self._replace(sums=last)
 
-    def close(self, loss: float, tol: float | None) -> Tally:
-        """After a row of the history: a new interval, and whether the training loss has fallen by `tol`."""
-        waits = tol is not None and loss > self.lowest_loss - tol
-        rows = self.rows_without_gain + 1 if waits else 0
-        return self._replace(sums=None, lowest_loss=min(self.lowest_loss, loss), rows_without_gain=rows)
+    def close(self, score: float, tol: float | None) -> Tally:
+        """After a row of the history: a new interval, and whether the row was better by `tol` than all before it.
+
+        None: no row is waited for. A row that is as good as the best one is no gain, also where tol is 0.
+        """
+        better = score > self.stop_score
+        gain = tol is None or (better and score >= self.stop_score + tol)
+        rows = 0 if gain else self.rows_without_gain + 1
+        return self._replace(sums=None, stop_score=score if better else self.stop_score, rows_without_gain=rows)
 
     def to_json(self) -> dict[str, Any]:
         """As JSON keeps it: its floats come back exactly, and what is not finite as null."""
@@ -47,7 +51,7 @@ class Tally(NamedTuple):
         sums = {name: plain(np.asarray(value, np.float64).tolist()) for name, value in (self.sums or {}).items()}
         return self._asdict() | {
             "sums": sums,
-            "lowest_loss": plain(self.lowest_loss),
+            "stop_score": plain(self.stop_score),
             "best_score": plain(self.best_score),
         }
 
@@ -55,8 +59,20 @@ class Tally(NamedTuple):
     def from_json(cls, saved: dict[str, Any]) -> Tally:
         """What `to_json` was called on."""
         sums = {name: np.asarray(value, np.float64) for name, value in saved["sums"].items()}
-        given = {name: saved[name] for name in ("lowest_loss", "rows_without_gain", "best_score")}
+        given = {name: saved[name] for name in ("stop_score", "rows_without_gain", "best_score")}
         return cls(sums or None, **{name: value for name, value in given.items() if value is not None})
+
+
+def score(task: Task, row: dict[str, float], name: str) -> float:
+    """How good a row of the history is by a metric, greater is better; a metric that is not finite is the worst.
+
+    >>> import jaxnn
+    >>> row = {"val/loss": 0.5, "val/accuracy": 0.75}
+    >>> [score(jaxnn.binary(), row, name) for name in row]
+    [-0.5, 0.75]
+    """
+    value = -row[name] if name.partition("/")[2] in task.minimized else row[name]
+    return value if math.isfinite(value) else WORST
 
 
 def history_row(task: Task, sums: Metrics, part: str = "train") -> dict[str, Any]:

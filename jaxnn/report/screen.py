@@ -151,7 +151,8 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
 def ending(console: Console, name: str, session: Session, event: Event, row: dict[str, Any], first_step: int) -> None:
     """The last row as a table, where the time went, and how fast the steps were."""
     clock, plan, step = session.clock, session.plan, event.step
-    table(console, row, f"{name} after {step:,} steps, {clock.elapsed:.1f} s")
+    of = f", the weights of step {row['best_step']:,}" if "best_step" in row else ""
+    table(console, row, f"{name} after {step:,} steps, {clock.elapsed:.1f} s{of}")
     seconds, total = clock.seconds.get("steps", 0.0), sum(clock.seconds.values())
     shares = ", ".join(f"{part} {value / total:.0%}" for part, value in clock.seconds.items())
     examples = plan.seen(step) - plan.seen(first_step)

@@ -29,6 +29,7 @@ from jaxnn.store.arrays import restore as restore
 
 FORMAT = 2  # 1 had the input's mean and deviation beside the state, not in its params
 STATE, MANIFEST = "state.safetensors", "manifest.json"
+BEST_IS_LOST = "bring it back from a copy, or take the last weights (--restore last)"
 
 
 class Checkpoint(NamedTuple):
@@ -38,6 +39,7 @@ class Checkpoint(NamedTuple):
     leaves: dict[str, np.ndarray]
     about: dict[str, Any]
     format: int = FORMAT
+    score: float | None = None
 
 
 class Damaged(Exception):
@@ -160,6 +162,29 @@ def latest(folder: Path) -> Checkpoint | None:
     return None
 
 
+def best(folder: Path, score: float) -> Checkpoint:
+    """The first checkpoint with this score, every byte as it was written. Raises `StorageError` where there is none.
+
+    No other one takes its place: the next best of those that are left may be any of the run.
+    """
+    durable.refuse_link(folder)
+    for path in steps(folder):
+        if _score(path) == score:
+            try:
+                return read(path)
+            except (Damaged, OSError) as reason:
+                raise StorageError(f"{path}: {reason}, and it was the best; {BEST_IS_LOST}") from None
+    raise StorageError(f"{folder}: the best checkpoint is not there, or its manifest is damaged; {BEST_IS_LOST}")
+
+
+def about_of(path: Path) -> dict[str, Any] | None:
+    """What a checkpoint was saved with, by its manifest alone; None where that is damaged."""
+    try:
+        return _unseal(path)["about"]
+    except (Damaged, OSError):
+        return None
+
+
 def read(path: Path) -> Checkpoint:
     """The checkpoint in a folder of its own. Raises `Damaged` or `OSError` unless every byte is as it was written.
 
@@ -195,7 +220,7 @@ def _read(path: Path, manifest: dict[str, Any]) -> Checkpoint:
             file.readinto(arrays.content(leaves[name]))
             if arrays.digest(name, leaves[name]) != leaf["sha256"]:
                 raise Damaged(f"{name} in {STATE} is not what was saved")
-    return Checkpoint(manifest["step"], leaves, manifest["about"], manifest["format"])
+    return Checkpoint(manifest["step"], leaves, manifest["about"], manifest["format"], manifest["score"])
 
 
 def _size(shape: list[int], dtype: str) -> int:

@@ -22,7 +22,11 @@ from jaxnn.errors import InputError, choices
 from jaxnn.store import durable
 
 FORMAT = 2  # early runs of it have no `program` and no `jax`
-FREE = ("name", "workdir", "epochs", "eval_every", "tol", "patience", "devices")  # epochs: see `_longer`
+FREE = (  # epochs: see `_longer`; init_from: its `start` says with what weights
+    *("name", "workdir", "epochs", "eval_every", "tol", "patience", "restore", "init_from", "devices"),
+    *("checkpoint.every", "checkpoint.keep"),
+)
+BY_ROWS = ("stop_on", "checkpoint.best")  # what is asked of the rows of a history, from the first to the last
 PLACES = ("data.name", "data.dir", "data.validation")  # where the data are: their digest says what they are
 STRETCHED = ("cosine", "one_cycle")  # schedules that end with the run
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "numpy")
@@ -66,7 +70,7 @@ def read(path: Path, name: str) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
             raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
-    known = ["format", *kinds, "source_digest", "program", "jax", "versions"]
+    known = ["format", *kinds, "source_digest", "program", "jax", "start", "versions"]
     for key in saved.keys() - set(known):
         raise choices(f"{name}={path}", key, known)
     return saved
@@ -84,22 +88,18 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
     Args:
       folder: the run's, for the message.
       old, new: what `describe` says of the run that was cut off, and of this one.
-      step: where it was cut off.
+      step: where it was cut off, counted from where it began.
       per_epoch: steps of an epoch.
 
     Raises:
       InputError: with every setting that differs, old -> new.
     """
     was, now = (from_dict(about["config"], Config) for about in (old, new))
-    before = _flat(to_dict(was)) | {"data.standardize": _standardized(old)}
-    after = _flat(to_dict(now)) | {"data.standardize": _standardized(new)}
-    free = {name for name in after if name in FREE or name.startswith("checkpoint.")} | set(PLACES)
-    if was.tol is not None or now.tol is not None:
-        free.discard("eval_every")  # the rows of the history decide where the run stops
-    if old["data"]["digest"] != new["data"]["digest"]:
-        free -= set(PLACES)
-    changed = [f"--{name}: {before[name]} -> {after[name]}" for name in after if after[name] != before[name]]
-    changed = [text for text in changed if text[2:].partition(":")[0] not in free]
+    # Where the rows of the history decide what the run ends with, they must be the same rows.
+    free = set(FREE) - ({"eval_every"} if any(c.gain is not None or c.best for c in (was, now)) else set())
+    changed = _changed(old, new, free)
+    if old.get("start") != new.get("start"):
+        changed.append(f"--init_from: {was.init_from} -> {now.init_from}")
     _check_settings(folder, old.get("jax", {}), new.get("jax", {}))  # before the model, whose program they change
     changed += _model_changed(old, new)
     if changed:
@@ -109,10 +109,28 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
         digests = f"{new['data']['digest'][:12]}: the run in {folder} had {old['data']['digest'][:12]}"
         raise InputError(f"data.digest={digests}; the data have changed: bring them back, or name another folder")
     if was.epochs != now.epochs:
-        _longer(was.epochs, now, step, per_epoch)
+        _longer(folder, was.epochs, now, step, per_epoch)
     names = {*old["versions"], *new["versions"]}
     pairs = {name: (old["versions"].get(name), new["versions"].get(name)) for name in sorted(names)}
     return [f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b]
+
+
+def takes_the_same_steps(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether two runs, as `describe` says what they are, take the same steps from the same state."""
+    settings = [about.get("jax", {}) for about in (old, new)]
+    alike = all(settings[0][name] == settings[1][name] for name in settings[0].keys() & settings[1].keys())
+    alike = alike and old["data"]["digest"] == new["data"]["digest"]
+    return alike and not (_changed(old, new, {*FREE, *BY_ROWS}) or _model_changed(old, new))
+
+
+def _changed(old: dict[str, Any], new: dict[str, Any], free: set[str]) -> list[str]:
+    """Every setting that differs, old -> new, but for those that are free; the places of the same data are."""
+    values = (to_dict(from_dict(about["config"], Config)) for about in (old, new))
+    before, after = (_flat(v) | {"data.standardize": _standardized(a)} for v, a in zip(values, (old, new), strict=True))
+    if old["data"]["digest"] == new["data"]["digest"]:
+        free = {*free, *PLACES}
+    differ = [name for name in after if after[name] != before[name] and name not in free]
+    return [f"--{name}: {before[name]} -> {after[name]}" for name in differ]
 
 
 def _standardized(about: dict[str, Any]) -> str:
@@ -147,7 +165,7 @@ def _check_settings(folder: Any, before: dict[str, Any], after: dict[str, Any]) 
             raise InputError(f"{name.upper()}={after[name]}: the run in {folder} had {had}; {cure}")
 
 
-def _longer(before: int, now: Any, step: int, per_epoch: int) -> None:
+def _longer(folder: Any, before: int, now: Any, step: int, per_epoch: int) -> None:
     """Refuse another number of epochs where it would have changed the steps that were done."""
     flag = f"--epochs={now.epochs}: the run was to have {before}"
     if now.epochs * per_epoch < step:
@@ -158,11 +176,12 @@ def _longer(before: int, now: Any, step: int, per_epoch: int) -> None:
         f"--optim.warmup {optim.warmup}": optim.warmup.endswith("%"),
         f"--optim.decay_every {optim.decay_every}": optim.decay_every.endswith("%")
         and optim.schedule in ("step", "plateau"),
-        f"--eval_every {now.eval_every}, with --tol": now.eval_every.endswith("%") and now.tol is not None,
+        f"--eval_every {now.eval_every}": now.eval_every.endswith("%") and (now.gain is not None or now.best),
     }
     for reason, holds in reasons.items():
         if holds:
-            raise InputError(f"{flag}, and {reason} depends on it; name another folder")
+            cure = f"name another folder, with --init_from {folder} to go on from its weights"
+            raise InputError(f"{flag}, and {reason} depends on it; {cure}")
 
 
 def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where a run begins: at step 0, or where the one in its folder was cut off."""
+"""Where a run begins: at its first step, or where the one in its folder was cut off."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.config.settings import Config
+from jaxnn.devices import mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import InputError, StorageError
 from jaxnn.store import arrays, checkpoint, folder, history, identity, weights
@@ -18,7 +19,7 @@ from jaxnn.training.plan import Plan
 
 
 class Begun(NamedTuple):
-    """Where a run begins; `progress` is None at step 0."""
+    """Where a run begins; `progress` is None where it has no checkpoint."""
 
     step: int
     progress: Progress | None
@@ -47,14 +48,14 @@ def begin(config: Config, about: dict[str, Any], shapes: Any, plan: Plan, statis
     """
     default = time.strftime(f"runs/{config.name}-%Y%m%d-%H%M%S")
     path = folder.named(default if config.workdir is None else config.workdir)
-    folder.refuse_full(path, config.checkpoint.room * tree.nbytes(shapes) + 2**16)
+    folder.refuse_full(path, (config.checkpoint.keep + 2 + bool(config.best)) * tree.nbytes(shapes) + 2**16)
     path = folder.enter(path, new=config.workdir is None)
     found = checkpoint.latest(path / "checkpoints")
     if found is None:
         folder.refuse_foreign(path)
-        begun = Begun(0, None, {}, [], path)
+        begun = Begun(plan.first, None, {}, [], path)
     else:
-        begun = _resumed(path, found, about, shapes, plan, statistics)
+        begun = _resumed(path, found, config, about, shapes, plan, statistics)
         if begun.finished:
             return begun
     if left := folder.tidy(path):
@@ -66,6 +67,7 @@ def begin(config: Config, about: dict[str, Any], shapes: Any, plan: Plan, statis
 def _resumed(
     path: Path,
     found: checkpoint.Checkpoint,
+    config: Config,
     about: dict[str, Any],
     shapes: Any,
     plan: Plan,
@@ -73,33 +75,47 @@ def _resumed(
 ) -> Begun:
     step = found.step
     try:
-        tally = _tally(found)
-        notes = identity.check_same(path, found.about["run"], about, step=step, per_epoch=plan.steps_per_epoch)
+        tally = tally_of(found.about)
+        notes = identity.check_same(
+            path, found.about["run"], about, step=step - plan.first, per_epoch=plan.steps_per_epoch
+        )
     except (LookupError, TypeError, AttributeError):
         raise StorageError(f"{path}: its checkpoints are not those of a run; name another folder") from None
-    leaves = found.leaves | statistics if found.format == 1 else found.leaves
-    progress = Progress(arrays.restore(leaves, shapes), tally)
-    if plan.is_over(step, tally, {}) and history.is_finished(path, step) and _has_weights(path):
+    progress = Progress(mesh.replicate(arrays.restore(leaves_of(found, statistics), shapes)), tally)
+    if plan.is_over(step, tally, {}) and history.is_finished(path, step) and _has_weights(path, config.restore):
         return Begun(step, progress, {}, [f"finished at step {step:,}; nothing is left to do"], path, True)
-    row, lost = history.cut(path, step, pending=tally.sums is not None and step < plan.total)
+    pending = tally.sums is not None and step < plan.total
+    if pending and found.score is not None and found.score == tally.best_score:
+        cause = f"--epochs={config.epochs}: the run ended within an interval of --eval_every, and that row was the best"
+        raise InputError(f"{cause} by --checkpoint.best; name another folder, with --init_from {path}")
+    row, lost = history.cut(path, step, pending=pending)
     again = f"; the {lost:,} steps after it had not been saved, and are done again" if lost else ""
     lines = [f"resumed at step {step:,}{again}"]
     lines += [f"note: {note}; the last digits may differ" for note in notes]
     return Begun(step, progress, row, lines, path)
 
 
-def _tally(found: checkpoint.Checkpoint) -> Tally:
-    """As format 1 named its parts, or as it is."""
-    if found.format > 1:
-        return Tally.from_json(found.about["tally"])
-    host = found.about["host"]
-    names = {"lowest_loss": "best", "rows_without_gain": "waited", "best_score": "top"}
-    return Tally.from_json({"sums": host["sums"]} | {new: host[old] for new, old in names.items()})
+def tally_of(about: dict[str, Any]) -> Tally:
+    """That of a checkpoint; earlier ones kept the lowest training loss, and format 1 named all parts otherwise."""
+    if "host" in about:
+        host = about["host"]
+        names = {"lowest_loss": "best", "rows_without_gain": "waited", "best_score": "top"}
+        about = {"tally": {"sums": host["sums"]} | {new: host[old] for new, old in names.items()}}
+    saved = about["tally"]
+    if "lowest_loss" in saved:
+        lowest = saved["lowest_loss"]
+        saved = saved | {"stop_score": lowest if lowest is None else -lowest}
+    return Tally.from_json(saved)
 
 
-def _has_weights(path: Path) -> bool:
+def leaves_of(found: checkpoint.Checkpoint, statistics: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a checkpoint; format 1 had those of the input's statistics elsewhere."""
+    return found.leaves | statistics if found.format == 1 else found.leaves
+
+
+def _has_weights(path: Path, restore: str) -> bool:
+    """Whether the weights of the end are there, those that --restore names."""
     try:
-        weights.read(path)
+        return weights.read(path).restore == restore
     except InputError:
         return False
-    return True

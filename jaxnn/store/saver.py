@@ -7,7 +7,7 @@ from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
-from jaxnn.config.settings import CheckpointConfig
+from jaxnn.config.settings import Config
 from jaxnn.store import checkpoint, history
 from jaxnn.training.loop import Progress
 
@@ -15,7 +15,7 @@ from jaxnn.training.loop import Progress
 class Saver:
     """Writes the checkpoints of a run, one at a time, in a thread of `pool`; `step`: that is on the disk already."""
 
-    def __init__(self, folder: Path, about: dict[str, Any], config: CheckpointConfig, pool: Executor, step: int | None):
+    def __init__(self, folder: Path, about: dict[str, Any], config: Config, pool: Executor, step: int | None):
         self.folder, self.about, self.config, self.pool = folder, about, config, pool
         self.saved, self.saved_at = step, time.monotonic()  # the step of the newest checkpoint, and when it was made
         self.under_way: Future[None] = Future()
@@ -50,5 +50,5 @@ class Saver:
         """The rows of the history that led to it are on the disk before a checkpoint is."""
         history.sync(self.folder)
         about = {"run": self.about, "tally": progress.tally.to_json()}
-        kept = {"keep": self.config.keep, "score": score, "keep_best": self.config.best is not None}
+        kept = {"keep": self.config.checkpoint.keep, "score": score, "keep_best": self.config.best is not None}
         checkpoint.save(self.folder / "checkpoints", step, progress.state, about, **kept)

@@ -19,36 +19,71 @@ EARLIER = {"input/mean": "input_stats/mean", "input/std": "input_stats/std"}  # 
 
 
 class Weights(NamedTuple):
-    """The arrays by path, and the run that they are of: how it ended, and how many epochs it was to have."""
+    """The arrays by path, and the run that they are of: how it ended, how many epochs it was to have, and whether they
+    are those of its end (last) or of its best checkpoint."""
 
     leaves: dict[str, np.ndarray]
     ending: str = FINISHED
     epochs: str = ""
+    restore: str = "last"
+    offset: list[float] | None = None  # what the data had taken off them before they were standardised
 
 
-def save(folder: Path, params: Params, ending: str = FINISHED, epochs: int | str = "") -> None:
+def save(
+    folder: Path, params: Params, ending: str = FINISHED, epochs: int | str = "", *, restore: str = "last"
+) -> None:
     """Write the parameters, those that are not trained too. Raises `StorageError` if they cannot be written.
 
     `ending`: whether the run was finished, stopped, or failed with a number that is not finite.
     """
     leaves = arrays.flatten(params)
-    about = {"ending": ending, "epochs": str(epochs)}
+    about = {"ending": ending, "epochs": str(epochs)} | ({"restore": restore} if restore != "last" else {})
     head = arrays.header(leaves, sha256=_seal(leaves, about), **about)
     durable.replace(folder / NAME, [head, *map(arrays.content, leaves.values())])
 
 
-def read(folder: Path) -> Weights:
-    """Raises `InputError` unless the arrays are what was saved."""
+def read(folder: Path, name: str = "folder") -> Weights:
+    """Those of a run, refused by `name`. Raises `InputError` unless the arrays are what was saved."""
     try:
-        with safetensors.safe_open(folder / NAME, "numpy") as file:
-            leaves: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}
-            about = file.metadata() or {}
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as reason:
-        raise InputError(f"folder={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
+        leaves, about = _open(folder / NAME)
+    except Unreadable as reason:
+        raise InputError(f"{name}={folder}: has no weights ({reason}); name the --workdir of a finished run") from None
     if about.pop("sha256", None) != _seal(leaves, about):
-        raise InputError(f"folder={folder}: weights.safetensors is not what was saved; run the same command again")
-    named = {EARLIER.get(name, name): leaf for name, leaf in leaves.items()}
-    return Weights(named, about.get("ending", FINISHED), about.get("epochs", ""))
+        raise InputError(f"{name}={folder}: weights.safetensors is not what was saved; run the same command again")
+    named = {EARLIER.get(path, path): leaf for path, leaf in leaves.items()}
+    return Weights(named, about.get("ending", FINISHED), about.get("epochs", ""), about.get("restore", "last"))
+
+
+def read_file(path: Path, name: str) -> Weights:
+    """Those of a safetensors file of any program; of one of jaxnn's own only if the arrays are what was saved."""
+    try:
+        leaves, about = _open(path)
+    except Unreadable as reason:
+        cure = "name a run's folder, or a .safetensors file"
+        raise InputError(f"{name}={path}: cannot be read ({reason}); {cure}") from None
+    seal = about.pop("sha256", None)
+    if seal and "ending" in about and seal != _seal(leaves, about):
+        raise InputError(f"{name}={path}: is not what was saved; bring it back from a copy")
+    return Weights(leaves, about.get("ending", FINISHED))
+
+
+def of_state(leaves: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights that a run in this state ends with, by path: their average, if one is kept (`loop.final`)."""
+    params = {path.removeprefix("params/"): leaf for path, leaf in leaves.items() if path.startswith("params/")}
+    return {path: leaves.get(f"opt_state/average/average/{path}", leaf) for path, leaf in params.items()}
+
+
+class Unreadable(Exception):
+    """Why a file has no arrays to read."""
+
+
+def _open(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The arrays of a safetensors file, and what is told of them. Raises `Unreadable`."""
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, safetensors.SafetensorError) as reason:
+        raise Unreadable(reason) from None
 
 
 def _seal(leaves: dict[str, np.ndarray], about: dict[str, str]) -> str:
@@ -57,11 +92,24 @@ def _seal(leaves: dict[str, np.ndarray], about: dict[str, str]) -> str:
     return hashlib.sha256(f"{whole} {sorted(about.items())}".encode()).hexdigest() if about else whole
 
 
-def refuse_unfinished(folder: Path, found: Weights, epochs: int, *, partial: bool) -> None:
+def refuse_unfinished(
+    folder: Path,
+    found: Weights,
+    epochs: int,
+    *,
+    partial: bool,
+    name: str = "folder",
+    cure: str = "give partial=True for the weights so far",
+) -> None:
     """Refuse the weights of a run that failed, and unless `partial` of one that has not come to its end."""
+    refuse_failed(folder, found, name)
+    if not partial and (found.ending == STOPPED or found.epochs not in ("", str(epochs))):
+        cure = f"run the same command again to finish it, or {cure}"
+        raise InputError(f"{name}={folder}: the run was stopped before the end of its {epochs} epochs; {cure}")
+
+
+def refuse_failed(path: Path, found: Weights, name: str) -> None:
+    """Refuse the weights of a run that failed."""
     if found.ending == FAILED:
         rule = "the run ended with a number that is not finite, and so do its weights mean nothing"
-        raise InputError(f"folder={folder}: {rule}; train again with a lower --optim.lr, or --optim.clip_norm")
-    if not partial and (found.ending == STOPPED or found.epochs not in ("", str(epochs))):
-        cure = "run the same command again to finish it, or give partial=True for the weights so far"
-        raise InputError(f"folder={folder}: the run was stopped before the end of its {epochs} epochs; {cure}")
+        raise InputError(f"{name}={path}: {rule}; train again with a lower --optim.lr, or --optim.clip_norm")

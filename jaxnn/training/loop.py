@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxnn.engine.tally import Tally, history_row
+from jaxnn.engine.tally import Tally, history_row, score
 from jaxnn.errors import NumericsError
 from jaxnn.optim import optimizer
 from jaxnn.training.plan import Plan
@@ -110,11 +110,11 @@ def events(session: Session, start: Event, row: dict[str, Any]) -> Iterator[Even
             row = {"step": step} | {name: float(value) for name, value in row.items()}
             seen_at_row, seconds = plan.seen(step), 0.0
             if step % plan.interval == 0:  # an interval cut short by --epochs goes on when the run is extended
-                tally = tally.close(row["train/loss"], plan.tol)
-            score = plan.score(row)
-            is_best = score is not None and score > tally.best_score
-            tally = tally._replace(best_score=score) if score is not None and is_best else tally
-            event = event._replace(progress=Progress(state, tally), row=row, score=score, is_best=is_best)
+                tally = tally.close(score(session.recipe.task, row, plan.stop_on), plan.tol)
+            by_best = None if plan.best is None else score(session.recipe.task, row, plan.best)
+            is_best = by_best is not None and by_best > tally.best_score
+            tally = tally._replace(best_score=by_best) if is_best else tally
+            event = event._replace(progress=Progress(state, tally), row=row, score=by_best, is_best=is_best)
         yield event
 
 
@@ -127,6 +127,13 @@ def measured(session: Session, part: str, state: State) -> dict[str, float]:
     call = session.pool.submit(lambda: jax.device_get(program(params, rows)))
     row = history_row(session.recipe.task, call.result(), part)
     return {name: float(value) for name, value in row.items()}
+
+
+def tested(session: Session, event: Event) -> dict[str, float]:
+    """The last row of a history: where the run ended, the step that its weights are of if another, the test metrics."""
+    step, state = event.step, event.progress.state
+    of = {} if int(state.step) == step else {"best_step": int(state.step)}
+    return {"step": step, "epoch": session.plan.epoch(step)} | of | measured(session, "test", state)
 
 
 def final(state: State) -> Params:

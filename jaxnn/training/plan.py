@@ -32,9 +32,16 @@ class Plan(NamedTuple):
     interval: int  # steps between two rows of the history
     save_steps: int | None  # steps between two checkpoints
     save_seconds: float  # seconds between two checkpoints
-    tol: float | None
-    patience: int
-    score: Callable[[dict[str, Any]], float | None]  # of a row, greater is better
+    stop_on: str  # the metric of a row that stops the run early
+    tol: float | None  # how much better it must be to count as a gain; None: the run is not stopped early
+    patience: int  # rows without a gain
+    best: str | None  # the metric of a row by which the best checkpoint is kept
+    first: int = 0  # step that the run begins at
+
+    def after(self, first: int) -> Plan:
+        """The same steps, but that the first one has this number."""
+        check_total("--epochs", first + self.total, 1)
+        return self._replace(first=first, total=first + self.total)
 
     def epoch(self, step: int) -> float:
         return step / self.steps_per_epoch
@@ -45,8 +52,8 @@ class Plan(NamedTuple):
         return epochs * self.examples + min(rest * self.batch_size, self.examples)
 
     def is_over(self, step: int, tally: Tally, row: dict[str, Any]) -> bool:
-        """The one rule by which a run stops: all steps are done, the training loss has not fallen for `patience` rows,
-        or the validation loss of the last row is not finite (null in a history that was read)."""
+        """The one rule by which a run stops: all steps are done, no row was a gain for `patience` rows, or the
+        validation loss of the last row is not finite (null in a history that was read)."""
         loss = row.get("val/loss", 0.0)
         return step >= self.total or tally.rows_without_gain >= self.patience or loss is None or not math.isfinite(loss)
 
@@ -71,8 +78,9 @@ def plan(config: Config, examples: int) -> Plan:
     interval = steps("--eval_every", config.eval_every, **length)
     if interval < 1:
         raise InputError(f"--eval_every={config.eval_every}: is less than one of the {total} steps; write 1epoch")
-    saves, score = save_every(config.checkpoint.every, **length), config.checkpoint.score
-    return Plan(examples, batch_size, steps_per_epoch, total, interval, *saves, config.tol, config.patience, score)
+    saves = save_every(config.checkpoint.every, **length)
+    stop = {"stop_on": config.stop_on or "train/loss", "tol": config.gain, "patience": config.patience}
+    return Plan(examples, batch_size, steps_per_epoch, total, interval, *saves, **stop, best=config.best)
 
 
 def longest(n: int, batch_size: int, most: float, flops: Callable[[], float], platform: str) -> int:

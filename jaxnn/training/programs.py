@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnn.config.settings import Config
 from jaxnn.data import feeds
 from jaxnn.devices import mesh
 from jaxnn.engine.descent import init
@@ -36,7 +37,7 @@ class Programs(NamedTuple):
 
     def first_state(self, key: jax.Array) -> State:
         """The state of step 0."""
-        assert self.start, "a run that goes on has a state"
+        assert self.start, "a run that is resumed has a state"
         return self.start.result()(key)
 
     def wait(self) -> None:
@@ -68,7 +69,7 @@ def compile_all(
       recipe, plan: what is trained, and when what happens.
       step: where the run begins.
       longest: steps of a chunk at most.
-      start: from `start_of`; compiled where the run begins at step 0.
+      start: from `start_of`; compiled where the run begins at its first step.
       shapes: of the state.
       splits: rows on the devices: `train`, and `val` and `test` where they are there.
       key: the run's key.
@@ -82,13 +83,18 @@ def compile_all(
     chunk = jax.jit(functools.partial(run_steps, recipe, plan.batch_size, multiple), static_argnums=2)
     sums = jax.jit(functools.partial(evaluate, recipe, multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
-    first = compiled(start, key) if step == 0 else None
+    first = compiled(start, key) if step == plan.first else None
     steps = {n: compiled(chunk, shapes, splits["train"], n, key=key) for n in sorted(lengths)}
     return Programs(first, steps, {k: compiled(sums, params, v) for k, v in splits.items() if k != "train"}, length)
 
 
-def metric_names(recipe: Recipe, params: Any, data: Batch, validation: bool) -> list[str]:
-    """What the rows of a history call their metrics, found by tracing."""
+def check_metrics(config: Config, recipe: Recipe, params: Any, data: Batch, validation: bool) -> None:
+    """Refuse a metric of the config that the rows of the history are not going to have.
+
+    Their names are found by tracing an evaluation, which takes time at every start.
+    """
+    if not config.best:
+        return
     sums = functools.partial(evaluate, recipe)
     summary = jax.eval_shape(lambda params, rows: recipe.task.summary(sums(params, rows)), params, feeds.one_row(data))
-    return [f"{part}/{name}" for part in ("train", "val")[: 1 + validation] for name in summary]
+    config.check_metrics([f"{part}/{name}" for part in ("train", "val")[: 1 + validation] for name in summary])

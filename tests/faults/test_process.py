@@ -342,7 +342,8 @@ def test_f08_a_changed_flag_ends_with_exit_2_and_leaves_the_run_as_it_was(runs, 
     code, _, err = runs.run(golden, "--seed", 3, "--optim.lr", 0.5)
     assert code == 2 and "--seed: 0 -> 3; --optim.lr: 0.05 -> 0.5" in err and err.count("\n") == 1, err
     code, _, err = runs.run(golden, "--epochs", 40)
-    assert code == 2 and "--optim.schedule cosine depends on it" in err, err
+    cure = f"name another folder, with --init_from {golden} to go on from its weights"
+    assert code == 2 and f"--optim.schedule cosine depends on it; {cure}" in err, err
     assert before == {path: path.read_bytes() for path in golden.rglob("*") if path.is_file() and path.name != "lock"}
 
 
