@@ -40,6 +40,8 @@ class Dataset:
     """what the columns of a table are, but the target and the weight"""
     missing: tuple[str, ...] = MISSING
     """words that mean a missing value"""
+    class_weight: np.ndarray | None = None
+    """f32[K]: the factors of the classes that are in `train.weight`"""
     scale: float | None = None
     """the value of `x` that means 1.0 in an image: 255, or 16 for the bundled digits; None for a table"""
     offset: np.ndarray | None = None
