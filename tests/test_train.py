@@ -161,8 +161,9 @@ def test_fit_and_a_run_agree(tmp_path):
 
 def test_class_weights_are_in_the_training_loss_and_in_no_other_metric(tmp_path):
     """Against NumPy, with a learning rate that leaves the weights as they began."""
-    told = ["--epochs", "2", "--eval-every", "1epoch", "--optim.name", "sgd", "--optim.lr", "1e-30", "--workdir", tmp_path]
-    assert here("iris_mlp", "--data.class-weight", "versicolor=5", "setosa=0.5", *told) == 0
+    still = ["--epochs", "2", "--eval-every", "1epoch", "--optim.name", "sgd", "--optim.lr", "1e-30"]
+    weighed = ["--data.class-weight", "versicolor=5", "setosa=0.5"]
+    assert here("iris_mlp", *weighed, *still, "--workdir", tmp_path) == 0
     train = data.load("iris").train
     p = jaxnn.load_run(tmp_path).predict_proba(train.x)
     factor = np.array([0.5, 5.0, 1.0])[train.y]
