@@ -7,7 +7,8 @@ ACTIVATIONS = (
 INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
 MODELS = ("cnn", "linear", "mlp")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
-LOSSES = ("auto", "absolute", "cross_entropy", "huber", "poisson", "squared")
+LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
+METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 NANS = ("drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
 # optimizer -> its default learning rate; each is one call of the optax function of that name
