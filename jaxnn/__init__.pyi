@@ -72,13 +72,13 @@ from .report.summary import summary as summary
 from .store import checkpoint as checkpoint
 from .tasks import losses as losses
 from .tasks import metrics as metrics
+from .tasks.classification import binary as binary
+from .tasks.classification import multiclass as multiclass
+from .tasks.classification import multilabel as multilabel
 from .tasks.labels import Labels as Labels
 from .tasks.labels import check_labels as check_labels
 from .tasks.labels import check_targets as check_targets
 from .tasks.labels import one_hot as one_hot
-from .tasks.classification import binary as binary
-from .tasks.classification import multiclass as multiclass
-from .tasks.classification import multilabel as multilabel
 from .tasks.losses import absolute as absolute
 from .tasks.losses import binary_cross_entropy as binary_cross_entropy
 from .tasks.losses import cross_entropy as cross_entropy

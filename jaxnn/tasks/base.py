@@ -76,7 +76,9 @@ def measuring(task: Task, more: Mapping[str, Metric] | None, view: View) -> Task
 
 def _sums(name: str, found: Any) -> Metrics:
     if not isinstance(found, dict) or not found:
-        raise InputError(f"metrics={name}: its sums are a {type(found).__name__}; must be a dict of sums by their names")
+        raise InputError(
+            f"metrics={name}: its sums are a {type(found).__name__}; must be a dict of sums by their names"
+        )
     return {key: jnp.asarray(value, float) for key, value in found.items()}
 
 

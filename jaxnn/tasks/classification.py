@@ -158,7 +158,9 @@ def multilabel(
 
 def _check_smoothing(label_smoothing: float | jax.Array, loss: Loss | None) -> None:
     if loss and not is_zero(label_smoothing):
-        raise InputError(f"label_smoothing={label_smoothing}: is that of the cross-entropy; smooth in a loss of your own")
+        raise InputError(
+            f"label_smoothing={label_smoothing}: is that of the cross-entropy; smooth in a loss of your own"
+        )
 
 
 def _one(logits: jax.Array) -> jax.Array:
@@ -181,5 +183,3 @@ def _more_likely(p: Any) -> Any:
 
 def _no_and_yes(p: Any) -> Any:
     return p.__array_namespace__().stack([1 - p, p], axis=-1)  # NumPy's arrays stay NumPy's, and float64
-
-

@@ -157,8 +157,8 @@ def quantile(prediction: jax.Array, y: ArrayLike, *, quantiles: Sequence[float] 
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
-    >>> jaxnn.quantile(jnp.array([[[1.0, 1.0]]]), jnp.array([[3.0]]), quantiles=(0.25, 0.75)).tolist()  # (0.5 + 1.5) / 2
-    [1.0]
+    >>> jaxnn.quantile(jnp.array([[1.0, 1.0]]), jnp.array([3.0]), quantiles=(0.25, 0.75)).item()  # (0.5 + 1.5) / 2
+    1.0
 
     Source: Koenker, Bassett, Regression Quantiles (1978), doi:10.2307/1913643.
     """

@@ -17,6 +17,7 @@ from jaxnn.tasks.labels import check_targets
 from jaxnn.tasks.metrics import Centered, r_squared, regression_sums, weighted_sum
 from jaxnn.types import Metric, Metrics, Task
 
+
 class _Kind(NamedTuple):
     """How the outputs of a model are read for one loss: as `[..., K]`, or where it is wide as `[..., K, each]`."""
 
@@ -51,7 +52,7 @@ def regression(
     quantiles: Sequence[float] = (0.5,),
     metrics: Mapping[str, Metric] | None = None,
 ) -> Task:
-    """K numbers: loss squared, absolute, huber, poisson, quantile, gaussian or one's own, `(f[B, K], y [B, K]) -> f[B]`.
+    """K numbers: loss squared, absolute, huber, poisson, quantile, gaussian or your own: `(f[B, K], y [B, K]) -> f[B]`.
 
     | loss     | outputs of the model                  | link gives                          | answers          |
     |----------|---------------------------------------|-------------------------------------|------------------|
@@ -74,7 +75,8 @@ def regression(
     {'loss': 2.0, 'mse': 2.0, 'mae': 1.0, 'r2': 0.11}
     >>> jaxnn.regression("gaussian").link(jnp.array([1.0, 0.0])).tolist()  # mean and deviation
     [[1.0, 1.0]]
-    >>> jaxnn.regression(lambda p, y: jnp.mean((p - y) ** 4, axis=-1)).loss(jnp.array([[2.0]]), jnp.zeros((1, 1))).tolist()
+    >>> fourth = jaxnn.regression(lambda p, y: jnp.mean((p - y) ** 4, axis=-1))
+    >>> fourth.loss(jnp.array([[2.0]]), jnp.zeros((1, 1))).tolist()
     [16.0]
     """
     kind = _kind(loss, tuple(quantiles))
