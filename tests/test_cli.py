@@ -228,7 +228,7 @@ def test_a_neighbour_that_something_installed_stands_before_is_refused_by_name(t
 DEFINED = [
     ("def build_model(outputs): ...", "nothing uses build_model; did you mean model?"),
     ("def models(outputs): ...", "nothing uses models; did you mean model?"),
-    ("def my_loss(outputs, y): ...", "nothing uses my_loss; a config file brings config, loss, metrics, model, optim"),
+    ("def fn(outputs, y): ...", "nothing uses fn; a config file brings config, loss, metrics, model, optim"),
     ("rate = lambda outputs, y: outputs - y", "nothing uses rate;"),
     ("def schedules(lr, steps): ...", "nothing uses schedules; did you mean schedule?"),
     ("class Model: ...", "nothing uses Model; did you mean model?"),
@@ -250,7 +250,7 @@ DEFINED = [
     ("def optimizer(): ...", "optimizer() must take learning_rate"),
     ("optimizer = 'adam'", "optimizer is a str, and must be a function, learning_rate -> optax transformation"),
     ("def schedule(step): ...", "schedule(step) must take learning_rate, total_steps"),
-    ("schedule = 0.1", "schedule is a float, and must be a function, learning_rate, total_steps -> function of the step"),
+    ("schedule = 0.1", "schedule is a float, and must be a function, learning_rate, total_steps -> function of the"),
     ("def metrics(outputs, y): ...", "metrics is a function, and must be a dict of them by name; write metrics = {"),
     ("metrics = {}", "metrics is a dict, and must be a dict of them by name"),
     ("config = 3", "own.py must define `config = Config(...)`"),

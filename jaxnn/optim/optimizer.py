@@ -154,7 +154,7 @@ def _own_rate(own: Callable[[Any, int], Any], lr: Any, total_steps: int) -> Call
         raise InputError(f"schedule: gives a {type(rate).__name__}, must give a function of the step; {cure}")
     with relaxed():
         for step in (0, total_steps - 1):
-            value: Any = rate(step)
+            value: Any = rate(jnp.int32(step))
             check(f"schedule at step {step}", value, "one number", jnp.shape(value) == ())
             positive(f"schedule at step {step}", value)
         try:
