@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +24,8 @@ X = RNG.normal(size=(N, 5)).astype(np.float32)
 WEIGHT = RNG.uniform(0.5, 2, N).astype(np.float32) * (RNG.uniform(size=N) > 0.2)  # a fifth weighs nothing
 Y2, Y5 = (X[:, 0] + RNG.normal(size=N) > 0.3).astype(np.int32), RNG.integers(5, size=N).astype(np.int32)
 HERE = WEIGHT > 0
+NUMBER: Any = lambda z, y, w: w.sum()
+NO_TX = optax.identity()
 IDENTITY = jaxnn.Model(lambda key, x: {}, lambda params, x, key=None: x)
 
 BINARY = jaxnn.binary(
@@ -44,7 +47,7 @@ MULTICLASS = jaxnn.multiclass(
 def evaluated(task: jaxnn.Task):
     def of(outputs, y, weight, batch_size):
         data = jaxnn.Batch(jnp.asarray(outputs), jnp.asarray(y), jnp.asarray(weight))
-        return task.summary(engine.evaluate(jaxnn.Recipe(IDENTITY, task, None), {}, data, batch_size=batch_size))
+        return task.summary(engine.evaluate(jaxnn.Recipe(IDENTITY, task, NO_TX), {}, data, batch_size=batch_size))
 
     return jax.jit(of, static_argnums=3)
 
@@ -137,7 +140,7 @@ def test_rows_that_weigh_nothing_add_nothing_and_the_sums_of_parts_add_up(task):
 def test_over_several_devices_they_are_the_same():
     logits, evaluate = X[:, :1], evaluated(BINARY)
     with jaxnn.devices.use(2):
-        recipe = jaxnn.Recipe(IDENTITY, BINARY, None)
+        recipe = jaxnn.Recipe(IDENTITY, BINARY, NO_TX)
         data = jaxnn.devices.replicate(jaxnn.Batch(logits, Y2, WEIGHT))
         split = jax.jit(lambda data: BINARY.summary(engine.evaluate(recipe, {}, data, batch_size=64, multiple=2)))(data)
     assert split["auc"] == pytest.approx(float(evaluate(logits, Y2, WEIGHT, 64)["auc"]), abs=1e-6)
@@ -157,7 +160,7 @@ def test_a_metric_of_whole_splits_is_none_of_training():
     named = [name for name in history if "/" in name]
     assert "val/greatest" in named and "train/greatest" not in named and "train/top_2" in named
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), data.x[0]))
-    assert set(metric_names(jaxnn.Recipe(model, task, None), params, data, True)) == set(named)
+    assert set(metric_names(jaxnn.Recipe(model, task, NO_TX), params, data, True)) == set(named)
 
 
 def test_own_metrics_come_beside_those_of_every_task_and_say_their_direction():
@@ -185,7 +188,7 @@ def test_own_metrics_come_beside_those_of_every_task_and_say_their_direction():
         ({"accuracy": jaxnn.top_k(1)}, "metrics=accuracy: is what a multiclass task measures already"),
         ({"mine": lambda z, y, w: 1.0}, "metrics=mine: is a function; write jaxnn.Metric"),
         ({"my metric": jaxnn.top_k(1)}, "metrics='my metric': must be a name of letters"),
-        ({"mine": jaxnn.Metric(lambda z, y, w: w.sum(), lambda sums: 0.0)}, "metrics=mine: its sums are a "),
+        ({"mine": jaxnn.Metric(NUMBER, lambda sums: 0.0)}, "metrics=mine: its sums are a "),
         ({"mine": jaxnn.Metric(lambda z, y, w: {"n": w}, lambda s: s["n"])}, "metrics=mine: its value has the shape"),
     ],
 )

@@ -197,7 +197,7 @@ def test_outputs_in_units_of_the_amounts_cost_what_standardised_ones_do(loss):
     raw, y, q = normal(0, 6, 4 if loss != "squared" else 2), normal(1, 6, 2), (0.2, 0.6)
     plain = tasks.regression(loss, outputs=2, quantiles=q)
     for center, scale in (([1.0, -2.0], [3.0, 4.0]), ([1e6, 0.0], [1e5, 1e-6])):
-        mean, std, unit = units(loss, center, scale, q)
+        mean, std, unit = units(loss, center, scale, q) or ((), (), ())
         moved = jnp.asarray(float64(mean) + float64(std) * float64(raw), float)
         task = tasks.regression(loss, outputs=2, quantiles=q, center=center, scale=unit)
         amounts = jnp.asarray(float64(center) + float64(scale) * float64(y), float)
