@@ -89,12 +89,9 @@ def optimizer(
     zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient, where a whole layer is. That
     over b1 and b2 needs JAX's standard promotion, not the strict one.)
 
-    `own(learning_rate)` gives an optax transformation that stands in the place of the one that the config names, and
-    `own_schedule(learning_rate, total_steps)` the learning rate as a function of the step; clipping, max-norm and the
-    average go around them as around any other.
-
-    Raises `InputError` for settings that do not fit the optimizer or the length of the run, and for what is no
-    transformation or no learning rate (finite and > 0 at the first and the last step).
+    `own(learning_rate)`, an optax transformation, and `own_schedule(learning_rate, total_steps)`, a function of the
+    step that is finite and > 0, stand for those that the config names. Raises `InputError` for settings that do not fit
+    the optimizer or the length of the run.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -109,17 +106,11 @@ def optimizer(
     elif config.name == "lbfgs":
         raise InputError(f"lr={lr}: lbfgs finds its step by a line search; leave it out")
     positive("lr", lr)
-    given = {"momentum": momentum, "b1": b1, "b2": b2, "eps": eps, "weight_decay": weight_decay}
-    given = {name: value for name, value in given.items() if value is not None}
-    rules = {"eps": positive, "weight_decay": non_negative}
-    for name, value in given.items():
-        rules.get(name, fraction)(name, value)
+    given = _given(momentum=momentum, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
     step = update_rule(config, **given) if own is None else _own_rule(own)
-    rate = schedule(config, **length, lr=lr)
-    if own_schedule is not None:
-        rate = _own_rate(own_schedule, lr, total_steps)
-    elif config.schedule in ("constant", "plateau") and config.warmup == "0":
+    rate = schedule(config, **length, lr=lr) if own_schedule is None else _own_rate(own_schedule, lr, total_steps)
+    if own_schedule is None and config.schedule in ("constant", "plateau") and config.warmup == "0":
         rate = lr  # a number: optax evaluates a schedule at every step, 10 % of a small network's step
     chain = optax.named_chain(*_links(config, optax.inject_hyperparams(step)(learning_rate=rate), **length))
 
@@ -134,6 +125,15 @@ def optimizer(
             return optax.tree.cast_like((updates, new), (params, state))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are given, each in its range."""
+    given = {name: value for name, value in values.items() if value is not None}
+    rules = {"eps": positive, "weight_decay": non_negative}
+    for name, value in given.items():
+        rules.get(name, fraction)(name, value)
+    return given
 
 
 def _own_rule(own: Callable[[Any], Any]) -> Callable[..., optax.GradientTransformation]:

@@ -1,4 +1,12 @@
-"""Amounts to predict: numbers, rates, quantiles, or means with their deviations."""
+"""Amounts to predict: numbers, rates, quantiles, or means with their deviations.
+
+| loss     | outputs of the model                  | link gives                          | answers          |
+|----------|---------------------------------------|-------------------------------------|------------------|
+| poisson  | `[..., K]`, logarithms of rates       | `[..., K]` rates                    | rates            |
+| quantile | `[..., K Q]`, all of one amount first | `[..., K, Q]`                       | `[..., Q]`, K = 1 |
+| gaussian | `[..., K 2]`, mean and log-variance   | `[..., K, 2]` mean and deviation    | means            |
+| others   | `[..., K]`                            | the same                            | the same         |
+"""
 
 from __future__ import annotations
 
@@ -54,13 +62,6 @@ def regression(
 ) -> Task:
     """K numbers: loss squared, absolute, huber, poisson, quantile, gaussian or your own: `(f[B, K], y [B, K]) -> f[B]`.
 
-    | loss     | outputs of the model                  | link gives                          | answers          |
-    |----------|---------------------------------------|-------------------------------------|------------------|
-    | poisson  | `[..., K]`, logarithms of rates       | `[..., K]` rates                    | rates            |
-    | quantile | `[..., K Q]`, all of one amount first | `[..., K, Q]`                       | `[..., Q]`, K = 1 |
-    | gaussian | `[..., K 2]`, mean and log-variance   | `[..., K, 2]` mean and deviation    | means            |
-    | others   | `[..., K]`                            | the same                            | the same         |
-
     `center`, a number or `[K]`, is a rough mean of y. With `scale`, a number or `[K]`, the loss is that of
     (y - center) / scale, so that a learning rate does not depend on the unit of y (poisson: of the rate of y / scale);
     all else stays in the units of y. `mse`, `mae` and `r2` are means over the outputs; with quantiles they are those of
@@ -75,19 +76,14 @@ def regression(
     {'loss': 2.0, 'mse': 2.0, 'mae': 1.0, 'r2': 0.11}
     >>> jaxnn.regression("gaussian").link(jnp.array([1.0, 0.0])).tolist()  # mean and deviation
     [[1.0, 1.0]]
-    >>> fourth = jaxnn.regression(lambda p, y: jnp.mean((p - y) ** 4, axis=-1))
-    >>> fourth.loss(jnp.array([[2.0]]), jnp.zeros((1, 1))).tolist()
-    [16.0]
     """
     kind = _kind(loss, tuple(quantiles))
     if outputs < 1:
         raise InputError(f"outputs={outputs}: must be >= 1; give the number of values to predict")
 
-    def columns(prediction: jax.Array, y: jax.Array) -> jax.Array:
-        return jnp.expand_dims(y, -1) if outputs == 1 and y.shape == prediction.shape[:-1] else y
-
     def amounts(raw: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return _by_amount(raw, outputs, kind), columns(raw, y)
+        y = jnp.expand_dims(y, -1) if outputs == 1 and y.shape == raw.shape[:-1] else y
+        return _by_amount(raw, outputs, kind), y
 
     def link(raw: jax.Array) -> jax.Array:
         return kind.link(_by_amount(raw, outputs, kind))
@@ -101,19 +97,17 @@ def regression(
         return kind.equation(*kind.units(raw, y, apart, lambda: like(scale)))
 
     def sums(raw: jax.Array, y: jax.Array, weight: jax.Array, center: Any) -> Metrics:
-        found, prediction, y = weighed(weight), link(raw), columns(raw, y)
+        found, prediction, y = weighed(weight), link(raw), amounts(raw, y)[1]
         if kind.reported:
             found[kind.reported] = weighted_sum(kind.equation(prediction, y), weight)
         if kind.middle:
             found |= regression_sums(kind.middle(prediction), y, weight, center)
         return found
 
-    def decide(p: Any) -> Any:
-        return kind.answers(p).squeeze(kind.axis) if outputs == 1 else kind.answers(p)
-
+    decide = lambda p: kind.answers(p).squeeze(kind.axis) if outputs == 1 else kind.answers(p)
     check = functools.partial(check_targets, loss=loss if isinstance(loss, str) else "squared")
-    measured = Centered(sums, center)
-    task = Task("regression", outputs * kind.each, loss_of, link, measured, _summary, decide, check=check)
+    rest = (loss_of, link, Centered(sums, center), _summary, decide)
+    task = Task("regression", outputs * kind.each, *rest, check=check)
     task = task._replace(minimized=task.minimized | {kind.reported}) if kind.reported else task
     return base.measuring(task, metrics, amounts)
 
