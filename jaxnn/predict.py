@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Run(NamedTuple):
     task: Task
     data: dict[str, Any]
     outputs: Callable[[Params, Any], jax.Array]  # probabilities (or numbers) of a batch, compiled once
+    lacks: tuple[str, ...] = ()  # what the run's config file brought for its metrics, and is not here
 
     def predict_proba(self, x: Any) -> np.ndarray:
         """f32[n, K], the probabilities of `data["classes"]` (binary: K = 2; multilabel: each on its own)."""
@@ -79,6 +80,11 @@ class Run(NamedTuple):
         `NumericsError` for a metric that is not finite.
         """
         fork.refuse()
+        if self.lacks:
+            what = " and ".join(self.lacks)
+            raise InputError(
+                f"{what}=None: the config file brought its own; pass it to load_run, or add --config FILE.py"
+            )
         source = source if is_frame(source) else paths.expand("source", source)
         given = incoming.labelled(source, self._known(unknown), self.config.data.positive)
         x = self._checked(self.encode(given.x, unknown) if isinstance(given.x, Grid) else given.x)
@@ -188,6 +194,8 @@ def load_run(
     folder: str | Path,
     *,
     model: Callable[[int], Any] | None = None,
+    loss: Callable[[Any, Any], Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     partial: bool = False,
     weights: str = "last",
 ) -> Run:
@@ -196,6 +204,7 @@ def load_run(
     Args:
       folder: the run's folder.
       model: where the config file brought a model of its own, that function (`outputs -> Model or Flax module`).
+      loss, metrics: those of the config file, where it brought them; needed to evaluate, not to predict.
       partial: take the weights of a run that was stopped before its end, too.
       weights: `last`, which the run ended with, or `best`, of the checkpoint that was best by `--checkpoint.best`.
 
@@ -214,7 +223,9 @@ def load_run(
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")
     config = from_dict(saved["config"], Config)
     stored.refuse_unfinished(folder, found, config.epochs, partial=partial)
-    made, task, example = network(config, saved["data"], model)
+    made, task, example = network(config, saved["data"], model, loss, metrics)
     shapes = jax.eval_shape(made.init, jax.random.key(0), example)
     outputs = jax.jit(lambda params, x: task.link(made.apply(params, x)))
-    return Run(config, made, arrays.restore(found.leaves, shapes, "weights"), task, saved["data"], outputs)
+    given = {"loss": loss, "metrics": metrics}
+    lacks = tuple(name for name in saved.get("own", ()) if name in given and given[name] is None)
+    return Run(config, made, arrays.restore(found.leaves, shapes, "weights"), task, saved["data"], outputs, lacks)

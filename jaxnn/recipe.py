@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxnn import tree
+from jaxnn.config.optim import OptimConfig
+from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
 from jaxnn.nn import flax, models, norms
 from jaxnn.numerics import refuse_half
 from jaxnn.optim import optimizer
 from jaxnn.tasks import supervised
+from jaxnn.tasks.metrics import measure
+from jaxnn.tasks.regression import units as in_units
 from jaxnn.training.plan import Plan
 from jaxnn.types import Batch, Model, Recipe, Task
 
 
 def network(
-    config: Config, data: dict[str, Any], own_model: Any = None, *, mean: Any = None, std: Any = None
+    config: Config,
+    data: dict[str, Any],
+    own_model: Any = None,
+    loss: Any = None,
+    metrics: Any = None,
+    *,
+    mean: Any = None,
+    std: Any = None,
 ) -> tuple[Model, Task, jax.ShapeDtypeStruct]:
     """The model, the task and the shape of an example, given what is known of the data (`Dataset.describe`).
 
@@ -27,6 +39,7 @@ def network(
       config: the settings of the run.
       data: what is known of its data.
       own_model: the config file's `model`, `outputs -> Model or Flax module`, if it brought one.
+      loss, metrics: those that it brought; a network is used without them.
       mean, std: of the training examples, where the input is standardised; weights that are read bring their own.
 
     Raises:
@@ -34,8 +47,9 @@ def network(
     """
     example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
     center, spread = np.asarray(data["center"], np.float32), data.get("spread")
-    units = None if spread is None else supervised.units(config.task.loss, data["center"], spread)
-    task = supervised.build(config.task, data["task"], data["outputs"], center=center, scale=units and units[2])
+    units = None if spread is None else in_units(config.task.loss, data["center"], spread, config.task.quantiles)
+    given = {"center": center, "scale": units and units[2], "loss": loss, "metrics": metrics}
+    task = supervised.build(config.task, data["task"], data["outputs"], **given)
     if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std}
@@ -61,19 +75,61 @@ def _adopted(own_model: Any, task: Task, example: Any, raw: dict[str, Any]) -> M
     return model
 
 
-def checked(task: Task, parts: dict[str, Batch]) -> dict[str, Batch]:
-    """The parts, once the task has looked at all labels. Raises what `Task.check` does."""
+def checked(task: Task, parts: dict[str, Batch], metrics: Any = None) -> dict[str, Batch]:
+    """The parts, once the task has looked at all labels. Raises what `Task.check` does, and `InputError` for metrics of
+    one's own that are no sums, and a loss that gives anything but a number for each example."""
     for split in parts.values():
         task.check(split.y)
+    rows = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"].y)
+    n = len(parts["train"].weight[:8])
+    outputs = np.random.default_rng(0).normal(size=(n, task.outputs)).astype(np.float32)
+    jax.eval_shape(task.loss, outputs, rows)
+    if metrics:
+        _check_sums(task, outputs, rows, metrics)
     return parts
 
 
-def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan, class_weight: Any = None) -> Recipe:
+def _check_sums(task: Task, outputs: Any, y: Any, metrics: Any) -> None:
+    """Refuse what a mean would be: the sums of rows of which some weigh nothing, and those of the rest, must add up."""
+    first = (np.arange(len(outputs)) < len(outputs) // 2).astype(np.float32)
+    sums_of = jax.jit(task.metrics)
+    whole, one, other = (sums_of(outputs, y, weight) for weight in (np.ones_like(first), first, 1 - first))
+    jax.eval_shape(task.summary, jax.eval_shape(functools.partial(measure, task), outputs, y, first))
+    for key in whole:
+        name, _, sum_name = key.partition(".")
+        if name in metrics and not np.allclose(whole[key], np.add(one[key], other[key]), rtol=1e-3, equal_nan=True):
+            rule = "of two halves of the rows do not add up to that of all"
+            cure = "sum weight times value (jaxnn.metrics.weighted_sum), or say Metric(..., whole=True)"
+            raise InputError(f"metrics={name}: the sums {sum_name} {rule}; {cure}")
+
+
+def recipe(
+    config: Config, model: Model, task: Task, example: Any, plan: Plan, class_weight: Any = None, own: Own | None = None
+) -> Recipe:
     """What is trained, and how. Raises `InputError` for settings of the optimizer that do not fit the model or run."""
-    optim = config.optim
+    optim, own = config.optim, own or Own()
     if optim.freeze:
         params = jax.eval_shape(model.init, jax.random.key(0), example)
         tree.check_freeze("--optim.freeze", optim.freeze, params)
-    tx = optimizer.optimizer(optim, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total)
-    how = {"accumulate": optim.accumulate, "watch": optimizer.bounded(optim), "freeze": optim.freeze}
+    _check_own(optim, own)
+    length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
+    tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)
+    watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient
+    how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze}
     return Recipe(model, task, tx, optim.alpha, class_weight=class_weight, **how)
+
+
+def _check_own(optim: OptimConfig, own: Own) -> None:
+    """Refuse settings that stand against the functions of a config file."""
+    inner = ("name", "momentum", "nesterov", "b1", "b2", "eps", "weight_decay")
+    shape = ("schedule", "warmup", "decay_every", "decay", "power")
+    taken = dict.fromkeys(inner, "optimizer") if own.optimizer else {}
+    taken |= dict.fromkeys(shape, "schedule") if own.schedule else {}
+    for flag, by in taken.items():
+        if getattr(optim, flag) != getattr(OptimConfig, flag):
+            rule = f"the config file brings its {by}; leave it out, and set it there"
+            raise InputError(f"--optim.{flag}={getattr(optim, flag)}: {rule}")
+    if own.optimizer and optim.lr is None:
+        raise InputError("--optim.lr=None: an optimizer of one's own has no default; add OptimConfig(lr=...)")
+    if own.schedule and optim.name == "lbfgs":
+        raise InputError("--optim.name=lbfgs: finds its step by a line search; leave out the schedule")

@@ -23,19 +23,19 @@ from jaxnn.training.programs import check_metrics, compile_all, start_of
 
 def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwatch.Stopwatch, pool: Executor) -> int:
     """The exit code of a run of `request` on the data that are being read; `stop` asks it to end early."""
-    config, console = request.flags.run, screen.Screen()
+    config, own, console = request.flags.run, request.brought, screen.Screen()
     clock("data")
     data = reading.result()
     clock("start")
     request.check_digest(data.digest)
     known = data.describe()
     steps = plan.plan(config, len(data.train.weight))
-    model, task, example = recipe.network(config, known, request.model, mean=data.mean, std=data.std)
-    rows = recipe.checked(task, data.parts)["train"]
-    computes = {"program": program.digest(model, example) if request.model else None, "jax": program.settings()}
+    model, task, example = recipe.network(config, known, own.model, own.loss, own.metrics, mean=data.mean, std=data.std)
+    rows = recipe.checked(task, data.parts, own.metrics)["train"]
+    made = recipe.recipe(config, model, task, example, steps, data.class_weight, own)
+    computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
     with mesh.use(config.devices) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
-        made = recipe.recipe(config, model, task, example, steps, data.class_weight)
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, example, key)
         check_metrics(config, made, shapes.params, rows, data.validation is not None)
@@ -55,7 +55,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("compilation")  # all of it before the first step, on all cores
         if not request.flags.no_cache:
             cache.keep_programs()
-        most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=request.model is not None)
+        most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key)), Tally())

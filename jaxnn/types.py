@@ -100,6 +100,34 @@ def unchanged(batch: Batch, key: jax.Array | None) -> Batch:
     return batch
 
 
+class Metric(NamedTuple):
+    """What a task measures besides, in sums that add up over batches and are divided once, at the end.
+
+        sums(outputs, y, weight) -> {name: f32[...]}   sums over the rows, each times its weight (0: padding)
+        value(sums) -> f32[]                           what they come to
+        minimized                                      less is better
+        whole                                          of all rows of a split together, where it is evaluated; for
+                                                       sums that do not add up over batches. No such metric of training
+
+    Outputs and y are what the loss of the task takes: `[B]` and `[B]` for binary, `[B, K]` and integers `[B]` for
+    multiclass, else `[B, K]` both. `jaxnn.metrics.weighted_sum` leaves out what weighs nothing, even if it is NaN.
+
+    >>> import jax, jax.numpy as jnp, jaxnn
+    >>> def sums(logits, y, weight):
+    ...     return {"error": jaxnn.metrics.weighted_sum((jax.nn.sigmoid(logits) - y) ** 2, weight), "n": weight.sum()}
+    >>> brier = jaxnn.Metric(sums, lambda sums: sums["error"] / sums["n"], minimized=True)
+    >>> task = jaxnn.binary(metrics={"brier": brier})
+    >>> found = jaxnn.metrics.measure(task, jnp.zeros((4, 1)), jnp.array([0, 1, 1, 0]), jnp.ones(4))
+    >>> float(task.summary(found)["brier"]), "brier" in task.minimized
+    (0.25, True)
+    """
+
+    sums: Callable[[Any, Any, jax.Array], Metrics]
+    value: Callable[[Metrics], Any]
+    minimized: bool = False
+    whole: bool = False
+
+
 class Task(NamedTuple):
     """What the outputs mean. Built by `jaxnn.binary`, `multiclass`, `multilabel`, `regression`.
 
@@ -115,6 +143,7 @@ class Task(NamedTuple):
         check(y)                                     on the host: raises `InputError` for labels that are none
         prepare(batch, key) -> batch                 in the step, before the model: what x and y become
         minimized                                    the names in the summary of which less is better
+        whole(outputs, y, weight) -> sums            those of all rows of a split that is evaluated, or None
     """
 
     name: str
@@ -129,6 +158,7 @@ class Task(NamedTuple):
     check: Callable[[Any], Any] = lambda y: None
     prepare: Callable[[Batch, jax.Array | None], Batch] = unchanged
     minimized: frozenset[str] = frozenset(("loss", "mse", "mae"))
+    whole: Callable[[Any, Any, jax.Array], Metrics] | None = None
 
 
 class Recipe(NamedTuple):

@@ -150,7 +150,7 @@ def test_a_replay_needs_the_file_that_brought_the_model_and_no_other(tmp_path):
         (tmp_path / "config.json").write_text(run % source)
         with pytest.raises(InputError, match=message):
             parsed(*argv, "--config", str(tmp_path / "config.json"))
-    (tmp_path / "config.json").write_text(run % "null")
+    (tmp_path / "config.json").write_text(run.replace("true", "false") % "null")
     assert parsed("--config", str(tmp_path / "config.json")).name == "mine"
 
 
@@ -212,7 +212,7 @@ def model(outputs):
     request = cli.parse(["own.py"], CONFIGS)
     monkeypatch.chdir(tmp_path)
     assert request.flags.run.epochs == 7
-    assert request.model is not None and request.model(3) == 8
+    assert request.brought.model is not None and request.brought.model(3) == 8
     assert sys.path[-1] == str(folder)  # what is installed goes before a neighbour of its name
     spec = importlib.util.find_spec("optax")
     assert spec and not str(spec.origin).startswith(str(tmp_path))
@@ -228,13 +228,14 @@ def test_a_neighbour_that_something_installed_stands_before_is_refused_by_name(t
 DEFINED = [
     ("def build_model(outputs): ...", "nothing uses build_model; did you mean model?"),
     ("def models(outputs): ...", "nothing uses models; did you mean model?"),
-    ("def loss(outputs, y): ...", "nothing uses loss; a config file brings config and model"),
-    ("loss = lambda outputs, y: outputs - y", "nothing uses loss;"),
+    ("def fn(outputs, y): ...", "nothing uses fn; a config file brings config, loss, metrics, model, optim"),
+    ("rate = lambda outputs, y: outputs - y", "nothing uses rate;"),
+    ("def schedules(lr, steps): ...", "nothing uses schedules; did you mean schedule?"),
     ("class Model: ...", "nothing uses Model; did you mean model?"),
-    ("import operator\noptimizer = operator.add", "nothing uses optimizer;"),
-    ("import functools\n@functools.cache\ndef metric(): ...", "nothing uses metric;"),
-    ("if True:\n    def metric(): ...", "nothing uses metric;"),
-    ("def metric(n): return metric(n - 1)", "nothing uses metric;"),
+    ("import operator\nupdate = operator.add", "nothing uses update;"),
+    ("import functools\n@functools.cache\ndef score(): ...", "nothing uses score;"),
+    ("if True:\n    def metric(): ...", "nothing uses metric; did you mean metrics?"),
+    ("def score(n): return score(n - 1)", "nothing uses score;"),
     ("async def fetch(): ...", "nothing uses fetch;"),
     ("conf = Config(epochs=3)", "nothing uses conf; did you mean config?"),
     ("run = Config(epochs=3)", "nothing uses run; did you mean config?"),
@@ -242,8 +243,16 @@ DEFINED = [
     ("model = 3", "model is a int, and must be a function, outputs -> network"),
     ("model = None", "model is a NoneType"),
     ("model = OptimConfig()", "model is a OptimConfig"),
-    ("def model(): ...", "model() must take the number of outputs"),
-    ("def model(a, b): ...", "model(a, b) must take the number of outputs"),
+    ("def model(): ...", "model() must take outputs; write def model(outputs): return ..."),
+    ("def model(a, b): ...", "model(a, b) must take outputs"),
+    ("def loss(y): ...", "loss(y) must take outputs, y; write def loss(outputs, y): return ..."),
+    ("loss = 'squared'", "loss is a str, and must be a function, outputs, y -> f[B]"),
+    ("def optimizer(): ...", "optimizer() must take learning_rate"),
+    ("optimizer = 'adam'", "optimizer is a str, and must be a function, learning_rate -> optax transformation"),
+    ("def schedule(step): ...", "schedule(step) must take learning_rate, total_steps"),
+    ("schedule = 0.1", "schedule is a float, and must be a function, learning_rate, total_steps -> function of the"),
+    ("def metrics(outputs, y): ...", "metrics is a function, and must be a dict of them by name; write metrics = {"),
+    ("metrics = {}", "metrics is a dict, and must be a dict of them by name"),
     ("config = 3", "own.py must define `config = Config(...)`"),
     ("def model(:", "is no Python (line 3: "),
     ("\0", "is no Python ("),
@@ -262,6 +271,7 @@ def test_what_a_config_file_defines_and_nothing_takes_is_refused_by_name(text, w
 HELPERS = """
 import functools
 from collections import OrderedDict
+from jaxnn import metrics
 from pathlib import Path as path
 from jaxnn.config import DataConfig as data
 
@@ -283,7 +293,7 @@ total = sum(rate for rate in rates)
 
 @pytest.mark.usefixtures("modules")
 def test_helpers_of_a_config_file_are_private_imported_or_used(tmp_path):
-    assert cli.parse([config_file(tmp_path, HEAD + HELPERS)], CONFIGS).model is not None
+    assert cli.parse([config_file(tmp_path, HEAD + HELPERS)], CONFIGS).brought.model is not None
 
 
 @pytest.mark.parametrize("columns", ["1", "20", "x", "0"])

@@ -52,6 +52,8 @@ REFUSED = [
     (TaskConfig, "name", ["classification"]),
     (TaskConfig, "loss", ["mse"]),
     (TaskConfig, "label_smoothing", [1.0]),
+    (TaskConfig, "quantiles", [(), (0.0,), (0.5, 1.0), (0.9, 0.1), (0.5, 0.5), (0.1, 0.9)]),  # the last: not asked for
+    (TaskConfig, "metrics", [("acu",), ("top5",), ("top_0",), ("auc", "f2")]),
     (DataConfig, "validation_fraction", [1.0, -0.1]),
     (DataConfig, "test_fraction", [1.0]),
     (DataConfig, "split_seed", [-1]),

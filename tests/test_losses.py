@@ -7,11 +7,13 @@ import math
 
 import jax
 import jax.numpy as jnp
+import jax.test_util
 import numpy as np
 import pytest
 from scipy.special import expit, log_softmax, xlog1py, xlogy
 from scipy.special import huber as scipy_huber
-from sklearn.metrics import log_loss
+from scipy.stats import norm
+from sklearn.metrics import log_loss, mean_pinball_loss
 
 from jaxnn.errors import InputError
 from jaxnn.tasks import losses
@@ -172,6 +174,38 @@ def test_regression_losses_are_means_over_the_outputs(loss, equation):
     z, y = normal(0, 5, 3), jnp.abs(normal(1, 5, 3))
     expected = equation(float64(z), float64(y)).mean(axis=-1)
     np.testing.assert_allclose(loss(z, y), expected, rtol=1e-6)
+
+
+def test_quantiles_and_normal_densities_are_those_of_other_libraries():
+    p, y, q = normal(0, 7, 3, 2), normal(1, 7, 3), (0.1, 0.7)
+    each = [mean_pinball_loss(y.T, p[..., k].T, alpha=q[k], multioutput="raw_values") for k in range(2)]
+    np.testing.assert_allclose(losses.quantile(p, y, quantiles=q), np.mean(each, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(losses.quantile(p[..., :1], y), losses.absolute(p[..., 0], y) / 2, rtol=1e-6)
+    density = norm.logpdf(float64(y), float64(p[..., 0]), np.exp(float64(p[..., 1]) / 2))
+    np.testing.assert_allclose(losses.gaussian(p, y), -density.mean(axis=1), rtol=1e-6)
+
+
+def test_quantiles_and_normal_densities_have_the_derivatives_of_finite_differences():
+    def both(p, y):
+        return losses.quantile(p, y, quantiles=(0.1, 0.7)), losses.gaussian(p, y)
+
+    with jax.enable_x64(True):
+        p, y = normal(0, 2, 5, 3, 2), normal(1, 2, 5, 3)
+        jax.test_util.check_grads(jax.jit(lambda p: both(p, y)), (p,), order=1, eps=1e-4)
+        together, alone = jax.jit(lambda p, y: (both(p, y), jax.vmap(jax.vmap(both))(p, y)))(p, y)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), together, alone)
+
+
+def test_quantiles_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match=r"prediction\[4, 3\]: the last axis must be 2"):
+        losses.quantile(jnp.zeros((4, 3)), jnp.zeros(4), quantiles=(0.1, 0.9))
+    with pytest.raises(InputError, match=r"quantiles=1.5: must be in \(0, 1\)"):
+        losses.quantile(jnp.zeros((4, 1)), jnp.zeros(4), quantiles=(1.5,))
+    with pytest.raises(InputError, match="the last axis must be 2, mean and log-variance"):
+        losses.gaussian(jnp.zeros((4, 3)), jnp.zeros(4))
+    for loss in (losses.quantile, losses.gaussian):
+        with pytest.raises(InputError, match=r"y\[4, 1\]"):
+            loss(jnp.zeros((4, 1 + (loss is losses.gaussian))), jnp.zeros((4, 1)))
 
 
 def test_the_derivative_of_the_absolute_loss_is_zero_at_zero():

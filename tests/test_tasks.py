@@ -9,12 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.special import expit, softmax
+from scipy.stats import norm
 from sklearn import metrics as sk
 
 from jaxnn.config.task import TaskConfig
 from jaxnn.errors import InputError
+from jaxnn.tasks import losses
 from jaxnn.tasks import supervised as tasks
 from jaxnn.tasks.metrics import measure
+from jaxnn.tasks.regression import units
 
 
 def float64(values):
@@ -37,6 +40,13 @@ CASES = {
     "multilabel": (tasks.multilabel(3), normal(0, 12, 3), jnp.stack([LABELS == k for k in range(3)], axis=1)),
     "regression": (tasks.regression(outputs=2), normal(0, 12, 2), normal(1, 12, 2)),
     "poisson": (tasks.regression("poisson", outputs=2), normal(0, 12, 2), jnp.abs(normal(1, 12, 2))),
+    "quantile": (
+        tasks.regression("quantile", outputs=2, quantiles=(0.1, 0.5, 0.9)),
+        normal(0, 12, 6),
+        normal(1, 12, 2),
+    ),
+    "gaussian": (tasks.regression("gaussian", outputs=2), normal(0, 12, 4), normal(1, 12, 2)),
+    "own": (tasks.multiclass(4, loss=lambda z, y: (z.max(-1) - y) ** 2), normal(0, 12, 4), LABELS),
 }
 each_task = pytest.mark.parametrize("name", CASES)
 
@@ -139,11 +149,18 @@ def test_multilabel_reports_what_scikit_learn_does():
     assert report("multilabel") == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["regression", "poisson"])
+MIDDLE = {
+    "quantile": lambda p: p[..., 1],
+    "gaussian": lambda p: p[..., 0],
+}  # of what the link gives
+
+
+@pytest.mark.parametrize("name", ["regression", "poisson", "quantile", "gaussian"])
 def test_regression_reports_what_scikit_learn_does(name):
     task, outputs, y = CASES[name]
-    prediction = float64(task.link(outputs))
+    prediction = MIDDLE.get(name, lambda p: p)(float64(task.link(outputs)))
     got = report(name)
+    got.pop("pinball", None)
     assert got.pop("loss") == pytest.approx(np.average(task.loss(outputs, y), weights=WEIGHT), rel=1e-5)
     y, weight = float64(y), float64(WEIGHT)
     expected = {
@@ -152,6 +169,105 @@ def test_regression_reports_what_scikit_learn_does(name):
         "r2": sk.r2_score(y, prediction, sample_weight=weight),
     }
     assert got == pytest.approx(expected, rel=1e-5)
+
+
+def test_quantiles_are_scored_as_scikit_learn_does_in_the_units_of_y():
+    raw, y, weight = normal(0, 12, 4) * 20 + 100, normal(1, 12, 2) * 20 + 100, WEIGHT.at[:3].set(0)
+    task = tasks.regression("quantile", outputs=2, quantiles=(0.1, 0.9), center=[100.0, 90.0], scale=[20.0, 10.0])
+    got = jax.jit(lambda *rows: task.summary(measure(task, *rows)))(raw, y, weight)
+    assert set(got) == {"loss", "pinball"} and task.minimized >= set(got)  # no median, no mse
+    of = lambda k, q: sk.mean_pinball_loss(y[:, k], raw[:, 2 * k + (q == 0.9)], sample_weight=weight, alpha=q)
+    each = np.array([[of(k, q) for q in (0.1, 0.9)] for k in range(2)])
+    np.testing.assert_allclose(got["pinball"], each.mean(), rtol=1e-6)
+    np.testing.assert_allclose(got["loss"], (each / [[20.0], [10.0]]).mean(), rtol=1e-6)
+
+
+def test_the_gaussian_loss_is_scipys_density_in_units_of_the_deviation():
+    raw, y = normal(0, 12, 4), normal(1, 12, 2) * 7 + 3
+    task = tasks.regression("gaussian", outputs=2, center=[3.0, 3.0], scale=[7.0, 7.0])
+    mean, deviation = np.moveaxis(float64(task.link(raw)), -1, 0)
+    np.testing.assert_allclose(mean, raw[:, ::2])
+    expected = -norm.logpdf(float64(y), mean, deviation) - np.log(7.0)  # a density per deviation
+    np.testing.assert_allclose(task.loss(raw, y), expected.mean(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["quantile", "gaussian", "squared"])
+def test_outputs_in_units_of_the_amounts_cost_what_standardised_ones_do(loss):
+    """The model of mean + std y, at the task that divides them again, whatever the unit."""
+    raw, y, q = normal(0, 6, 4 if loss != "squared" else 2), normal(1, 6, 2), (0.2, 0.6)
+    plain = tasks.regression(loss, outputs=2, quantiles=q)
+    for center, scale in (([1.0, -2.0], [3.0, 4.0]), ([1e6, 0.0], [1e5, 1e-6])):
+        mean, std, unit = units(loss, center, scale, q) or ((), (), ())
+        moved = jnp.asarray(float64(mean) + float64(std) * float64(raw), float)
+        task = tasks.regression(loss, outputs=2, quantiles=q, center=center, scale=unit)
+        amounts = jnp.asarray(float64(center) + float64(scale) * float64(y), float)
+        np.testing.assert_allclose(task.loss(moved, amounts), plain.loss(raw, y), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "outputs", "shape"),
+    [
+        ({"loss": "gaussian"}, 2, (5,)),
+        ({"loss": "gaussian", "outputs": 3}, 6, (5, 3)),
+        ({"loss": "quantile"}, 1, (5,)),
+        ({"loss": "quantile", "quantiles": (0.1, 0.9)}, 2, (5, 2)),
+        ({"loss": "quantile", "outputs": 3}, 3, (5, 3)),
+        ({"loss": "quantile", "outputs": 3, "quantiles": (0.1, 0.9)}, 6, (5, 3, 2)),
+    ],
+)
+def test_answers_have_an_axis_for_several_amounts_and_one_for_several_quantiles(given, outputs, shape):
+    task = tasks.regression(**given)
+    answers = task.decide(np.asarray(task.link(normal(0, 5, outputs))))
+    assert task.outputs == outputs and answers.shape == shape and isinstance(answers, np.ndarray)
+    if given["loss"] == "quantile":
+        np.testing.assert_array_equal(answers.ravel(), normal(0, 5, outputs).ravel())
+
+
+OWN = {
+    "binary": (tasks.binary, normal(0, 6, 1), LABELS[:6] % 2),
+    "multiclass": (functools.partial(tasks.multiclass, 3), normal(0, 6, 3), LABELS[:6] % 3),
+    "multilabel": (functools.partial(tasks.multilabel, 2), normal(0, 6, 2), jnp.stack([LABELS[:6] % 2] * 2, 1)),
+    "regression": (lambda loss: tasks.regression(loss, outputs=2), normal(0, 6, 2), normal(1, 6, 2)),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_loss_of_ones_own_is_the_same_as_the_tasks(name):
+    """The tasks' equations, given as one's own: any outputs and labels come to it as they come to them."""
+    make, outputs, y = OWN[name]
+    equations = {
+        "binary": losses.binary_cross_entropy,
+        "multiclass": losses.cross_entropy,
+        "multilabel": lambda z, y: losses.binary_cross_entropy(z, y).sum(-1),
+        "regression": losses.squared,
+    }
+    task, plain = make(loss=equations[name]), make(**({"loss": "squared"} if name == "regression" else {}))
+    np.testing.assert_array_equal(task.loss(outputs, y), plain.loss(outputs, y))
+    np.testing.assert_array_equal(jax.vmap(task.loss)(outputs, y), plain.loss(outputs, y))
+    for bad, shape in (
+        (lambda z, y: z.mean(), r"float32\[\]"),
+        (lambda z, y: z, r"float32\[6"),
+        (lambda z, y: 1.0, "float"),
+    ):
+        if name == "binary" and shape == r"float32\[6":
+            continue  # one logit for each example is one number
+        with pytest.raises(InputError, match=f"loss={shape}.*must be one number for each example, float.6"):
+            make(loss=bad).loss(outputs, y)
+
+
+def test_amounts_come_to_a_loss_of_ones_own_in_units_of_their_deviation():
+    task = tasks.regression(
+        lambda p, y: jnp.max((p - y) ** 4, axis=-1), outputs=2, center=[1.0, 2.0], scale=[10.0, 5.0]
+    )
+    raw, y = normal(0, 6, 2), normal(1, 6, 2)
+    expected = ((float64(raw) - float64(y)) / [10.0, 5.0]) ** 4
+    np.testing.assert_allclose(task.loss(raw, y), expected.max(1), rtol=1e-4)
+
+
+def test_a_smoothed_loss_of_ones_own_is_refused():
+    for make in (tasks.binary, functools.partial(tasks.multiclass, 3), functools.partial(tasks.multilabel, 3)):
+        with pytest.raises(InputError, match="label_smoothing=0.1: is that of the cross-entropy"):
+            make(loss=losses.cross_entropy, label_smoothing=0.1)
 
 
 def test_one_target_may_come_without_its_axis():
@@ -209,6 +325,15 @@ def test_two_classes_can_be_learned_with_two_outputs():
         (TaskConfig(name="regression"), "multiclass", "--task.name=regression: the labels of this data are multiclass"),
         (TaskConfig(name="binary"), "multiclass", "--task.name=binary: the labels"),
         (TaskConfig(), "multiclas", "did you mean multiclass"),
+        (TaskConfig(metrics=("macro_f1",)), "binary", "--task.metrics=macro_f1: unknown; Choose from auc, balanced_"),
+        (
+            TaskConfig(metrics=("auc",)),
+            "multiclass",
+            "--task.metrics=auc: unknown; Choose from balanced_",
+        ),
+        (TaskConfig(metrics=("top_3",)), "multiclass", "Choose from balanced_accuracy, macro_f1, top_1, top_2"),
+        (TaskConfig(metrics=("auc",)), "regression", "--task.metrics=auc: this task is regression"),
+        (TaskConfig(metrics=("auc",)), "multilabel", "--task.metrics=auc: this task is multilabel"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(config, name, words):

@@ -55,6 +55,10 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
         raise InputError(f"config={named}: the run in {replay} is of {replayed['source']}; leave the name out")
     brought = config_file.run(path, source or path.stem) if path else config_file.Brought()
     default = from_dict(replayed["config"], Config) if replayed else brought.config
+    if replayed:
+        _check_brought(source, brought.own.names(), replayed)
+    if brought.own.optimizer and (name := _value_of(argv, "optim.name")):
+        raise InputError(f"--optim.name={name}: {source} brings an optimizer; leave out one of them")
     if _value_of(argv, "optim.name") not in (None, default.optim.name):
         own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
@@ -64,9 +68,17 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
         flags = replace(flags, run=replace(flags.run, name=_called(flags.run.data.name)))
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
     start = replayed.get("start") if replayed and flags.run.init_from == default.init_from else None
-    # A replay needs a config file again only if it brought a model; config.json has all its values.
-    name = path.stem if path and (path.parent == configs or brought.model) else None
-    return Request(flags, name, brought.model, brought.digest, digest, start)
+    # A replay needs a config file again only if it brought functions; config.json has all its values.
+    name = path.stem if path and (path.parent == configs or brought.own.names()) else None
+    return Request(flags, name, brought.own, brought.digest, digest, start)
+
+
+def _check_brought(source: str | None, brought: list[str], replayed: dict[str, Any]) -> None:
+    """Refuse to replay a run without the functions that it had, or with others."""
+    had = ["model"] * replayed["own_model"] + replayed.get("own", [])
+    if brought != had:
+        said = [" and ".join(names) or "nothing of its own" for names in (brought, had)]
+        raise InputError(f"config={source}: brings {said[0]}, and the run had {said[1]}; name the file as it was")
 
 
 def _default(argv: list[str]) -> str:

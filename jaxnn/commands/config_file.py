@@ -1,4 +1,10 @@
-"""A config file: Python that defines `config = Config(...)`, and `model` where it brings a network of its own.
+"""A config file: Python that defines `config = Config(...)`, and what else it brings (`jaxnn.config.own.Own`).
+
+    def model(outputs)                       -> a network from an example to so many outputs
+    def loss(outputs, y)                     -> one number for each example
+    metrics = {name: jaxnn.Metric(...)}
+    def optimizer(learning_rate)             -> an optax transformation
+    def schedule(learning_rate, total_steps) -> a function of the step
 
 What it defines besides and does not use would be ignored in silence (`def build_model`, `conf = Config(...)`), and the
 default network trained: it is refused by name.
@@ -12,15 +18,23 @@ import importlib.util
 import inspect
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, nearest
 
-KNOWN = ("config", "model")
+TAKES = {  # the functions, and what each is given
+    "model": ("outputs",),
+    "loss": ("outputs", "y"),
+    "optimizer": ("learning_rate",),
+    "schedule": ("learning_rate", "total_steps"),
+}
+GIVES = {"model": "network", "loss": "f[B]", "optimizer": "optax transformation", "schedule": "function of the step"}
+KNOWN = ("config", "metrics", *TAKES)
 NAME = "__config__"  # of the module: no file that is imported can have it
 
 
@@ -28,18 +42,19 @@ class Brought(NamedTuple):
     """What a config file defines."""
 
     config: Config = Config()
-    model: Callable[[int], Any] | None = None  # given the number of outputs
-    digest: str | None = None  # SHA-256 of the file, if it brought a model
+    own: Own = Own()
+    digest: str | None = None  # SHA-256 of the file, if it brought anything
 
 
 def run(path: Path, source: str) -> Brought:
-    """Run a config file. It may import its neighbours, in `model` too: its folder comes last on `sys.path` from now on.
+    """Run a config file. It may import its neighbours, in functions too: its folder is from now on last on `sys.path`.
 
     Last, so that a neighbour stands in the place of no module that jaxnn, jax or Python itself is going to import.
 
     Raises:
-      InputError: naming `source`, for a file that is no Python, without a `config`, or with a `model` that is no
-        function; for what nothing uses; and for an import that finds something else than the neighbour of that name.
+      InputError: naming `source`, for a file that is no Python, without a `config`, or with a `model` (or `loss`, ...)
+        that is no function of what it is given; for what nothing uses; and for an import that finds something else than
+        the neighbour of that name.
     """
     flag, text, folder = f"config={source}", path.read_bytes(), path.resolve().parent
     try:
@@ -57,10 +72,11 @@ def run(path: Path, source: str) -> Brought:
     _check_used(flag, tree, values)
     if not isinstance(values.get("config"), Config):
         raise InputError(f"{flag}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
-    if "model" not in values:
-        return Brought(values["config"])
-    _check_model(flag, values["model"])
-    return Brought(values["config"], values["model"], hashlib.sha256(text).hexdigest())
+    found = {name: values[name] for name in Own._fields if name in values}
+    found = {name: value for name, value in found.items() if not isinstance(value, ModuleType)}  # import ... metrics
+    for name, value in found.items():
+        _check_metrics(flag, value) if name == "metrics" else _check_function(flag, name, value)
+    return Brought(values["config"], Own(**found), hashlib.sha256(text).hexdigest() if found else None)
 
 
 def _check_neighbours(flag: str, tree: ast.Module, folder: Path) -> None:
@@ -87,7 +103,7 @@ def _check_used(flag: str, tree: ast.Module, values: dict[str, Any]) -> None:
         if decorators & bound.keys():  # as in `@f.defjvp`: f takes it
             continue
         near = "config" if isinstance(value, Config) else nearest(name, KNOWN)
-        hint = f"did you mean {near}?" if near else "a config file brings config and model;"
+        hint = f"did you mean {near}?" if near else f"a config file brings {', '.join(sorted(KNOWN))};"
         raise InputError(f"{flag}: nothing uses {name}; {hint} begin the name of a helper with _")
 
 
@@ -107,15 +123,21 @@ def _loads(tree: ast.AST) -> Counter[str]:
     return Counter(node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
 
 
-def _check_model(flag: str, model: Any) -> None:
-    cure = "write def model(outputs): return ..."
-    if not callable(model):
-        raise InputError(
-            f"{flag}: model is a {type(model).__name__}, and must be a function, outputs -> network; {cure}"
-        )
+def _check_function(flag: str, name: str, value: Any) -> None:
+    takes = ", ".join(TAKES[name])
+    cure = f"write def {name}({takes}): return ..."
+    if not callable(value):
+        rule = f"must be a function, {takes} -> {GIVES[name]}"
+        raise InputError(f"{flag}: {name} is a {type(value).__name__}, and {rule}; {cure}")
     try:
-        inspect.signature(model).bind(1)
+        inspect.signature(value).bind(*TAKES[name])
     except TypeError:
-        raise InputError(f"{flag}: model{inspect.signature(model)} must take the number of outputs; {cure}") from None
+        raise InputError(f"{flag}: {name}{inspect.signature(value)} must take {takes}; {cure}") from None
     except ValueError:  # a built-in that does not tell what it takes
         return
+
+
+def _check_metrics(flag: str, metrics: Any) -> None:
+    if not isinstance(metrics, dict) or not metrics:
+        rule = 'must be a dict of them by name; write metrics = {"name": jaxnn.Metric(sums, value)}'
+        raise InputError(f"{flag}: metrics is a {type(metrics).__name__}, and {rule}")

@@ -28,7 +28,7 @@ The predictions of a trained network, a row for each example in its order.
   --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
   --force                  replace an output that is there
   --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
-  --config FILE.py         the config file of a run that brought a model of its own
+  --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
   --traceback              show where an error was raised
 """
 EVALUATE = """usage: jaxnn evaluate RUN LABELLED [flags]
@@ -43,7 +43,7 @@ The metrics of a run's task on labelled examples.
   --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
   --force                  replace an output that is there
   --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
-  --config FILE.py         the config file of a run that brought a model of its own
+  --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
   --traceback              show where an error was raised
 """
 
@@ -150,37 +150,36 @@ def _sources(words: list[str]) -> Iterator[tuple[list[Path], tuple[str, str]]]:
 
 
 def _load(folder: str, given: dict[str, str]) -> Any:
-    """The run in a folder, with the weights that are asked for and the model that its config file brought."""
+    """The run in a folder, with the weights that are asked for and the functions that its config file brought."""
     config, weights = given.get("--config"), given.get("--weights", "last")
     from jaxnn.store import identity
 
-    path, model = paths.expand("run", folder), None
+    path = paths.expand("run", folder)
     identity.refuse_no_run(path)
     saved = identity.read(path / "config.json", "run")
     if saved["own_model"] and config is None:
         raise InputError(f"run={folder}: its config file brought a model; add --config {saved['source']}.py, that file")
-    if config is not None and not saved["own_model"]:
-        raise InputError(f"--config={config}: the run brought no model of its own; leave it out")
+    if config is not None and not (saved["own_model"] or saved.get("own")):
+        raise InputError(f"--config={config}: the run brought nothing of its own; leave it out")
     with environment.for_jax():
-        if config is not None:
-            model = _model(config, saved.get("source_digest"))
+        own = {} if config is None else _own(config, saved.get("source_digest"))
         from jaxnn.devices import cache
         from jaxnn.predict import load_run
     cache.keep_programs()
     gc.freeze()
     gc.enable()
-    return load_run(path, model=model, weights=weights)
+    return load_run(path, weights=weights, **own)
 
 
-def _model(config: str, digest: str | None) -> Any:
-    """The model of a config file, which must be the file that the run was trained with."""
+def _own(config: str, digest: str | None) -> dict[str, Any]:
+    """What a config file brings to a trained network; it must be the file that the run was trained with."""
     from jaxnn.commands import config_file
 
     path = paths.expand("--config", config)
     if not path.is_file():
         raise InputError(f"--config={config}: no such file; check the path")
     brought = config_file.run(path, config)
-    if brought.model is None or digest not in (None, brought.digest):
+    if not brought.own.names() or digest not in (None, brought.digest):
         had = f" (SHA-256 {digest[:12]}...)" if digest else ""
         raise InputError(f"--config={config}: is not the file that the run was trained with{had}; name that file")
-    return brought.model
+    return {name: getattr(brought.own, name) for name in ("model", "loss", "metrics")}

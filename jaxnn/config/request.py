@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import tyro
 
+from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
 
@@ -35,14 +35,16 @@ class Request:
 
     flags: Flags
     source: str | None = None  # the config file's name
-    model: Callable[[int], Any] | None = None  # the config file's own model, given the number of outputs
-    source_digest: str | None = None  # SHA-256 of that file, if it brought a model
+    brought: Own = Own()
+    source_digest: str | None = None  # SHA-256 of that file, if it brought anything
     digest: str | None = None  # of the data of the run that is replayed
     start: dict[str, Any] | None = None  # what the run that is replayed began with, where --init_from is its own
 
     def own(self) -> dict[str, Any]:
-        """What a run's config.json says of the config file."""
-        return {"source": self.source, "own_model": self.model is not None, "source_digest": self.source_digest}
+        """What a run's config.json says of the config file; `own`: what it brought besides a model, if anything."""
+        rest = [name for name in self.brought.names() if name != "model"]
+        about = {"source": self.source, "own_model": self.brought.model is not None}
+        return about | ({"own": rest} if rest else {}) | {"source_digest": self.source_digest}
 
     def check_digest(self, digest: str) -> None:
         """Refuse to replay a run on other data than it had."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from jaxnn.config.names import LOSSES, TASKS
+from jaxnn.config.names import LOSSES, METRICS, TASKS
 from jaxnn.config.values import typed
-from jaxnn.errors import choices, fraction
+from jaxnn.errors import InputError, choices, decay, fraction
 
 
 @dataclass(frozen=True)
@@ -16,9 +17,15 @@ class TaskConfig:
     name: str = "auto"
     """binary, multiclass, multilabel or regression; auto reads it off the labels"""
     loss: str = "auto"
-    """cross_entropy for classes; squared, absolute, huber or poisson for regression"""
+    """cross_entropy for classes; squared, absolute, huber, poisson, quantile or gaussian (mean and deviation) for
+    regression"""
+    quantiles: tuple[float, ...] = (0.5,)
+    """quantile: which ones, 0.1 0.5 0.9"""
     label_smoothing: float = 0.0
     """share of the probability spread evenly over the classes"""
+    metrics: tuple[str, ...] = ()
+    """what is measured besides: auc (not of training) and balanced_accuracy for binary; balanced_accuracy, macro_f1
+    and top_5 (or another number) for multiclass"""
 
     def __post_init__(self) -> None:
         typed(self, "--task.")
@@ -27,3 +34,13 @@ class TaskConfig:
         if self.loss not in LOSSES:
             raise choices("--task.loss", self.loss, LOSSES)
         fraction("--task.label_smoothing", self.label_smoothing)
+        for q in self.quantiles:
+            decay("--task.quantiles", q)
+        text = " ".join(map(str, self.quantiles))
+        if not self.quantiles or sorted(set(self.quantiles)) != list(self.quantiles):
+            raise InputError(f"--task.quantiles={text}: must be one or more that rise; sort them")
+        if self.loss != "quantile" and self.quantiles != TaskConfig.quantiles:
+            raise InputError(f"--task.quantiles={text}: are for --task.loss quantile; add it")
+        for name in self.metrics:
+            if name not in METRICS and not re.fullmatch(r"top_[1-9]\d{0,8}", name):
+                raise choices("--task.metrics", name, METRICS)

@@ -128,8 +128,8 @@ def step(
 ) -> tuple[State, Metrics]:
     """One step: `(state, info)`; step t draws its noise from `fold_in(key, t)`.
 
-    `info` has the sums of the batch, measured before the update, `lr` (the rate that was applied, which an optax
-    optimizer that `jaxnn.optimizer` did not make keeps to itself) and `grad_norm`. That is a pass over all gradients, a
+    `info` has the sums of the batch, measured before the update, `lr` (the rate that was applied, where the state of
+    the optimizer has it: `jaxnn.learning_rate`) and `grad_norm`. That is a pass over all gradients, a
     quarter of the step of a small network: it is taken if `measured` or `recipe.watch`, and 0 otherwise.
 
     >>> import jax, jax.numpy as jnp, jaxnn, optax
@@ -151,6 +151,7 @@ def step(
         trained = optax.apply_updates(trained, updates)
     norm_of = lambda grads: optax.tree.norm(grads).astype(loss.dtype)
     norm = lax.cond(jnp.logical_or(recipe.watch, measured), norm_of, lambda _: jnp.zeros_like(loss), grads)
-    rate = {"lr": optimizer.learning_rate(opt_state)} if optimizer.ours(opt_state) else {}
+    rate = optimizer.known_rate(opt_state)
+    told = {"grad_norm": norm} if rate is None else {"lr": rate, "grad_norm": norm}
     state = State(state.step + 1, tree.merge(trained, kept), opt_state)
-    return state, sums | rate | {"grad_norm": norm}
+    return state, sums | told

@@ -25,7 +25,8 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
 
     Padding weighs nothing, so it is exact for any batch size. Sums are float32, added up in pairs: counts are exact up
     to 2^24 and right to 7 digits beyond. `multiple`: blocks are padded to a multiple of it, so that they can be split
-    over so many devices. Raises `InputError` if x, y and weight differ in length.
+    over so many devices. Where a metric is of all rows together (`Task.whole`), their outputs are kept until the end.
+    Raises `InputError` if x, y and weight differ in length.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.binary(), tx=None)
@@ -42,16 +43,25 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     if isinstance(task.metrics, Centered):
         task = task._replace(metrics=task.metrics.over(data.y, data.weight))
 
-    def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
-        return measure(task, recipe.model.apply(params, part.x, key=key), part.y, part.weight)
+    in_sums = task._replace(whole=None)
 
-    def block(_: None, start: jax.Array) -> tuple[None, Metrics]:
+    def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
+        return measure(in_sums, recipe.model.apply(params, part.x, key=key), part.y, part.weight)
+
+    def block(_: None, start: jax.Array) -> tuple[None, tuple[Metrics, Any]]:
         index = start + lax.iota(jnp.int32, width)
         batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
-        return None, parts.for_the_cache(sums_of, recipe.model, task.prepare(batch, None), None)
+        batch = task.prepare(batch, None)
+        if task.whole is None:
+            return None, (parts.for_the_cache(sums_of, recipe.model, batch, None), ())
+        outputs = recipe.model.apply(params, batch.x)
+        return None, (measure(in_sums, outputs, batch.y, batch.weight), (outputs, batch.y, batch.weight))
 
-    sums = lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
-    return jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)
+    sums, rows = lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
+    sums = jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)
+    if task.whole:
+        sums |= task.whole(*jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), rows))
+    return sums
 
 
 def in_blocks(

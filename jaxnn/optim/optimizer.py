@@ -9,7 +9,7 @@ the weights can be read off it. The penalty `alpha` is a part of the objective (
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from optax import contrib
 from jaxnn import tree
 from jaxnn.config.names import OPTIMIZERS
 from jaxnn.config.optim import OptimConfig
-from jaxnn.errors import InputError, fraction, non_negative, positive
+from jaxnn.errors import InputError, check, fraction, non_negative, positive
 from jaxnn.numerics import is_zero, relaxed
 from jaxnn.optim.rules import average, clip_norm, limit_norm
 from jaxnn.optim.schedules import decay_window, schedule
@@ -75,6 +75,8 @@ def optimizer(
     b2: float | jax.Array | None = None,
     eps: float | jax.Array | None = None,
     weight_decay: float | jax.Array | None = None,
+    own: Callable[[Any], Any] | None = None,
+    own_schedule: Callable[[Any, int], Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """The whole optimizer as one optax transformation.
 
@@ -87,7 +89,9 @@ def optimizer(
     zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient, where a whole layer is. That
     over b1 and b2 needs JAX's standard promotion, not the strict one.)
 
-    Raises `InputError` for settings that do not fit the optimizer or the length of the run.
+    `own(learning_rate)`, an optax transformation, and `own_schedule(learning_rate, total_steps)`, a function of the
+    step that is finite and > 0, stand for those that the config names. Raises `InputError` for settings that do not fit
+    the optimizer or the length of the run.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -102,15 +106,11 @@ def optimizer(
     elif config.name == "lbfgs":
         raise InputError(f"lr={lr}: lbfgs finds its step by a line search; leave it out")
     positive("lr", lr)
-    given = {"momentum": momentum, "b1": b1, "b2": b2, "eps": eps, "weight_decay": weight_decay}
-    given = {name: value for name, value in given.items() if value is not None}
-    rules = {"eps": positive, "weight_decay": non_negative}
-    for name, value in given.items():
-        rules.get(name, fraction)(name, value)
+    given = _given(momentum=momentum, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
     length = {"steps_per_epoch": steps_per_epoch, "total_steps": total_steps}
-    step = update_rule(config, **given)
-    rate = schedule(config, **length, lr=lr)
-    if config.schedule in ("constant", "plateau") and config.warmup == "0":
+    step = update_rule(config, **given) if own is None else _own_rule(own)
+    rate = schedule(config, **length, lr=lr) if own_schedule is None else _own_rate(own_schedule, lr, total_steps)
+    if own_schedule is None and config.schedule in ("constant", "plateau") and config.warmup == "0":
         rate = lr  # a number: optax evaluates a schedule at every step, 10 % of a small network's step
     chain = optax.named_chain(*_links(config, optax.inject_hyperparams(step)(learning_rate=rate), **length))
 
@@ -125,6 +125,44 @@ def optimizer(
             return optax.tree.cast_like((updates, new), (params, state))
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those that are given, each in its range."""
+    given = {name: value for name, value in values.items() if value is not None}
+    rules = {"eps": positive, "weight_decay": non_negative}
+    for name, value in given.items():
+        rules.get(name, fraction)(name, value)
+    return given
+
+
+def _own_rule(own: Callable[[Any], Any]) -> Callable[..., optax.GradientTransformation]:
+    def build(learning_rate: jax.Array) -> optax.GradientTransformation:
+        tx = own(learning_rate)
+        if not isinstance(tx, optax.GradientTransformation):
+            cure = "return optax.adam(learning_rate) or another"
+            raise InputError(f"optimizer: gives a {type(tx).__name__}, must give an optax transformation; {cure}")
+        return tx
+
+    return build
+
+
+def _own_rate(own: Callable[[Any, int], Any], lr: Any, total_steps: int) -> Callable[[jax.Array], jax.Array]:
+    rate = own(lr, total_steps)
+    if not callable(rate):
+        cure = "return lambda step: learning_rate"
+        raise InputError(f"schedule: gives a {type(rate).__name__}, must give a function of the step; {cure}")
+    with relaxed():
+        for step in (0, total_steps - 1):
+            value: Any = rate(jnp.int32(step))
+            check(f"schedule at step {step}", value, "one number", jnp.shape(value) == ())
+            positive(f"schedule at step {step}", value)
+        try:
+            jax.eval_shape(rate, jax.ShapeDtypeStruct((), jnp.int32))
+        except jax.errors.ConcretizationTypeError:
+            rule = "the step is traced; use jnp.where instead of if"
+            raise InputError(f"schedule: depends on the step as a Python number, and {rule}") from None
+    return lambda step: jnp.asarray(rate(step), float)
 
 
 def _links(
@@ -153,24 +191,38 @@ def _links(
 def learning_rate(opt_state: Any) -> jax.Array:
     """The rate that the last update was made with: schedule times plateau, or the step of the line search. `float[]`
 
-    Before the first update, the rate that it is going to have. An optax optimizer of one's own, not made by
-    `optimizer`, keeps its rate to itself: nan.
+    Before the first update, the rate that it is going to have. Of any optax optimizer whose state has one, such as
+    `optax.inject_hyperparams(optax.adam)(learning_rate=...)` in a chain; of several the first; nan where there is none.
 
     >>> import jax.numpy as jnp
-    >>> import jaxnn
+    >>> import jaxnn, optax
     >>> tx = jaxnn.optimizer(jaxnn.OptimConfig(lr=0.5, schedule="inverse_scaling"), steps_per_epoch=1, total_steps=9)
     >>> state = tx.init(jnp.ones(2))
     >>> for _ in range(4):
     ...     _, state = tx.update(jnp.ones(2), state, jnp.ones(2))
     >>> float(jaxnn.learning_rate(state))  # 0.5 / sqrt(4)
     0.25
+    >>> mine = optax.chain(optax.clip(1.0), optax.inject_hyperparams(optax.adam)(learning_rate=0.25))
+    >>> [float(jaxnn.learning_rate(tx.init(jnp.ones(2)))) for tx in (mine, optax.adam(0.25))]
+    [0.25, nan]
     """
+    rate = known_rate(opt_state)
+    return jnp.array(jnp.nan, jnp.float32) if rate is None else rate
+
+
+def known_rate(opt_state: Any) -> jax.Array | None:
+    """`learning_rate`, or None where the state has none."""
     if not ours(opt_state):
-        return jnp.array(jnp.nan, jnp.float32)
-    rate = optax.tree.get(opt_state["optimizer"].inner_state, "learning_rate")  # of lbfgs, whose line search found it
+        return next(_rates(opt_state), None)
+    rate = next(_rates(opt_state["optimizer"].inner_state), None)  # of lbfgs, whose line search found it
     if rate is None:
         rate = opt_state["optimizer"].hyperparams["learning_rate"]
     return rate * opt_state["plateau"].scale if "plateau" in opt_state else rate
+
+
+def _rates(state: Any) -> Iterator[jax.Array]:
+    found = (value for _, value in optax.tree.get_all_with_path(state, "learning_rate"))
+    return (value for value in found if hasattr(value, "dtype") and value.shape == ())  # no state of a schedule
 
 
 def averaged(params: Params, opt_state: Any) -> Params:

@@ -16,12 +16,13 @@ from typing import Any
 
 import jaxnn
 from jaxnn.config import strict_json
+from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import InputError, choices
 from jaxnn.store import durable
 
-FORMAT = 2  # early runs of it have no `program` and no `jax`
+FORMAT = 2  # early runs of it have no `program` and no `jax`; `own` is there where there is something in it
 FREE = (  # epochs: see `_longer`; init_from: its `start` says with what weights
     *("name", "workdir", "epochs", "eval_every", "tol", "patience", "restore", "init_from", "devices"),
     *("checkpoint.every", "checkpoint.keep"),
@@ -40,8 +41,9 @@ def describe(config: Config, data: dict[str, Any], devices: str, **source: Any) 
       config: all its settings.
       data: what is known of its data (`Dataset.describe`).
       devices: what it runs on.
-      source: what the config file was, and whether it brought a model: `source`, `source_digest`, `own_model`; what
-        that computes, `program`; and JAX's settings, `jax` (`program.digest`, `program.settings`).
+      source: what the config file was, and whether it brought a model or other functions: `source`, `source_digest`,
+        `own_model`, `own`; what those compute, `program`; and JAX's settings, `jax` (`program.digest`,
+        `program.settings`).
     """
     versions = {"python": platform.python_version(), "jaxnn": jaxnn.__version__}
     versions |= {name: importlib.metadata.version(name) for name in PACKAGES} | {"devices": devices}
@@ -70,7 +72,10 @@ def read(path: Path, name: str) -> dict[str, Any]:
     for key, kind in kinds.items():
         if not isinstance(saved, dict) or key not in saved or not isinstance(saved[key], kind):
             raise InputError(f"{name}={path}: is no run's config ({key} is missing); name the config.json of a run")
-    known = ["format", *kinds, "source_digest", "program", "jax", "start", "versions"]
+    known = ["format", *kinds, "own", "source_digest", "program", "jax", "start", "versions"]
+    own = saved.get("own", [])
+    if not isinstance(own, list) or not all(name in Own._fields for name in own):
+        raise InputError(f"{name}={path}: is no run's config (own={own!r}); name the config.json of a run")
     for key in saved.keys() - set(known):
         raise choices(f"{name}={path}", key, known)
     return saved
@@ -101,15 +106,15 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
     if old.get("start") != new.get("start"):
         changed.append(f"--init_from: {was.init_from} -> {now.init_from}")
     _check_settings(folder, old.get("jax", {}), new.get("jax", {}))  # before the model, whose program they change
-    changed += _model_changed(old, new)
+    if not changed and was.epochs != now.epochs:  # before the program, which may depend on the length of the run
+        _longer(folder, was.epochs, now, step, per_epoch, own_schedule="schedule" in old.get("own", []))
+    changed += _own_changed(old, new)
     if changed:
         listed = "; ".join(changed)
         raise InputError(f"--workdir={folder}: holds a run with other settings ({listed}); name another folder")
     if old["data"]["digest"] != new["data"]["digest"]:
         digests = f"{new['data']['digest'][:12]}: the run in {folder} had {old['data']['digest'][:12]}"
         raise InputError(f"data.digest={digests}; the data have changed: bring them back, or name another folder")
-    if was.epochs != now.epochs:
-        _longer(folder, was.epochs, now, step, per_epoch)
     names = {*old["versions"], *new["versions"]}
     pairs = {name: (old["versions"].get(name), new["versions"].get(name)) for name in sorted(names)}
     return [f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b]
@@ -120,7 +125,7 @@ def takes_the_same_steps(old: dict[str, Any], new: dict[str, Any]) -> bool:
     settings = [about.get("jax", {}) for about in (old, new)]
     alike = all(settings[0][name] == settings[1][name] for name in settings[0].keys() & settings[1].keys())
     alike = alike and old["data"]["digest"] == new["data"]["digest"]
-    return alike and not (_changed(old, new, {*FREE, *BY_ROWS}) or _model_changed(old, new))
+    return alike and not (_changed(old, new, {*FREE, *BY_ROWS}) or _own_changed(old, new))
 
 
 def _changed(old: dict[str, Any], new: dict[str, Any], free: set[str]) -> list[str]:
@@ -140,14 +145,16 @@ def _standardized(about: dict[str, Any]) -> str:
     return " and ".join(["features"] * bool(features) + ["amounts"] * amounts) or "nothing"
 
 
-def _model_changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What differs of the network that the config file brought: its program, or its file where no more is known."""
-    if not (old["own_model"] or new["own_model"]):
+def _own_changed(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What differs of the functions that the config file brought: their program, or the file where no more is known."""
+    names = [["model"] * about["own_model"] + about.get("own", []) for about in (old, new)]
+    if not any(names):
         return []
+    what = " and ".join(dict.fromkeys(sum(names, [])))
     writer = lambda about: [about["versions"].get(name) for name in WRITERS] + [_platform(about)]
-    told = {"source": "config", "source_digest": "the file with the model"}
+    told = {"source": "config", "source_digest": f"the file with the {what}"}
     if old.get("program") and new.get("program") and writer(old) == writer(new):
-        told = {"source": "config", "program": "the model's program"}
+        told = {"source": "config", "program": f"the {what}'s program"}
     differ = [(what, old.get(name), new.get(name)) for name, what in told.items() if old.get(name) != new.get(name)]
     return [f"{what}: {str(before)[:20]} -> {str(after)[:20]}" for what, before, after in differ[:1]]
 
@@ -165,13 +172,14 @@ def _check_settings(folder: Any, before: dict[str, Any], after: dict[str, Any]) 
             raise InputError(f"{name.upper()}={after[name]}: the run in {folder} had {had}; {cure}")
 
 
-def _longer(folder: Any, before: int, now: Any, step: int, per_epoch: int) -> None:
+def _longer(folder: Any, before: int, now: Any, step: int, per_epoch: int, *, own_schedule: bool) -> None:
     """Refuse another number of epochs where it would have changed the steps that were done."""
     flag = f"--epochs={now.epochs}: the run was to have {before}"
     if now.epochs * per_epoch < step:
         raise InputError(f"{flag} and is at epoch {step / per_epoch:g} already; name another folder for a shorter run")
     optim = now.optim
     reasons = {
+        "the schedule of the config file": own_schedule,
         f"--optim.schedule {optim.schedule}": optim.schedule in STRETCHED,
         f"--optim.warmup {optim.warmup}": optim.warmup.endswith("%"),
         f"--optim.decay_every {optim.decay_every}": optim.decay_every.endswith("%")

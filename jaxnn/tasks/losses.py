@@ -8,12 +8,15 @@ NaN, never those of another class; `check_labels` refuses it by name before a ru
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import ArrayLike
 
-from jaxnn.errors import InputError, fraction, positive
+from jaxnn.errors import InputError, decay, fraction, positive
 from jaxnn.numerics import is_zero
 
 
@@ -144,6 +147,53 @@ def poisson(log_rate: jax.Array, y: ArrayLike) -> jax.Array:
     same_shape(log_rate, y)
     y = y.astype(log_rate.dtype)
     return jnp.mean(jnp.exp(log_rate) - jnp.where(y >= 0, y, jnp.nan) * log_rate, axis=-1)
+
+
+def quantile(prediction: jax.Array, y: ArrayLike, *, quantiles: Sequence[float] = (0.5,)) -> jax.Array:
+    """Pinball loss: `mean_kq max(q e_kq, (q - 1) e_kq)`, `e_kq = y_k - prediction_kq`; minimised by the q-th quantile.
+
+    prediction `f[..., K, Q]`, y `[..., K]`, Q quantiles in (0, 1); gives `f32[...]`. At q = 1/2 it is half the absolute
+    error. Raises `InputError` if the shapes do not fit, or for a quantile outside (0, 1).
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> jaxnn.quantile(jnp.array([[1.0, 1.0]]), jnp.array([3.0]), quantiles=(0.25, 0.75)).item()  # (0.5 + 1.5) / 2
+    1.0
+
+    Source: Koenker, Bassett, Regression Quantiles (1978), doi:10.2307/1913643.
+    """
+    for q in quantiles:
+        decay("quantiles", q)
+    prediction = _floats(prediction)
+    if prediction.shape[-1:] != (len(quantiles),):
+        rule = f"the last axis must be {len(quantiles)}, one number for each quantile"
+        raise InputError(f"prediction{list(prediction.shape)}: {rule}")
+    y = jnp.asarray(y)
+    same_shape(prediction[..., 0], y)
+    error = jnp.expand_dims(y.astype(prediction.dtype), -1) - prediction
+    q = jnp.broadcast_to(jnp.asarray(quantiles, error.dtype), error.shape)
+    return jnp.mean(jnp.maximum(q * error, (q - 1) * error), axis=(-2, -1))
+
+
+def gaussian(prediction: jax.Array, y: ArrayLike) -> jax.Array:
+    """Minus the log-likelihood of a normal distribution: `mean_k (log 2 pi + v_k + (y_k - m_k)^2 exp(-v_k)) / 2`.
+
+    prediction `f[..., K, 2]`, mean m and log-variance v; y `[..., K]`; gives `f32[...]`. Raises `InputError` if the
+    shapes do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> round(jaxnn.gaussian(jnp.zeros((1, 1, 2)), jnp.zeros((1, 1))).item(), 4)  # log sqrt(2 pi)
+    0.9189
+
+    Source: Nix, Weigend, Estimating the Mean and Variance of the Target Probability Distribution (1994).
+    """
+    prediction = _floats(prediction)
+    if prediction.shape[-1:] != (2,):
+        raise InputError(f"prediction{list(prediction.shape)}: the last axis must be 2, mean and log-variance")
+    mean, log_variance = prediction[..., 0], prediction[..., 1]
+    square = jnp.square(_errors(mean, y)) * jnp.exp(-log_variance)
+    return jnp.mean(math.log(2 * math.pi) + log_variance + square, axis=-1) / 2
 
 
 def class_target(logits: jax.Array, y: ArrayLike) -> jax.Array:

@@ -48,7 +48,7 @@ def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
 
 
 def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
-    """All sums of a task: `loss` (of weight times loss), `weight`, and those of its metrics.
+    """All sums of a task over rows that are all there are: `loss` (of weight times loss), `weight`, those of metrics.
 
     >>> import jax.numpy as jnp, jaxnn
     >>> task = jaxnn.multiclass(2)
@@ -56,7 +56,8 @@ def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
     >>> {name: round(float(value), 2) for name, value in sums.items()}
     {'loss': 5.01, 'weight': 2.0, 'correct': 1.0}
     """
-    return base_sums(task.loss(outputs, y), weight) | task.metrics(outputs, y, weight)
+    found = base_sums(task.loss(outputs, y), weight) | task.metrics(outputs, y, weight)
+    return found | task.whole(outputs, y, weight) if task.whole else found
 
 
 def multiclass_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
@@ -71,10 +72,7 @@ def multiclass_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metri
     >>> metrics.multiclass_sums(logits, jnp.array([1, 0, 0]), jnp.ones(3))["correct"].item()
     1.0
     """
-    target, label = class_target(logits, y), jnp.asarray(y)
-    if label.shape == target.shape:
-        label = jnp.where(jnp.isnan(target).any(axis=-1), -1, jnp.argmax(target, axis=-1))
-    predicted = jnp.where(jnp.isnan(logits).any(axis=-1), -2, jnp.argmax(logits, axis=-1))
+    label, predicted = labels_of(logits, y)
     correct = predicted == label.astype(predicted.dtype)
     return {"correct": weighted_sum(correct, weight)}
 
@@ -200,6 +198,14 @@ def r_squared(
     varies = spread > 1e-12 * y_squared
     score = 1 - squared_error / jnp.where(varies, spread, 1)
     return jnp.mean(jnp.where(varies, score, jnp.where(squared_error == 0, 1.0, 0.0)))
+
+
+def labels_of(logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The class that is true and the one that is predicted; negative, and different, where a number is NaN."""
+    target, label = class_target(logits, y), jnp.asarray(y)
+    if label.shape == target.shape:
+        label = jnp.where(jnp.isnan(target).any(axis=-1), -1, jnp.argmax(target, axis=-1))
+    return label, jnp.where(jnp.isnan(logits).any(axis=-1), -2, jnp.argmax(logits, axis=-1))
 
 
 def _signs(logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:

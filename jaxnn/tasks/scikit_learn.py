@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.tasks.supervised import binary, multiclass, multilabel, regression
+from jaxnn.tasks.classification import binary, multiclass, multilabel
+from jaxnn.tasks.regression import regression
 from jaxnn.types import Metrics, Task
 
 # What scikit-learn calls the activation behind the last layer.

@@ -17,7 +17,7 @@ from jaxnn.engine.evaluation import evaluate
 from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
 from jaxnn.training.plan import Plan
-from jaxnn.types import Batch, Metrics, Recipe, State
+from jaxnn.types import Batch, Metrics, Recipe, State, Task
 
 
 def run_steps(
@@ -93,8 +93,18 @@ def check_metrics(config: Config, recipe: Recipe, params: Any, data: Batch, vali
 
     Their names are found by tracing an evaluation, which takes time at every start.
     """
-    if not config.best:
-        return
-    sums = functools.partial(evaluate, recipe)
-    summary = jax.eval_shape(lambda params, rows: recipe.task.summary(sums(params, rows)), params, feeds.one_row(data))
-    config.check_metrics([f"{part}/{name}" for part in ("train", "val")[: 1 + validation] for name in summary])
+    if config.best:
+        config.check_metrics(metric_names(recipe, params, data, validation))
+
+
+def metric_names(recipe: Recipe, params: Any, data: Batch, validation: bool) -> list[str]:
+    """What the rows of a history call their metrics, found by tracing."""
+
+    def names(task: Task) -> list[str]:
+        sums = functools.partial(evaluate, recipe._replace(task=task))
+        return list(jax.eval_shape(lambda params, rows: task.summary(sums(params, rows)), params, feeds.one_row(data)))
+
+    of_split = names(recipe.task)
+    of_training = names(recipe.task._replace(whole=None)) if recipe.task.whole else of_split
+    parts = {"train": of_training} | ({"val": of_split} if validation else {})
+    return [f"{part}/{name}" for part, found in parts.items() for name in found]

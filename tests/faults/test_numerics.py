@@ -326,6 +326,8 @@ LOSSES = {
     "absolute": (losses.absolute, (2, 2), [[0.3, -1.0], [2.0, 5.0]]),
     "huber": (losses.huber, (2, 2), [[0.3, -1.0], [2.0, 5.0]]),
     "poisson": (losses.poisson, (2, 2), [[0.0, 1.0], [2.0, 5.0]]),
+    "quantile": (functools.partial(losses.quantile, quantiles=(0.2, 0.7)), (2, 2, 2), [[0.3, -1.0], [2.0, 5.0]]),
+    "gaussian": (losses.gaussian, (2, 2, 2), [[0.3, -1.0], [2.0, 5.0]]),
 }
 
 
