@@ -1,0 +1,67 @@
+"""The settings of the data: what is learned from, and how it is split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxnn.config.names import MISSING, NANS
+from jaxnn.config.values import class_weight, typed
+from jaxnn.errors import check, choices, fraction, non_negative
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is learned from, and how it is split."""
+
+    name: str = "digits"
+    """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared); a
+    path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), .npz, a folder of IDX files or of
+    images (one sub-folder a class, or these in train, val and test)"""
+    dir: str | None = None
+    """folder of the data files, for mnist and tfds:NAME"""
+    target: str | None = None
+    """table: the column to predict (default: the last)"""
+    weight: str | None = None
+    """table or npz: the column or array with a weight for each example"""
+    text: tuple[str, ...] = ()
+    """table: columns whose cells are texts, even where they look like numbers (postcodes)"""
+    missing: tuple[str, ...] = MISSING
+    """table or npz: the words that mean a missing value, as an empty cell does"""
+    delimiter: str | None = None
+    """table: what stands between cells: comma, tab, semicolon, bar or a character (default: found in the first line)"""
+    positive: str | None = None
+    """this label against all the others (makes a binary task)"""
+    class_weight: tuple[float, ...] | Literal["balanced"] | tuple[str, ...] | None = None
+    """weights of the classes in the training loss (so in train/loss, not in other metrics, validation and test):
+    one for each in order, or LABEL=WEIGHT for some (1 for the others), or "balanced" for n / (K count)"""
+    validation: str | None = None
+    """a file or folder of the same kind to validate on, instead of a part of the training examples"""
+    validation_fraction: float = 0.1
+    """part of the training examples kept for validation, stratified, where no validation set is given; 0 for none"""
+    test_fraction: float = 0.2
+    """part kept for testing, stratified, where the data have no test set"""
+    split_seed: int = 0
+    """seed of these splits (not of the training)"""
+    standardize: bool | None = None
+    """subtract the mean and divide by the deviation of each feature over the training examples (default: for tables,
+    not for images; --data.no-standardize leaves features and amounts to predict as they are)"""
+    nan: str = "refuse"
+    """drop leaves out the examples that hold a missing value, NaN or infinity, and says how many"""
+    bad_records: int = 0
+    """folder of images: how many damaged ones may be left out, of all parts together"""
+    allow_overlap: bool = False
+    """go on where a given validation or test set holds training examples"""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.class_weight, str) and self.class_weight != "balanced":
+            raise choices("--data.class_weight", self.class_weight, ["balanced"])
+        typed(self, "--data.")
+        fraction("--data.validation_fraction", self.validation_fraction)
+        fraction("--data.test_fraction", self.test_fraction)
+        check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
+        if self.nan not in NANS:
+            raise choices("--data.nan", self.nan, NANS)
+        check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
+        for weight in self.class_weight if isinstance(self.class_weight, tuple) else ():
+            non_negative("--data.class_weight", class_weight(weight)[1])
