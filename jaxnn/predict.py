@@ -65,7 +65,7 @@ class Run(NamedTuple):
             raise InputError("source: the network was not trained on a table; give its array x to predict")
         columns = tuple(Column(name, None if texts is None else tuple(texts)) for name, texts in known)
         config = self.config.data
-        rules = Rules(config.text, tuple(self.data["missing"]))
+        rules = Rules(config.text, tuple(self.data["missing"]), config.nan, self.data.get("fill"))
         frame = table.encode(source, columns, table.Roles(config.target, config.weight, config.delimiter, rules))
         chosen = [feature for feature in frame.features() if frame.name(feature) in set(self.data["features"])]
         offset = self._offset(len(chosen))

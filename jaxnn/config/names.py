@@ -8,7 +8,8 @@ INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
 MODELS = ("cnn", "linear", "mlp")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "huber", "poisson", "squared")
-NANS = ("drop", "refuse")
+IMPUTED = ("category", "mean", "median")
+NANS = (*IMPUTED, "drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
 # optimizer -> its default learning rate; each is one call of the optax function of that name
 OPTIMIZERS = {
