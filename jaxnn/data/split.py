@@ -80,8 +80,8 @@ def _refuse_few(flag: str, what: str, values: np.ndarray, wanted: dict[str, floa
     """Refuse values of which there are fewer than parts."""
     count = len(np.unique(values))
     if count <= len(wanted):
-        parts = ", ".join(["train", *wanted])
-        raise InputError(f"{flag}: has {count} different {what}, and each part ({parts}) needs one; split otherwise")
+        need = f"{1 + len(wanted)} different {what} that {', '.join(wanted)} and train need"
+        raise InputError(f"{flag}: has {count} of the {need}; split otherwise")
 
 
 def by_group(rng: np.random.Generator, groups: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
