@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -35,9 +35,13 @@ def people(seed: int = 0) -> pd.DataFrame:
     return frame.assign(row=np.arange(N), y=rng.integers(0, 2, N))
 
 
+def load(*args: Any, **kwargs: Any) -> Any:  # Any, since a test knows which parts there are
+    return data.load(*args, **kwargs)
+
+
 def refusal(*args: Any, **kwargs: Any) -> str:
     with pytest.raises(InputError) as caught:
-        data.load(*args, **kwargs)
+        load(*args, **kwargs)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -45,9 +49,9 @@ def refusal(*args: Any, **kwargs: Any) -> str:
 def expected_x(frame: pd.DataFrame, train: list[int], nan: str) -> np.ndarray:
     """What scikit-learn makes of all rows of the frame, fitted on those of `train`."""
     numbers = SimpleImputer(strategy="mean" if nan == "mean" else "median").fit(frame[NUMBERS].iloc[train])
-    filled = numbers.transform(frame[NUMBERS])
+    filled: Any = numbers.transform(frame[NUMBERS])
     colour = frame[["colour"]].astype(object).where(frame[["colour"]].notna(), np.nan)
-    one_hot = OneHotEncoder(categories=[COLOURS], sparse_output=False, handle_unknown="ignore")
+    one_hot: Any = OneHotEncoder(categories=cast(Any, [COLOURS]), sparse_output=False, handle_unknown="ignore")
     if nan == "category":
         coloured = one_hot.fit_transform(colour.fillna("?"))
         missing = frame[["age", "count", "colour"]].isna().to_numpy()
@@ -76,7 +80,7 @@ def test_holes_are_filled_by_the_training_split_alone_in_all_parts_and_by_the_ru
     if kind != "frame":
         source = tmp_path / f"t.{kind}"
         frame.to_csv(source, index=False) if kind == "csv" else frame.to_parquet(source)
-    loaded = data.load(source, nan=nan)
+    loaded = load(source, nan=nan)
     row = loaded.features.index("row")
     found = {part: batch.x[:, row].astype(int).tolist() for part, batch in loaded.parts.items()}
     x = expected_x(frame, found["train"], nan)
@@ -86,7 +90,7 @@ def test_holes_are_filled_by_the_training_split_alone_in_all_parts_and_by_the_ru
     assert loaded.notes[-1].partition(": missing cells filled: ")[2].startswith(f"{holes['age']} of age with ")
     assert f"{holes['colour']} of colour with " in loaded.notes[-1]
 
-    validated = data.load(source, nan=nan, validation=other, test_fraction=0)
+    validated = load(source, nan=nan, validation=other, test_fraction=0)
     fitted_on = validated.train.x[:, row].astype(int).tolist()
     both = pd.concat([frame, other], ignore_index=True)
     np.testing.assert_allclose(validated.validation.x, expected_x(both, fitted_on, nan)[N:], rtol=1e-6)
@@ -109,22 +113,22 @@ def test_the_words_for_missing_are_filled_in_every_kind_of_column(tmp_path):
     for column, word in (("age", "?"), ("count", ""), ("colour", " NA ")):
         words.loc[frame[column].isna(), column] = word
     words.to_csv(tmp_path / "t.csv", index=False)
-    expected = data.load(frame, nan="median").train.x
-    np.testing.assert_array_equal(data.load(tmp_path / "t.csv", nan="median").train.x, expected)
+    expected = load(frame, nan="median").train.x
+    np.testing.assert_array_equal(load(tmp_path / "t.csv", nan="median").train.x, expected)
     texts = frame.assign(colour=words["colour"].astype(str))  # a frame says itself what is a text
-    np.testing.assert_array_equal(data.load(texts, nan="median").train.x, expected)
+    np.testing.assert_array_equal(load(texts, nan="median").train.x, expected)
 
 
 def test_of_equally_frequent_texts_the_first_fills_as_in_scikit_learn():
     frame = pd.DataFrame({"c": ["b", "a", "b", "a", None, "c"] * 4, "y": [0, 1] * 12})
     theirs = SimpleImputer(strategy="most_frequent").fit(frame[["c"]].astype(object).fillna(np.nan)).statistics_
-    assert data.load(frame, nan="mean", **WHOLE).fill == {"c": theirs[0]} == {"c": "a"}
+    assert load(frame, nan="mean", **WHOLE).fill == {"c": theirs[0]} == {"c": "a"}
 
 
 def test_a_hole_that_training_never_had_is_filled_too_and_has_no_category(tmp_path):
     whole = people().dropna().reset_index(drop=True)
     for nan, stand in (("mean", None), ("category", [0, 0, 0])):
-        loaded = data.load(whole, nan=nan, **WHOLE)
+        loaded = load(whole, nan=nan, **WHOLE)
         assert loaded.features == ("age", "count", *(f"colour={c}" for c in COLOURS), "row") and not loaded.notes
         run = as_run(loaded, {"nan": nan}, tmp_path / nan)
         x = run.encode(whole.head(2).assign(age=None, colour=None))
@@ -141,7 +145,7 @@ def test_seconds_since_1970_are_filled_as_exactly_as_they_are_kept(tmp_path, nan
     holes = rng.random(90) < 0.3
     frame = pd.DataFrame({"t": np.where(holes, np.nan, seconds), "y": np.arange(90) % 2})
     for name, given in (("f", frame), ("whole", frame.astype({"t": "Int64"}))):
-        loaded = data.load(given, nan=nan, **WHOLE)
+        loaded = load(given, nan=nan, **WHOLE)
         assert loaded.offset is not None
         oracle = SimpleImputer(strategy=nan).fit_transform(frame[["t"]])
         np.testing.assert_allclose(loaded.train.x, oracle, rtol=1e-15)
@@ -154,17 +158,17 @@ def test_seconds_since_1970_are_filled_as_exactly_as_they_are_kept(tmp_path, nan
 def test_a_category_of_texts_that_are_missing_has_a_name_that_no_cell_can_have():
     frame = pd.DataFrame({"c": ["missing", None, "nil"] * 6, "c=missing": range(18), "y": [0, 1] * 9})
     assert "two columns become the same feature" in refusal(frame, nan="category")
-    loaded = data.load(frame.rename(columns={"c=missing": "d"}), nan="category", **WHOLE)
+    loaded = load(frame.rename(columns={"c=missing": "d"}), nan="category", **WHOLE)
     assert loaded.features == ("c=missing", "c=nil", "c=", "d")
     np.testing.assert_array_equal(loaded.train.x[:3, :3], [[1, 0, 0], [0, 0, 1], [0, 1, 0]])
 
 
 def test_what_is_filled_is_a_pure_function_of_the_seed_and_the_data():
-    first, again = (data.load(people(), nan="mean", split_seed=3) for _ in range(2))
+    first, again = (load(people(), nan="mean", split_seed=3) for _ in range(2))
     assert first.digest == again.digest and first.fill == again.fill
-    assert first.fill != data.load(people(), nan="mean", split_seed=4).fill
+    assert first.fill != load(people(), nan="mean", split_seed=4).fill
     whole = people().dropna()
-    digests = {data.load(whole, nan=nan).digest for nan in ("refuse", "drop", "mean", "median", "category")}
+    digests = {load(whole, nan=nan).digest for nan in ("refuse", "drop", "mean", "median", "category")}
     assert len(digests) == 1
 
 
@@ -222,7 +226,7 @@ def test_tables_alone_are_filled(tmp_path, nan):
 
 
 def test_a_run_that_dropped_rows_gives_an_answer_for_each_row_or_none(tmp_path):
-    run = as_run(data.load(people(), nan="drop", **WHOLE), {"nan": "drop"}, tmp_path / "run")
+    run = as_run(load(people(), nan="drop", **WHOLE), {"nan": "drop"}, tmp_path / "run")
     with pytest.raises(InputError, match="missing value"):
         run.encode(people())
     assert run.data["fill"] is None

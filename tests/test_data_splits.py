@@ -45,7 +45,7 @@ NAMED = np.array([f"u{user}" for user in USERS])
 
 
 @pytest.mark.parametrize(
-    "users", [USERS, NAMED, USERS + 0.5, USERS > 14, pd.to_datetime("2024-01-01") + USERS * pd.Timedelta(days=1)]
+    "users", [USERS, NAMED, USERS + 0.5, USERS > 14, np.datetime64("2024-01-01", "s") + 86400 * USERS]
 )
 @pytest.mark.parametrize("kind", ["csv", "frame"])
 def test_no_group_stands_in_two_parts_and_every_row_in_one(tmp_path, users, kind):
@@ -103,7 +103,7 @@ def test_a_cut_by_groups_is_as_near_to_its_fraction_as_any_one_group_could_bring
         assert all(abs(len(part) + size - wanted) >= abs(len(part) - wanted) for size in left)
 
 
-DAYS = pd.Timestamp("2023-12-20") + pd.to_timedelta(RNG.permutation(N), unit="D")
+DAYS: Any = pd.Timestamp("2023-12-20") + pd.to_timedelta(RNG.permutation(N), unit="D")
 DATES = {
     "days": DAYS.strftime("%Y-%m-%d"),
     "minutes": DAYS.strftime("%Y-%m-%d %H:%M"),
@@ -163,7 +163,7 @@ def test_months_are_times_and_never_cut_apart():
 
 
 def test_a_validation_table_may_hold_no_group_of_the_training_table():
-    table = frame(user=NAMED)
+    table: Any = frame(user=NAMED)
     inside, outside = table[USERS > 20], table[USERS <= 20]
     loaded = data.load(outside, split_by="user", validation=inside)
     assert loaded.shapes["validation"] == (len(inside), 1)
@@ -260,5 +260,6 @@ def test_classes_that_the_split_leaves_out_of_training_are_told_of_and_one_alone
 
 @pytest.mark.parametrize("option", ["drop", "split_by", "split"])
 def test_tables_alone_have_columns(option):
+    given: dict[str, Any] = {option: ("time:a",) if option == "drop" else "time:a"}
     with pytest.raises(InputError, match=f"--data.{option}=time:a: is for table data, not bundled; leave it out"):
-        data.from_config(DataConfig("wine", **{option: ("time:a",) if option == "drop" else "time:a"}))
+        data.from_config(DataConfig("wine", **given))

@@ -112,16 +112,13 @@ class Cells:
 
         if not pa.types.is_dictionary(array.type):
             array = pc.cast(array, pa.large_string()).dictionary_encode()
-        found = []
-        for chunk in array.chunks:
-            numbers = []
-            for text in map(str.strip, chunk.dictionary.to_pylist()):
-                form = normal_form(text)
-                self.texts.setdefault(form, text)
-                numbers.append(self.number.setdefault(form, len(self.number)))
-            index = pc.fill_null(pc.cast(chunk.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
-            found.append(np.array([*numbers, -1], np.int32)[index])
-        return np.concatenate([np.zeros(0, np.int32), *found])
+        whole, numbers = array.combine_chunks(), []
+        for text in map(str.strip, whole.dictionary.to_pylist()):
+            form = normal_form(text)
+            self.texts.setdefault(form, text)
+            numbers.append(self.number.setdefault(form, len(self.number)))
+        index = pc.fill_null(pc.cast(whole.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
+        return np.array([*numbers, -1], np.int32)[index]
 
     def values(self) -> np.ndarray:
         """All parts in one array."""

@@ -40,23 +40,20 @@ class Key(NamedTuple):
         """
         if not self.texts:
             return self.values
-        used = np.unique(self.values)
-        if all(NUMBER.fullmatch(self.texts[k]) for k in used):
-            return np.array([float(text) if NUMBER.fullmatch(text) else 0 for text in self.texts])[self.values]
-        dates = {k: _date(self.texts[k]) for k in used.tolist()}
-        for k, date in dates.items():
-            if date is None:
-                rule = "is no number and no date of ISO 8601 (2024-05-31, 2024-05-31T23:59:00+02:00); write it so"
-                raise InputError(f"{self._at(k)}: {rule}")
-        zoned = {k: date.tzinfo is not None for k, date in dates.items() if date is not None}
-        if len(set(zoned.values())) > 1:
-            rare = 2 * sum(zoned.values()) < len(zoned)
+        used, place = np.unique(self.values, return_inverse=True)
+        texts = [self.texts[k] for k in used]
+        if all(map(NUMBER.fullmatch, texts)):
+            return np.array(texts, np.float64)[place]
+        dates = [date for text in texts if (date := _date(text))]
+        if len(dates) < len(texts):
+            rule = "is no number and no date of ISO 8601 (2024-05-31, 2024-05-31T23:59:00+02:00); write it so"
+            raise InputError(f"{self._at(np.array([_date(text) is None for text in texts])[place])}: {rule}")
+        zoned = np.array([date.tzinfo is not None for date in dates])
+        if zoned.any() and not zoned.all():
+            rare = 2 * int(zoned.sum()) < len(zoned)
             has = "has a time zone, and others have none" if rare else "has no time zone, and others have one"
-            raise InputError(f"{self._at(next(k for k in zoned if zoned[k] == rare))}: {has}; write all alike")
-        found = np.zeros(len(self.texts), "datetime64[us]")
-        for k, date in dates.items():
-            found[k] = date and date.replace(tzinfo=None)
-        return found[self.values]
+            raise InputError(f"{self._at((zoned == rare)[place])}: {has}; write all alike")
+        return np.array([date.replace(tzinfo=None) for date in dates], "datetime64[us]")[place]
 
     def refuse_shared(self, other: Key) -> None:
         """Refuse a group of the training file that stands in another one too."""
@@ -65,15 +62,15 @@ class Key(NamedTuple):
             known, given = self._as_texts(), other._as_texts()
         bad = np.isin(given, np.unique(known))
         if bad.any():
-            where = other.grid.at(other.name, int(other.rows[np.argmax(bad)]))
             cure = "leave the group out of one, or add --data.allow_overlap"
-            raise InputError(f"{where}: is a group of the training examples too; {cure}")
+            raise InputError(f"{other._at(bad)}: is a group of the training examples too; {cure}")
 
     def _as_texts(self) -> np.ndarray:
         return np.array(self.texts)[self.values] if self.texts else self.values.astype(str)
 
-    def _at(self, code: int) -> str:
-        return self.grid.at(self.name, int(self.rows[np.argmax(self.values == code)]))
+    def _at(self, bad: np.ndarray) -> str:
+        """Where the first bad cell is."""
+        return self.grid.at(self.name, int(self.rows[np.argmax(bad)]))
 
 
 def _date(text: str) -> datetime | None:
