@@ -121,7 +121,7 @@ def test_the_words_for_missing_are_filled_in_every_kind_of_column(tmp_path):
 
 def test_of_equally_frequent_texts_the_first_fills_as_in_scikit_learn():
     frame = pd.DataFrame({"c": ["b", "a", "b", "a", None, "c"] * 4, "y": [0, 1] * 12})
-    theirs = SimpleImputer(strategy="most_frequent").fit(frame[["c"]].astype(object).fillna(np.nan)).statistics_
+    theirs: Any = SimpleImputer(strategy="most_frequent").fit(frame[["c"]].astype(object).fillna(np.nan)).statistics_
     assert load(frame, nan="mean", **WHOLE).fill == {"c": theirs[0]} == {"c": "a"}
 
 
@@ -199,6 +199,7 @@ FRAME = people()[["age", "colour", "y"]]
             {"nan": "mean"},
             "column colour=missing in each of the 86 training examples: nothing to fill",
         ),
+        ({"age": [None, np.inf] * (N // 2)}, {"nan": "mean"}, "table row 1, column age=inf: must be finite; repair it"),
         ({"age": np.inf}, {"nan": "mean"}, "table row 0, column age=inf: must be finite; repair it, leave the row out"),
         (
             {"y": [0, None] * (N // 2)},

@@ -84,10 +84,9 @@ def typed(
         if not clash:
             break
         as_text |= clash  # some parts of the rows were read as numbers, some as texts
-    holes = {name: missing for name in read if (missing := cells[name].gone(rules.missing)) is not None}
     filled = [name for name in names if rules.nan in IMPUTED and name not in exact]
-    kept = {name: holes.pop(name) for name in filled if name in holes}
-    rows, notes = _whole_rows(grid, cells, holes, rules)
+    kept = {name: missing for name in filled if (missing := cells[name].gone(rules.missing)) is not None}
+    rows, notes = _whole_rows(grid, cells, rules, kept)
     columns: dict[str, Column] = {}
     values: dict[str, np.ndarray] = {}
     for name in names:
@@ -131,13 +130,13 @@ def _spread(values: np.ndarray, there: np.ndarray, column: Column) -> np.ndarray
 
 
 def _whole_rows(
-    grid: Grid, cells: dict[str, Cells], holes: dict[str, np.ndarray], rules: Rules
+    grid: Grid, cells: dict[str, Cells], rules: Rules, kept: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The rows without a missing value, which are the `holes`, or an infinity, and what to tell of the others."""
+    """The rows without an infinity or a missing value, where those are not `kept`, and what to tell of the others."""
     n = sum(next(iter(cells.values())).lengths)
     gone, infinite = np.zeros(n, bool), np.zeros(n, bool)
     for name, each in cells.items():
-        missing = holes.get(name)
+        missing = None if name in kept else each.gone(rules.missing)
         if missing is not None and missing.any() and rules.nan != "drop":
             where = grid.at(name, int(np.argmax(missing)))
             cure = "fill it in, or add --data.nan drop, mean, median or category (--data.missing has the words)"
