@@ -24,6 +24,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 EITHER = re.compile(r"[0-9]+[eE][0-9]+|[+-]?inf(inity)?", re.IGNORECASE)
 # One number with what people write around it: $1,163.50, 45 %, 3 kg, 1.163,5, 12:30.
 DRESSED = re.compile(r"\W{0,2}[A-Z]{0,3}\W{0,2}[0-9][0-9\W]*[^\W0-9]{0,4}\W?")
+HOLE = -2  # the number of the category that a missing text is; -1 is none of the categories
 MAX_CATEGORIES = 1000
 MAX_DRESSED = 20
 MAX_LETTERS = 100_000
@@ -50,7 +51,7 @@ class Typed(NamedTuple):
     """A table by its columns.
 
     `values`: numbers, in float32 unless they were to be exact, or the numbers of the categories (missing ones: NaN and
-    -1); `rounded`: the columns in which float32 is not what the table says; `changed`: those of them that are whole
+    `HOLE`); `rounded`: the columns in which float32 is not what the table says; `changed`: those of them that are whole
     numbers; `rows`: which rows of the grid are left; `key`: the column of that name, as numbers or as numbers of texts.
     """
 
@@ -122,9 +123,9 @@ def _column(
 
 
 def _spread(values: np.ndarray, there: np.ndarray, column: Column) -> np.ndarray:
-    """The values in the rows where they are there, and NaN or -1 in the others."""
+    """The values in the rows where they are there, and NaN or `HOLE` in the others."""
     dtype = values.dtype if values.dtype.kind == "f" else np.float64
-    found = np.full(len(there), np.nan, dtype) if column.categories is None else np.full(len(there), -1, np.int32)
+    found = np.full(len(there), np.nan, dtype) if column.categories is None else np.full(len(there), HOLE, np.int32)
     found[there] = values
     return found
 

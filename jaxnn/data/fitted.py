@@ -10,7 +10,8 @@ from jaxnn.arrays import to_float32
 from jaxnn.config.names import IMPUTED
 from jaxnn.config.values import class_weight
 from jaxnn.data import imputed
-from jaxnn.data.frame import MISSING, Frame
+from jaxnn.data.columns import HOLE
+from jaxnn.data.frame import Frame
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks.targets import Targets
 
@@ -131,7 +132,7 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
     dtype = np.float64 if off.any() else np.float32
     x = {part: frame.matrix(features, np.arange(len(frame)), dtype) for part, frame in others.items()}
     x |= {part: whole.matrix(features, index, dtype) for part, index in rows.items()}
-    unseen = [whole.name(f) for f in whole.features() if f not in set(features) and f.category != MISSING]
+    unseen = [whole.name(f) for f in whole.features() if f not in set(features) and f.category != HOLE]
     listed = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}"
     notes = (f"{listed}: in no training example; read as no category",) if unseen else ()
     notes += tuple(note for frame in frames if frame.fill for note in imputed.told(frame))

@@ -15,12 +15,11 @@ import numpy as np
 from jaxnn.arrays import damaged
 from jaxnn.config.names import IMPUTED
 from jaxnn.data.cells import collect
-from jaxnn.data.columns import Column
+from jaxnn.data.columns import HOLE, Column
 from jaxnn.data.grid import Grid
 from jaxnn.errors import InputError
 
 BLOCK = 4096  # rows
-MISSING = -1  # the number of the category that a missing cell is
 
 
 class Feature(NamedTuple):
@@ -34,7 +33,7 @@ class Feature(NamedTuple):
 @dataclass
 class Frame:
     """`values[j]` are the cells of `columns[j]`: numbers, f32[n], or i32[n] numbers of its categories. Missing ones are
-    NaN and -1: `matrix` fills them.
+    NaN and `HOLE`: `matrix` fills them.
 
     `rounded`: the columns in which float32 is not what the table says; `changed`: those of them that are whole numbers;
     `rows`: which rows of the grid these are, those that were left out for a missing value gone; `nan`: what becomes of
@@ -59,13 +58,13 @@ class Frame:
         for j, column in enumerate(self.columns):
             count = None if column.categories is None else len(column.categories)
             found += [Feature(j)] if count is None else [Feature(j, k) for k in range(count)]
-            found += [Feature(j, MISSING)] * (self.nan == "category")
+            found += [Feature(j, HOLE)] * (self.nan == "category")
         return found
 
     def missing(self, j: int, rows: Any = slice(None)) -> np.ndarray:
         """bool[n]: which cells of column j are missing, of these rows."""
         cells = self.values[j][rows]
-        return np.isnan(cells) if self.columns[j].categories is None else cells == MISSING
+        return np.isnan(cells) if self.columns[j].categories is None else cells == HOLE
 
     def present(self, j: int, rows: np.ndarray) -> np.ndarray:
         """The cells of column j in these rows, missing ones left out. Raises `InputError` where none is left."""
@@ -87,7 +86,7 @@ class Frame:
             if column.categories is not None
         }
         if self.nan == "category":
-            found |= {j: {MISSING} for j in range(len(self.columns)) if j not in found and self.missing(j, rows).any()}
+            found |= {j: {HOLE} for j in range(len(self.columns)) if j not in found and self.missing(j, rows).any()}
         return [f for f in self.features() if f.category is None or f.category in found.get(f.column, ())]
 
     def name(self, feature: Feature) -> str:
@@ -95,7 +94,7 @@ class Frame:
         column, category = self.columns[feature.column], feature.category
         if category is None:
             return column.name
-        return f"{column.name}={'' if category == MISSING else (column.categories or ())[category]}"
+        return f"{column.name}={'' if category == HOLE else (column.categories or ())[category]}"
 
     def exact(self, j: int) -> np.ndarray:
         """Column j as the table has it, f64[n] or i64[n]: read again, since `values` are rounded to float32."""
@@ -124,7 +123,7 @@ class Frame:
         for start in range(0, len(index), BLOCK):  # so that a block of x stays in the cache while columns go into it
             block, rows = x[start : start + BLOCK], index[start : start + BLOCK]
             for k, (column, category) in enumerate(features):
-                if category == MISSING:
+                if category == HOLE:
                     block[:, k] = self.missing(column, rows)
                     continue
                 cells = self.values[column][rows]
@@ -137,5 +136,5 @@ class Frame:
         """What stands for a missing cell in `values`."""
         stand = None if self.fill is None else self.fill[column.name]
         if isinstance(stand, str):
-            return (column.categories or ()).index(stand) if stand else MISSING
+            return (column.categories or ()).index(stand) if stand else -1
         return stand
