@@ -68,7 +68,7 @@ def checked(task: Task, parts: dict[str, Batch]) -> dict[str, Batch]:
     return parts
 
 
-def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan) -> Recipe:
+def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan, class_weight: Any = None) -> Recipe:
     """What is trained, and how. Raises `InputError` for settings of the optimizer that do not fit the model or run."""
     optim = config.optim
     if optim.freeze:
@@ -76,4 +76,4 @@ def recipe(config: Config, model: Model, task: Task, example: Any, plan: Plan) -
         tree.check_freeze("--optim.freeze", optim.freeze, params)
     tx = optimizer.optimizer(optim, steps_per_epoch=plan.steps_per_epoch, total_steps=plan.total)
     how = {"accumulate": optim.accumulate, "watch": optimizer.bounded(optim), "freeze": optim.freeze}
-    return Recipe(model, task, tx, optim.alpha, **how)
+    return Recipe(model, task, tx, optim.alpha, class_weight=class_weight, **how)

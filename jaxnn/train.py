@@ -36,7 +36,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     computes = {"program": program.digest(model, example) if request.model else None, "jax": program.settings()}
     with mesh.use(config.devices) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
-        made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
+        made = recipe.recipe(config, model, task, example, steps, data.class_weight)
+        key = jax.random.key(config.seed)
         start, shapes = start_of(made, example, key)
         if config.checkpoint.best:  # the names are found by tracing an evaluation, which takes time at every start
             config.checkpoint.check_best(metric_names(made, shapes.params, rows, data.validation is not None))

@@ -147,6 +147,7 @@ class Recipe(NamedTuple):
       accumulate: parts into which a batch is cut to save memory.
       watch: the norm of the gradient is taken at each step, for a tx that makes a finite step of an infinite gradient.
       freeze: patterns of the paths of parameters that are not trained (`dense_0`, `conv_*`, `*/b`).
+      class_weight: f32[K], the factors of the classes that are in `Batch.weight`; the loss has them, no metric has.
     """
 
     model: Model
@@ -157,3 +158,4 @@ class Recipe(NamedTuple):
     accumulate: int = 1
     watch: bool = False
     freeze: tuple[str, ...] = ()
+    class_weight: Any = None

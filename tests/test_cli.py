@@ -30,6 +30,16 @@ def parsed(*argv: str) -> Config:
     ("argv", "expected"),
     [
         (["--optm.lr", "0.1"], "--optm.lr: unknown flag; did you mean --optim.lr?"),
+        (["--lr", "0.1"], "--lr: unknown flag; did you mean --optim.lr?"),
+        (["--augment", "1"], "--augment: unknown flag; see --help"),
+        (
+            ["--epochs", "2", "digits_cnn"],
+            "digits_cnn: a config's name comes first, before all flags; write digits_cnn",
+        ),
+        (["--dry-run", "digits_cnn"], "digits_cnn: a config's name comes first"),
+        (["--model.hidden", "100", "digits_cnn"], "digits_cnn: a config's name comes first"),
+        (["--model.hidden", "100,x"], "--model.hidden=100,x: must be a whole number"),
+        (["--seed", "1,2"], "--seed=1,2: must be a whole number"),
         (["--epoch", "3"], "--epoch: unknown flag; did you mean --epochs?"),
         (["--epochs", "2", "stray"], "stray: belongs to no flag; a config's name comes first, before all flags"),
         (["--epochs", "1.5"], "--epochs=1.5: must be a whole number; see --help"),
@@ -57,6 +67,31 @@ def test_a_mistake_is_one_line_with_its_cure(argv, expected):
         parsed(*argv)
     assert str(refusal.value).startswith(expected)
     assert "\n" not in str(refusal.value)
+
+
+def test_lists_may_have_commas():
+    for words in (["100,50"], ["100,", "50"], ["100", "50"]):
+        assert parsed("--model.hidden", *words).model.hidden == (100, 50)
+    assert parsed("--model.hidden=100,50", "--model.activation", "relu,tanh").model.activation == ("relu", "tanh")
+    assert parsed("--data.class_weight", "1,9").data.class_weight == (1.0, 9.0)
+    assert parsed("--data.class-weight", "a,b=2", "c=1e3").data.class_weight == ("a,b=2", "c=1e3")
+    assert parsed("--data.text", "zip,code", "digits_cnn").data.text == ("zip,code", "digits_cnn")
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("my data/churn.csv", "churn"),
+        ("photos/", "photos"),
+        ("tfds:mnist", "mnist"),
+        ("?x?.npz", "_x_"),
+        ("iris", "iris"),
+    ],
+)
+def test_a_run_on_own_data_is_called_as_they_are(data, name):
+    assert parsed("digits_mlp", "--data.name", data).name == name
+    assert parsed("digits_mlp", "--data.name", data, "--name", "mine").name == "mine"
+    assert parsed("iris_mlp").name == "iris_mlp"
 
 
 def test_flags_go_on_top_of_a_config_and_dashes_are_underscores():

@@ -354,7 +354,7 @@ def test_settings_that_cannot_work_are_refused_when_the_model_is_made(make, mess
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((64,), r"x=\[64\]: cnn needs images \[H, W, C\]"),
+        ((64,), r"^(x=\[64\]|--model.kind=cnn): cnn needs images \[H, W, C\]"),
         ((28, 28), r"x=\[28, 28\]: cnn needs images \[H, W, C\]; use mlp.*x\[..., None\]"),
         ((3, 28, 28), r"x=\[3, 28, 28\].*look like \[C, H, W\]: use np.moveaxis"),
         ((1, 28, 28), r"look like \[C, H, W\]"),

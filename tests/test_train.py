@@ -159,6 +159,20 @@ def test_fit_and_a_run_agree(tmp_path):
             assert values.dtype == np.float32 and values.tolist() == ran.tolist(), name
 
 
+def test_class_weights_are_in_the_training_loss_and_in_no_other_metric(tmp_path):
+    """Against NumPy, with a learning rate that leaves the weights as they began."""
+    still = ["--epochs", "2", "--eval-every", "1epoch", "--optim.name", "sgd", "--optim.lr", "1e-30"]
+    weighed = ["--data.class-weight", "versicolor=5", "setosa=0.5"]
+    assert here("iris_mlp", *weighed, *still, "--workdir", tmp_path) == 0
+    train = data.load("iris").train
+    p = jaxnn.load_run(tmp_path).predict_proba(train.x)
+    factor = np.array([0.5, 5.0, 1.0])[train.y]
+    loss = np.average(-np.log(p[np.arange(len(p)), train.y]), weights=factor)
+    for row in history(tmp_path)[:2]:
+        assert row["train/accuracy"] == pytest.approx(np.mean(p.argmax(1) == train.y), abs=1e-6)
+        assert row["train/loss"] == pytest.approx(loss, rel=1e-5)
+
+
 def test_load_run_predicts_in_a_new_process_what_the_run_reported(finished):
     code = f"""
 import jaxnn, numpy as np

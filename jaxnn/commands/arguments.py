@@ -16,6 +16,7 @@ import shutil
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import tyro
 
 from jaxnn.commands import config_file
 from jaxnn.config import paths
-from jaxnn.config.data import DataConfig
 from jaxnn.config.request import Flags, Request
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
@@ -32,6 +32,7 @@ from jaxnn.store import identity
 
 DEFAULT = "digits_mlp"
 DESCRIPTION = "A config by name or the path of a file, flags on top of it; every mistake is answered in one line."
+NUMBER = re.compile(r"[-+.\de]+")
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
 
 
@@ -43,7 +44,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     """
     argv = list(argv)
     named = argv.pop(0) if argv and not argv[0].startswith("-") else None
-    _check_flags(argv)
+    _check_flags(argv, {path.stem for path in configs.glob("*.py")})
     replay = _value_of(argv, "config")
     replayed = None if replay is None else identity.read(paths.expand("--config", replay), "--config")
     if replayed and not {"-h", "--help"}.isdisjoint(argv):
@@ -59,6 +60,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
     description = f"{DESCRIPTION}\n\nconfigs:\n{_promises(configs)}"
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
+    if flags.run.data.name != default.data.name and flags.run.name == default.name:
+        flags = replace(flags, run=replace(flags.run, name=_called(flags.run.data.name)))
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
     # A replay needs a config file again only if it brought a model; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.model) else None
@@ -75,12 +78,38 @@ def _default(argv: list[str]) -> str:
     return "table" if is_table(name) else DEFAULT
 
 
+def _called(data: str) -> str:
+    """What a run on data of one's own is called, unless --name says it: as their file or folder is."""
+    name = os.path.basename(os.path.abspath(data.removeprefix("tfds:")))
+    return re.sub(r"^\W", "_", re.sub(r"[^\w.+-]", "_", os.path.splitext(name)[0] or "run"))[:100]
+
+
 def _spelt_out(argv: list[str]) -> list[str]:
-    """Switches of three states, on, off and not said, as tyro has them: with True and False."""
-    kinds = typing.get_type_hints(DataConfig)
-    three = [f"--data.{item.name}" for item in dataclasses.fields(DataConfig) if kinds[item.name] == bool | None]
-    spelt = {flag: [flag, "True"] for flag in three} | {f.replace(".", ".no-"): [f, "False"] for f in three}
-    return [word for given in argv for word in spelt.get(given.replace("_", "-"), [given])]
+    """The words as tyro has them: switches of three states with True and False, lists without commas (`100,50`)."""
+    words, flag = [], ""
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if not word.startswith("--"):
+            words += _listed(flag, word)
+            continue
+        flag = name.replace("_", "-")
+        if FLAGS.get(flag) == bool | None:
+            words += [flag.replace(".no-", "."), str(".no-" not in flag)]
+        else:
+            words += [name, *_listed(flag, value)] if equals and "," in value else [word]
+    return words
+
+
+def _listed(flag: str, word: str) -> list[str]:
+    """A word as the several that it may stand for: labels and columns of one's own (--data) may hold a comma, numbers
+    and the names that jaxnn gives do not."""
+    parts = word.removesuffix(",").split(",")  # `100, 50` is two words
+    several = _is_list(FLAGS.get(flag)) and all(NUMBER.fullmatch(p) if flag.startswith("--data") else p for p in parts)
+    return parts if several else [word]
+
+
+def _is_list(kind: Any) -> bool:
+    return any(typing.get_origin(each) is tuple for each in (kind, *typing.get_args(kind)))
 
 
 def _switches_of_three() -> tyro.constructors.ConstructorRegistry:
@@ -152,39 +181,62 @@ def one_line(printed: str, argv: list[str]) -> str:
     return f"{rest or ' '.join(argv)}; see --help"
 
 
-def _check_flags(argv: list[str]) -> None:
-    """Refuse a flag that is unknown, cut short or given twice, and a switch with a value."""
-    switches, seen = {"--help": True} | _switches(Flags), set()
+def _check_flags(argv: list[str], configs: set[str]) -> None:
+    """Refuse a flag that is unknown, cut short or given twice, a switch with a value, and a config's name after it."""
+    seen: set[str] = set()
     for i, word in enumerate(argv):
         name, equals, value = word.partition("=")
         if not name.startswith("--") or name.startswith("--tyro-"):  # --tyro-print-completion belongs to tyro
             continue
         flag = name.replace("_", "-")
-        if flag not in switches:
-            near = nearest(flag, switches)
+        if flag not in FLAGS:
+            near = _nearest_flag(flag)
             raise InputError(f"{name}: unknown flag; {f'did you mean {near}?' if near else 'see --help'}")
         positive = flag.replace(".no-", ".")
         if positive in seen:
             raise InputError(f"{positive}: given twice; keep one")
         seen.add(positive)
-        word = value if equals else "".join(argv[i + 1 : i + 2])
-        if switches[flag] and (equals or word and not word.startswith("-")):
-            raise InputError(f"{flag}={word}: is a switch, which takes no value; write {flag} alone")
+        words = [value] * bool(equals) + list(itertools.takewhile(lambda w: not w.startswith("--"), argv[i + 1 :]))
+        kind, is_switch = FLAGS[flag], FLAGS[flag] in (bool, bool | None)
+        beyond = words if is_switch or _is_list(kind) else words[1:]
+        late = next((word for word in beyond if word in configs), None)
+        if late and not (_is_list(kind) and "str" in str(kind)):  # a column may be called as a config is
+            rest = " ".join(other for other in argv if other != late)
+            raise InputError(f"{late}: a config's name comes first, before all flags; write {late} {rest}")
+        if is_switch and words and (equals or not words[0].startswith("-")):
+            raise InputError(f"{flag}={words[0]}: is a switch, which takes no value; write {flag} alone")
 
 
-def _switches(kind: Any, prefix: str = "--") -> dict[str, bool]:
-    """Each flag and whether it is a switch."""
+def _nearest_flag(flag: str) -> str | None:
+    """The flag that a misspelt one was meant to be: of the same last word, or spelt alike."""
+    word, names = flag.strip("-"), {known.strip("-") for known in FLAGS}
+    alike = sorted(name for name in names if name.rpartition(".")[2] == word)
+    if alike:
+        return " or ".join(f"--{name}" for name in alike)
+    near = nearest(flag, FLAGS)
+    if near and SequenceMatcher(None, near.strip("-"), word).ratio() > 0.55:  # the two dashes alone are no likeness
+        return near
+    last = {name.rpartition(".")[2]: name for name in sorted(names, reverse=True)}
+    near = nearest(word, last)
+    return None if near is None else f"--{last[near]}"
+
+
+def _flags(kind: Any, prefix: str = "--") -> dict[str, Any]:
+    """Each flag and the type of its value; a switch has the opposite one besides."""
     found = {}
     kinds = typing.get_type_hints(kind)
     for item in dataclasses.fields(kind):
-        flag = prefix + item.name.replace("_", "-")
-        if dataclasses.is_dataclass(kinds[item.name]):
-            found |= _switches(kinds[item.name], prefix if kind is Flags else f"{flag}.")
+        flag, of = prefix + item.name.replace("_", "-"), kinds[item.name]
+        if dataclasses.is_dataclass(of):
+            found |= _flags(of, prefix if kind is Flags else f"{flag}.")
             continue
-        found[flag] = kinds[item.name] in (bool, bool | None)
-        if found[flag] and kind is not Flags:
-            found[f"{prefix}no-{flag.removeprefix(prefix)}"] = True
+        found[flag] = of
+        if of in (bool, bool | None) and kind is not Flags:
+            found[f"{prefix}no-{flag.removeprefix(prefix)}"] = of
     return found
+
+
+FLAGS = {"--help": bool} | _flags(Flags)
 
 
 def _value_of(argv: list[str], flag: str) -> str | None:

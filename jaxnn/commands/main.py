@@ -43,6 +43,9 @@ def train(argv: list[str]) -> int:
     for name in ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS"):  # a run names the step, the leaf and the rows, and exits with 4
         os.environ.pop(name, None)
 
+    # numpy.ma looks through NumPy's table of types while it is imported, to which jax's import adds in another thread.
+    import numpy.ma  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     from jaxnn.data import from_config
     from jaxnn.report.stopwatch import Stopwatch
 

@@ -147,12 +147,14 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
     train = parts.pop("train")
     mean, std = fitted.moments(train.x if x.offset is None else train.x - x.offset) if standardize else (None, None)
     center, spread = fitted.amounts(train.y) if labels.classes is None else (0.0, None)
+    by_class = None
     if config.class_weight is not None:
         by_class = fitted.class_weights(config.class_weight, labels, train.y)
         train = train._replace(weight=train.weight * by_class[train.y])
     return Dataset(
         config.name, labels.task, labels.outputs, train, parts.get("validation"), parts.get("test"),
-        classes=labels.classes, features=x.features, scale=scale, offset=x.offset, mean=mean, std=std,
+        classes=labels.classes, class_weight=by_class, features=x.features, scale=scale, offset=x.offset,
+        mean=mean, std=std,
         columns=whole.x.columns if isinstance(whole.x, Frame) else None, missing=config.missing,
         targets=found.targets, fill=x.fill,
         center=center, spread=None if config.standardize is False else spread, notes=notes,

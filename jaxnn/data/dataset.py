@@ -44,6 +44,8 @@ class Dataset:
     """what stands for a missing cell of each column of a table, by `DataConfig.nan`; None where none may be missing"""
     missing: tuple[str, ...] = MISSING
     """words that mean a missing value"""
+    class_weight: np.ndarray | None = None
+    """f32[K]: the factors of the classes that are in `train.weight`"""
     scale: float | None = None
     """the value of `x` that means 1.0 in an image: 255, or 16 for the bundled digits; None for a table"""
     offset: np.ndarray | None = None

@@ -88,7 +88,13 @@ def gradient(
             renewed = tree.split(params, recipe.freeze)[1]
         else:
             outputs = model.apply(params, part.x, key=key)
-        sums = base_sums(task.loss(outputs, part.y), part.weight) | task.metrics(outputs, part.y, part.weight)
+        sums = base_sums(task.loss(outputs, part.y), part.weight)
+        if recipe.class_weight is None:
+            sums |= task.metrics(outputs, part.y, part.weight)
+        else:  # the weight of the loss is another than that of the metrics
+            factor = jnp.asarray(recipe.class_weight)[part.y]
+            counted = jnp.where(part.weight > 0, part.weight / factor, 0)
+            sums |= {"loss_weight": sums["weight"]} | task.metrics(outputs, part.y, counted)
         if recipe.penalise == "sum":
             sums["loss"] += penalty(trained, alpha)
         return sums["loss"] / weight, (sums, renewed)

@@ -35,6 +35,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     (6, [4.0, 4.0, 2.0, 4.0, 4.0, 2.0])
     """
     n, width = window.real.shape
+    weighed = "weight" if recipe.class_weight is None else "loss_weight"
     before, noise, streamed = state.params, key_for("noise", key), window.index is None
     if n == 1:
         window = _two_slots(window)
@@ -48,7 +49,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     def one_step(state: State, xs: tuple[jax.Array, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
         i, (x, y), weight, total = xs
         state, info = step(recipe, state, Batch(x, y, weight), noise, measured=i == n - 1, total=total)
-        del info["weight"]  # `totals` has it for all steps
+        del info[weighed]  # `totals` has it for all steps
         return state, info
 
     def gathered(state: State, xs: tuple[jax.Array, Any, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:
@@ -69,7 +70,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     state, info = lax.scan(gathered, state, xs)
     if together > 1:
         info = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), info)
-    info = jax.tree.map(lambda a: a[:n], info | {"weight": totals})
+    info = jax.tree.map(lambda a: a[:n], info | {weighed: totals})
     return state, info | _verdict(recipe, before, state.params, info)
 
 

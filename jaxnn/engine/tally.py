@@ -60,6 +60,11 @@ class Tally(NamedTuple):
 
 
 def history_row(task: Task, sums: Metrics, part: str = "train") -> dict[str, Any]:
-    """The metrics of a task as the history calls them, `PART/loss` and so on; with rate and gradient norm, if there."""
+    """The metrics of a task as the history calls them, `PART/loss` and so on; with rate and gradient norm, if there.
+
+    `loss_weight` in the sums: the weight of the losses, where that of the metrics is another (class weights).
+    """
+    if "loss_weight" in sums:
+        sums = sums | {"loss": sums["loss"] / sums["loss_weight"] * sums["weight"]}
     metrics = {f"{part}/{name}": value for name, value in task.summary(sums).items()}
     return metrics | {name: sums[name] for name in ("lr", "grad_norm") if name in sums}

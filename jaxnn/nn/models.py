@@ -186,6 +186,9 @@ def build(
     elif c.kind == "mlp":
         model = mlp(c.hidden, outputs, **rest)
     else:
+        if len(x.shape) == 1:
+            rule = f"cnn needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
+            raise InputError(f"--model.kind=cnn: {rule}; add --model.kind mlp, or name images in --data.name")
         check_image(x.shape, len(c.channels), c.kernel)
         model = cnn(c.channels, outputs, hidden=c.hidden, kernel=c.kernel, **rest)
     flat = [flatten(len(x.shape))] if c.kind != "cnn" and len(x.shape) != 1 else []

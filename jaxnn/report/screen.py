@@ -23,6 +23,7 @@ from jaxnn.types import Model, State
 
 Show = Callable[[dict[str, Any]], None]
 WIDTH_OF_BAR = 16
+LINES = 20  # about so many rows are shown where there is no terminal; the history has them all
 
 
 class Screen(Console):
@@ -45,7 +46,9 @@ def opening(console: Console, name: str, data: Dataset, devices: str, folder: Pa
     """What is trained, on what, and where it is written; and whether it goes on."""
     scaled = ["features"] * (data.mean is not None) + ["amounts to predict"] * (data.spread is not None)
     standardised = f", {' and '.join(scaled)} standardised" if scaled else ""
-    about = f"{name}: {data.name}, {len(data.train.weight):,} training examples{standardised}; {devices}; {folder}"
+    positive = f", {data.classes[1]} is the positive class" if data.classes and data.outputs == 1 else ""
+    examples = f"{len(data.train.weight):,} training examples{positive}{standardised}"
+    about = f"{name}: {data.name}, {examples}; {devices}; {folder}"
     for line in (about, *lines):
         console.print(line, soft_wrap=True)
 
@@ -68,7 +71,7 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
       steps, epochs: of the whole run.
     """
     if not console.is_terminal:
-        yield lambda row: console.print(line(row), soft_wrap=True)
+        yield _sparingly(console, steps)
         return
     from rich import progress as bars  # imported for a terminal only: a run into a pipe starts sooner
 
@@ -88,6 +91,20 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
     with bars.Progress(*columns, console=console) as bar:
         task = bar.add_task("train", total=steps, epoch=0, row={})
         yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], row=row)
+
+
+def _sparingly(console: Console, steps: int) -> Show:
+    """Shows the first row of each twentieth of a run, and the last row."""
+    shown = -1
+
+    def show(row: dict[str, Any]) -> None:
+        nonlocal shown
+        part = LINES * row["step"] // steps
+        if part > shown:
+            shown = part
+            console.print(line(row), soft_wrap=True)
+
+    return show
 
 
 def metrics(row: dict[str, Any]) -> list[str]:

@@ -161,10 +161,9 @@ def class_target(logits: jax.Array, y: ArrayLike) -> jax.Array:
     if y.shape == logits.shape:
         return y.astype(logits.dtype)
     if y.shape != logits.shape[:-1]:
-        raise InputError(
-            f"y{list(y.shape)}: does not fit logits{list(logits.shape)}; "
-            f"give integers {list(logits.shape[:-1])} or one-hot {list(logits.shape)}"
-        )
+        cure = f"give integers {list(logits.shape[:-1])} or one-hot {list(logits.shape)}"
+        cure = _flattened(logits.shape[:-1], y.shape) or cure
+        raise InputError(f"y{list(y.shape)}: does not fit logits{list(logits.shape)}; {cure}")
     if not jnp.issubdtype(y.dtype, jnp.integer):
         raise InputError(f"y={y.dtype}{list(y.shape)}: class labels must be integers; see jaxnn.check_labels")
     # int8 labels can neither hold 200 classes nor be compared with class 200.
@@ -176,7 +175,14 @@ def class_target(logits: jax.Array, y: ArrayLike) -> jax.Array:
 def same_shape(logits: jax.Array, y: jax.Array) -> None:
     """Refuse what would broadcast: `[4, 1]` against `[4]` is a silent 4 x 4 matrix."""
     if logits.shape != y.shape:
-        raise InputError(f"y{list(y.shape)}: does not fit logits{list(logits.shape)}; the shapes must be equal")
+        cure = _flattened(logits.shape, y.shape) or "the shapes must be equal"
+        raise InputError(f"y{list(y.shape)}: does not fit logits{list(logits.shape)}; {cure}")
+
+
+def _flattened(logits: tuple[int, ...], y: tuple[int, ...]) -> str | None:
+    """The cure for a network that answers for each row of pixels, since the axes of an image were never joined."""
+    kept = logits[: len(y)] == y and len(logits) == len(y) + 2
+    return "add jaxnn.flatten() in front of the network, if x are images [H, W, C]" if kept else None
 
 
 def _floats(logits: jax.Array) -> jax.Array:
