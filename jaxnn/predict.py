@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import optax
 
 from jaxnn import fork
 from jaxnn.config import paths
+from jaxnn.config.names import MISSING, UNKNOWN
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
-from jaxnn.data import images
+from jaxnn.data import images, incoming
 from jaxnn.data.columns import Column, Rules
-from jaxnn.data.grid import is_frame
+from jaxnn.data.grid import Grid, is_frame
 from jaxnn.data.readers import table
-from jaxnn.engine.evaluation import in_blocks
-from jaxnn.errors import InputError, NumericsError
+from jaxnn.engine.evaluation import evaluate, in_blocks
+from jaxnn.errors import InputError, NumericsError, choices
 from jaxnn.recipe import network
 from jaxnn.store import arrays, identity, weights
 from jaxnn.tasks.labels import Labels
-from jaxnn.types import Model, Params, Task
+from jaxnn.types import Batch, Model, Params, Recipe, Task
 
 SIZES = (1, 16, 128, 1024)  # rows of one compiled call: the smallest that holds what is left
+
+
+class Outputs(NamedTuple):
+    """Probabilities (or numbers) of some examples, f32[n, ...]; the files that these are; and what to tell of them."""
+
+    outputs: np.ndarray
+    files: tuple[str, ...] | None
+    notes: tuple[str, ...]
 
 
 class Run(NamedTuple):
@@ -46,27 +58,62 @@ class Run(NamedTuple):
     def predict(self, x: Any) -> np.ndarray:
         """The label of each example as it stood in the data; for regression the number, f32[n] or f32[n, K].
 
-        x: an array `[n, ...]` like `x` of a `jaxnn.data.Dataset`, or a data frame, whose columns are found by name.
+        x: an array `[n, ...]` like `x` of a `jaxnn.data.Dataset`; a data frame, whose columns are found by name; or the
+        path of a table, an image, a folder of images, or a .npz.
         """
-        answers, classes = np.asarray(self.task.decide(self._outputs(x))), self.data["classes"]
+        return self.answers(self._outputs(x))
+
+    def answers(self, outputs: np.ndarray) -> np.ndarray:
+        """What `predict` makes of the outputs of the network."""
+        answers, classes = np.asarray(self.task.decide(outputs)), self.data["classes"]
         if classes is None or answers.ndim > 1:  # numbers, or 0 and 1 for each label
             return answers
         return Labels(tuple(classes)).decode(answers)
 
-    def encode(self, source: Any) -> np.ndarray:
+    def evaluate(self, source: Any, unknown: Any = "refuse") -> dict[str, float]:
+        """The metrics of the task on labelled examples, as the run's history has them of its test examples.
+
+        source: the path of a table or a data frame (with the target, and the weight if the run had one), of a .npz with
+        x and y, or of a folder of images by class. Raises `InputError` for a label that no training example had, and
+        `NumericsError` for a metric that is not finite.
+        """
+        fork.refuse()
+        source = source if is_frame(source) else paths.expand("source", source)
+        given = incoming.labelled(source, self._known(unknown), self.config.data.positive)
+        x = self._checked(self.encode(given.x, unknown) if isinstance(given.x, Grid) else given.x)
+        self.task.check(given.y)
+        sums = jax.jit(functools.partial(evaluate, Recipe(self.model, self.task, optax.identity())))
+        summary = self.task.summary(jax.device_get(sums(self.params, Batch(x, given.y, given.weight))))
+        metrics = {name: float(value) for name, value in summary.items()}
+        for name, value in metrics.items():
+            if not np.isfinite(value):
+                raise NumericsError(f"{name}={value}: must be finite; look for examples unlike those of training")
+        return metrics
+
+    def outputs_of(self, sources: Sequence[str | os.PathLike[str]], unknown: Any = "refuse") -> Iterator[Outputs]:
+        """The outputs of the network for the examples in files, a part at a time."""
+        first = 0
+        for part in incoming.parts([paths.expand("source", source) for source in sources], self._known(unknown)):
+            x = self.encode(part.x, unknown) if isinstance(part.x, Grid) else part.x
+            # In an image file 1 is nearly black, in an array it may be white: the check of the range is for arrays.
+            same_range = part.files is not None and (self.data["dtype"], self.data["scale"]) == ("uint8", 255)
+            yield Outputs(self._apply(x if same_range else self._checked(x), first), part.files, part.notes)
+            first += len(x)
+
+    def encode(self, source: Any, unknown: Any = "refuse") -> np.ndarray:
         """Rows of a table as `predict` takes them, [n, F]: columns by name, texts by the categories of training.
 
         source: the path of a table (.csv, .tsv, .parquet, .feather), or a data frame. Columns that the network was not
-        trained on, the target among them, are not looked at. Raises `InputError` for a column that is missing, and for
-        cells that the training table could not have had.
+        trained on, the target among them, are not looked at. A category that the training table has not is refused, or
+        read as none (`unknown="ignore"`). Raises `InputError` for a column that is missing, and for cells that the
+        training table could not have had.
         """
-        known = self.data.get("columns")
-        if known is None:
+        if unknown not in UNKNOWN:
+            raise choices("unknown", unknown, UNKNOWN)
+        known = self._known(unknown)
+        if known.columns is None:
             raise InputError("source: the network was not trained on a table; give its array x to predict")
-        columns = tuple(Column(name, None if texts is None else tuple(texts)) for name, texts in known)
-        config = self.config.data
-        rules = Rules(config.text, tuple(self.data["missing"]), config.nan, self.data.get("fill"))
-        frame = table.encode(source, columns, table.Roles(config.target, config.weight, config.delimiter, rules))
+        frame = table.encode(source, known.columns, known.roles)
         chosen = [feature for feature in frame.features() if frame.name(feature) in set(self.data["features"])]
         offset = self._offset(len(chosen))
         for k in np.flatnonzero(offset):
@@ -77,29 +124,35 @@ class Run(NamedTuple):
         offset = self.data.get("offset")
         return np.zeros(n) if offset is None else np.array(offset)
 
+    def _known(self, unknown: Any) -> incoming.Known:
+        """What new examples must be like. The columns of a bundled table are its features, which are numbers."""
+        config, data = self.config.data, self.data
+        known = data.get("columns") or [(name, None) for name in data.get("features") or ()]
+        columns = tuple(Column(name, None if texts is None else tuple(texts)) for name, texts in known) or None
+        nan = "refuse" if config.nan == "drop" else config.nan  # each row has an answer
+        rules = Rules(config.text, tuple(data.get("missing", MISSING)), nan, data.get("fill"), unknown)
+        target = tuple(data.get("targets") or ()) or config.target
+        others = (config.drop, config.split_by, config.time_column)
+        return incoming.Known(data, columns, table.Roles(target, config.weight, config.delimiter, rules, *others))
+
     def _outputs(self, x: Any) -> np.ndarray:
+        if isinstance(x, str | os.PathLike):
+            return np.concatenate([part.outputs for part in self.outputs_of([x])])
+        named = is_frame(x) and self.data.get("features") is not None  # of arrays without names a frame is one too
+        return self._apply(self._checked(self.encode(x) if named else x))
+
+    def _apply(self, x: np.ndarray, first: int = 0) -> np.ndarray:
+        """The outputs for rows that are checked, the first of which is number `first` of all."""
         fork.refuse()
-        x = self._checked(self._by_name(x) if is_frame(x) else x)
         rows = lambda start, end: x[start:end]
         found = in_blocks(lambda part: self.outputs(self.params, part), len(x), rows, SIZES)
         bad = ~np.isfinite(found).reshape(len(found), -1).all(1)
         if bad.any():
             row = int(np.argmax(bad))
             raise NumericsError(
-                f"x[{row}]: the network answers {found[row]}; look for numbers unlike those of training"
+                f"x[{first + row}]: the network answers {found[row]}; look for numbers unlike those of training"
             )
         return found
-
-    def _by_name(self, frame: Any) -> Any:
-        """The columns of a data frame in the order of training."""
-        if self.data.get("columns") is not None:
-            return self.encode(frame)
-        names = self.data.get("features")
-        if names is None:
-            return frame  # the network was trained on arrays, whose columns have no names
-        columns = tuple(Column(name) for name in names)
-        found = table.encode(frame, columns, table.Roles(None, None, None, Rules()))
-        return found.matrix(found.features(), np.arange(len(found)), np.float32)
 
     def _checked(self, x: Any) -> np.ndarray:
         shape, dtype = tuple(self.data["shape"]), np.dtype(self.data["dtype"])
@@ -145,6 +198,7 @@ def load_run(folder: str | Path, *, model: Callable[[int], Any] | None = None, p
     """
     fork.refuse()
     folder = paths.expand("folder", folder)
+    identity.refuse_no_run(folder)
     saved, found = identity.read(folder / "config.json", "folder"), weights.read(folder)
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")

@@ -231,3 +231,26 @@ def test_a_run_that_dropped_rows_gives_an_answer_for_each_row_or_none(tmp_path):
     with pytest.raises(InputError, match="missing value"):
         run.encode(people())
     assert run.data["fill"] is None
+
+
+@pytest.mark.parametrize(("target", "nan"), [(("p", "q"), "category"), (("wet", "cold"), "mean"), (("wet",), "median")])
+def test_a_file_to_predict_or_evaluate_is_read_as_the_training_table_was(tmp_path, target, nan):
+    rng = np.random.default_rng(0)
+    frame = people().assign(id=rng.permutation(N), p=rng.normal(size=N), q=rng.normal(size=N), wet=rng.random(N) > 0.5)
+    frame = frame.assign(cold=rng.integers(0, 2, N))
+    left_out = tuple(name for name in ("p", "q", "wet", "cold", "y") if name not in target)
+    how: dict[str, Any] = {"target": target, "drop": left_out, "nan": nan, "split": "time:id"}
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    loaded = load(tmp_path / "t.csv", **how)
+    run = as_run(loaded, how, tmp_path / "run")
+    last = frame[frame["id"] >= N - len(loaded.test.x)]
+    last.to_csv(tmp_path / "last.csv", index=False)
+    np.testing.assert_array_equal(run.encode(tmp_path / "last.csv"), loaded.test.x)
+    answers, known = run.predict(str(tmp_path / "last.csv")), last[list(target)].to_numpy()
+    metrics = run.evaluate(str(tmp_path / "last.csv"))
+    if loaded.task == "regression":
+        np.testing.assert_allclose(metrics["mse"], np.mean((answers - known) ** 2), rtol=1e-5)
+    elif loaded.task == "multilabel":
+        np.testing.assert_allclose(metrics["label_accuracy"], np.mean(answers == known), rtol=1e-6)
+    else:
+        np.testing.assert_allclose(metrics["accuracy"], np.mean(answers == known[:, 0].astype(str)), rtol=1e-6)

@@ -78,7 +78,13 @@ def test_import_jaxnn_loads_nothing_heavy():
     assert not (HEAVY | {"rich"}) & loaded_by("import jaxnn")
 
 
-@pytest.mark.parametrize(("argv", "code"), [(["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2)])
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2),
+        (["predict", "--help"], 0), (["predict", "run", "new.csv", "--porba"], 2), (["evaluate", "--help"], 0),
+    ],
+)  # fmt: skip
 def test_help_and_a_misspelt_flag_are_answered_without_jax(argv, code):
     answer = f"""
 import os, sys

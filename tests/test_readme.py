@@ -7,8 +7,10 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sklearn.datasets import load_iris
 
 from jaxnn.commands import selfcheck
 
@@ -30,8 +32,13 @@ def run(command: list[str], cwd: Path) -> str:
 def folder(tmp_path_factory) -> Path:
     """Where the commands are run, in their order: the later ones read what the earlier ones wrote."""
     folder = tmp_path_factory.mktemp("readme")
+    iris: Any = load_iris(as_frame=True)
+    iris.data.assign(species=iris.target_names[iris.target]).to_csv(folder / "flowers.csv", index=False)
     for line in COMMANDS:
         program, script, *flags = shlex.split(line)
+        if program == "jaxnn":
+            run([sys.executable, "-m", "jaxnn", script, *flags], folder)
+            continue
         assert (program, script) == ("python", "train.py")
         quick = [] if "--help" in flags or "--config" in flags else ["--epochs", "1"] * ("--epochs" not in flags)
         run([sys.executable, str(ROOT / script), *flags, *quick], folder)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import errno
 import gc
 import json
-import os
 import sys
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jaxnn.errors import Error, InputError, StorageError, choices
+from jaxnn.commands import environment
+from jaxnn.errors import Error, StorageError, choices
 from jaxnn.training import process
 
 USAGE = """`jaxnn COMMAND ...`: what a person types.
 
     jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
+    jaxnn predict RUN SOURCE...       answers for new examples: a table, images, a .npz
+    jaxnn evaluate RUN LABELLED       the metrics of labelled examples
     jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
 
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
@@ -39,10 +41,6 @@ def train(argv: list[str]) -> int:
     if request.flags.print_config:
         print(json.dumps(to_dict(request.flags.run), indent=2))
         return 0
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave the GPU's memory to others until needed
-    for name in ("JAX_DEBUG_NANS", "JAX_DEBUG_INFS"):  # a run names the step, the leaf and the rows, and exits with 4
-        os.environ.pop(name, None)
-
     # numpy.ma looks through NumPy's table of types while it is imported, to which jax's import adds in another thread.
     import numpy.ma  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
@@ -52,20 +50,27 @@ def train(argv: list[str]) -> int:
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
     clock, reading = Stopwatch("start", since=STARTED), pool.submit(from_config, config.data, config.task.name)
 
-    try:
+    with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read
-        from jaxnn.devices import mesh
-    except ValueError as reason:  # jax raises it for a setting in the environment
-        name = next((name for name in os.environ if name.startswith("JAX_") and name in str(reason).upper()), None)
-        if isinstance(reason, Error) or name is None:
-            raise
-        raise InputError(f"{name}={os.environ[name]}: {reason}; mend it, or leave it unset") from None
 
-    mesh.check_environment()
     code = train.train(request, reading, stop, clock, pool)
     if not request.flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
         print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
     return code
+
+
+def predict(argv: list[str]) -> int:
+    """`jaxnn predict`."""
+    from jaxnn.commands import predict
+
+    return predict.predict(argv)
+
+
+def evaluate(argv: list[str]) -> int:
+    """`jaxnn evaluate`."""
+    from jaxnn.commands import predict
+
+    return predict.evaluate(argv)
 
 
 def selfcheck(argv: list[str]) -> int:
@@ -75,7 +80,7 @@ def selfcheck(argv: list[str]) -> int:
     return selfcheck.main(argv)
 
 
-COMMANDS = {"train": train, "selfcheck": selfcheck}
+COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "selfcheck": selfcheck}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -92,6 +97,8 @@ def main(argv: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         process.end(error.exit_code)
+    except KeyboardInterrupt:
+        process.end(130)
     except Exception:
         traceback.print_exc()
         process.end(1)

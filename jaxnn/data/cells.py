@@ -84,7 +84,10 @@ class Cells:
         self.lengths.append(len(missing))
 
     def _numbers(self, values: np.ndarray, grid: Grid, before: int) -> np.ndarray:
-        values = values.astype(np.int64) if values.dtype.kind == "b" else values
+        if values.dtype.kind == "b":
+            if self.exact:  # labels stay as they are
+                return values
+            values = values.astype(np.int64)
         whole = values.dtype.kind in "iu"
         self.whole = self.whole and whole
         # fmin and fmax pass over NaN

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -45,6 +45,8 @@ class Rules(NamedTuple):
     nan: str = "refuse"
     fill: dict[str, float | str] | None = None
     """what stands for a missing value, by column, where the training examples have told"""
+    unknown: Literal["refuse", "ignore"] | None = None
+    """rows for a trained network: a category that the training table has not is refused, or read as none"""
 
 
 class Typed(NamedTuple):
@@ -93,11 +95,12 @@ def typed(
     for name in names:
         found = cells[name].values() if len(rows) == sum(cells[name].lengths) else cells[name].values()[rows]
         cells[name].parts.clear()
+        how = rules._replace(unknown=None) if name in exact else rules  # of a label an unknown one is always refused
         if name not in kept:
-            columns[name], values[name], told = _column(grid, cells[name], found, rows, rules, known.get(name))
+            columns[name], values[name], told = _column(grid, cells[name], found, rows, how, known.get(name))
         else:
             there = ~kept[name][rows]
-            columns[name], present, told = _column(grid, cells[name], found[there], rows[there], rules, known.get(name))
+            columns[name], present, told = _column(grid, cells[name], found[there], rows[there], how, known.get(name))
             values[name] = _spread(present, there, columns[name])
         notes += told
     rounded = frozenset(name for name in names if cells[name].rounded)
@@ -118,7 +121,7 @@ def _column(
             raise InputError(f"{grid.at(name, 0)}: a number, in the training table a text; convert the column")
         return known, found.astype(np.int32), ()
     texts = Texts(grid, name, list(cells.texts.values()), found, rows)
-    column, values = texts.resolved(grid.has_types or name in rules.text, known)
+    column, values = texts.resolved(grid.has_types or name in rules.text, known, rules.unknown)
     return column, values, () if known is not None or name in rules.text else texts.dressed(column, values)
 
 
@@ -136,12 +139,15 @@ def _whole_rows(
     """The rows without an infinity or a missing value, where those are not `kept`, and what to tell of the others."""
     n = sum(next(iter(cells.values())).lengths)
     gone, infinite = np.zeros(n, bool), np.zeros(n, bool)
+    drop = ", leave the row out, or add --data.nan drop" if rules.unknown is None else ", or leave the row out"
     for name, each in cells.items():
         missing = None if name in kept else each.gone(rules.missing)
         if missing is not None and missing.any() and rules.nan != "drop":
             where = grid.at(name, int(np.argmax(missing)))
             cure = "fill it in, or add --data.nan drop, mean, median or category (--data.missing has the words)"
-            if rules.nan in IMPUTED:
+            if rules.unknown is not None:
+                cure = "fill it in, or leave the row out"
+            elif rules.nan in IMPUTED:
                 cure = f"--data.nan {rules.nan} fills features alone; leave the row out, or use --data.nan drop"
             raise InputError(f"{where}: missing value; {cure}")
         gone |= False if missing is None else missing
@@ -149,7 +155,7 @@ def _whole_rows(
             infinite |= np.isinf(each.values())
             if rules.nan != "drop":
                 where = grid.at(name, int(np.argmax(infinite)))
-                raise InputError(f"{where}: must be finite; repair it, leave the row out, or add --data.nan drop")
+                raise InputError(f"{where}: must be finite; repair it{drop}")
     left_out = {"with a missing value": gone, "with a value that is not finite": infinite & ~gone}
     notes = tuple(
         f"{grid.name}: {rows.sum()} of {n} rows left out, {what}" for what, rows in left_out.items() if rows.any()
@@ -173,8 +179,8 @@ class Texts(NamedTuple):
         """Where the first bad cell is."""
         return self.grid.at(self.name, int(self.rows[np.argmax(bad)]))
 
-    def resolved(self, as_text: bool, known: Column | None) -> tuple[Column, np.ndarray]:
-        """Categories, or numbers after all."""
+    def resolved(self, as_text: bool, known: Column | None, unknown: str | None) -> tuple[Column, np.ndarray]:
+        """Categories, -1 for one that is ignored, or numbers after all."""
         number, either = ([bool(kind.fullmatch(text)) for text in self.texts] for kind in (NUMBER, EITHER))
         is_text, is_number = ~np.array(number) & ~np.array(either), np.array(number) & ~np.array(either)
         used = np.unique(self.codes)
@@ -192,9 +198,10 @@ class Texts(NamedTuple):
         categories = (known.categories or ()) if known is not None else self._categories(used)
         place = {normal_form(category): k for k, category in enumerate(categories)}
         codes = np.array([place.get(normal_form(text), -1) for text in self.texts], np.int32)[self.codes]
-        if (codes < 0).any():
+        if (codes < 0).any() and unknown != "ignore":
             listed = ", ".join(categories[:10])
-            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed})")
+            cure = "; repair it, or add --unknown ignore" if unknown else ""
+            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed}){cure}")
         return Column(self.name, categories), codes
 
     def _categories(self, used: np.ndarray) -> tuple[str, ...]:

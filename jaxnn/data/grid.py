@@ -30,6 +30,18 @@ class Grid(NamedTuple):
         place, text = self.cell(row, column)
         return f"{self.name} {place}, column {column}={text[:100]}"
 
+    def in_parts(self, texts: frozenset[str], names: Sequence[str]) -> Iterator[Grid]:
+        """These columns in parts that fit in memory, each of them a grid whose cells are named by their place here."""
+        before = 0
+        for table in self.parts(texts, names):
+            for start in range(0, len(table), ROWS):
+                yield self._part(table.slice(start, ROWS), tuple(names), before + start)
+            before += len(table)
+
+    def _part(self, part: Any, names: tuple[str, ...], before: int) -> Grid:
+        parts = lambda texts, chosen: iter([part.select(list(chosen))])
+        return self._replace(names=names, parts=parts, cell=lambda row, name: self.cell(before + row, name))
+
 
 def is_frame(source: Any) -> bool:
     """Whether this is a table in memory: of pandas, polars, pyarrow or whatever else speaks Arrow's C interface."""

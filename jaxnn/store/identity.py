@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,12 @@ def read(path: Path, name: str) -> dict[str, Any]:
     for key in saved.keys() - set(known):
         raise choices(f"{name}={path}", key, known)
     return saved
+
+
+def refuse_no_run(folder: Path) -> None:
+    """Refuse a folder that no run has been written to."""
+    if not os.path.isfile(folder / "config.json"):  # pathlib raises an error for a name that is too long
+        raise InputError(f"folder={folder}: is no run's folder (has no config.json); name the --workdir of a run")
 
 
 def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: int, per_epoch: int) -> list[str]:

@@ -235,3 +235,23 @@ def _one_against_rest(
     rest = classes[1 - chosen] if len(classes) == 2 else f"not {positive}"
     hit = {part: (values == chosen).astype(np.int32) for part, values in y.items()}
     return (rest, classes[chosen] if len(classes) == 2 else positive), hit
+
+
+def encode_known(y: np.ndarray, task: str, classes: tuple[Label, ...] | None, positive: str | None) -> np.ndarray:
+    """The labels of new examples by what those of training were: i32[n] numbers of `classes`, or f32[n, K].
+
+    >>> encode_known(np.array(["b", "a"]), "binary", ("a", "b"), None).tolist()
+    [1, 0]
+    """
+    if classes is None or task == "multilabel":
+        return _matrix(y, "train", "regression" if classes is None else task)
+    if y.ndim == 2:
+        return _from_one_hot(y, "train", len(classes))
+    if is_rest(classes, positive):
+        return (_whole(y, "labels").astype(str) == positive).astype(np.int32)
+    return _look_up(y, "train", np.array(classes))
+
+
+def is_rest(classes: tuple[Label, ...], positive: str | None) -> bool:
+    """Whether class 0 is all labels but one, of which the names are not known any more."""
+    return positive is not None and classes[0] == f"not {positive}"

@@ -190,9 +190,11 @@ def test_a04_predict_takes_what_can_be_an_array_and_names_any_other_type():
     fitted, expected = trained(), trained().predict(blobs().x).tolist()
     for kind in ("ndarray", "Array", "DataFrame", "list"):
         assert fitted.predict(kinds()[kind]).tolist() == expected, kind
-    for kind in ("csr_matrix", "csr_array", "str", "NoneType"):
+    for kind in ("csr_matrix", "csr_array", "NoneType"):
         with pytest.raises(InputError, match=kind):
             fitted.predict(kinds()[kind])
+    with pytest.raises(InputError, match="no such file or folder; check the path"):  # a text is a path
+        fitted.predict(kinds()["str"])
 
 
 def test_a04_labels_take_columns_and_name_a_table_by_its_type():

@@ -64,6 +64,22 @@ def _visible(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name.lower() not in JUNK]
 
 
+def images(root: Path, above: frozenset[Path] = frozenset()) -> tuple[list[Path], list[Path]]:
+    """All images in a folder and its sub-folders, in the order of their names; and the files that are none."""
+    found: list[Path] = []
+    others: list[Path] = []
+    above |= {root.resolve()}  # a link to one of these would be followed for ever
+    for path in _visible(root):
+        if path.is_dir():
+            inside = images(path, above) if path.resolve() not in above else ([], [])
+            found, others = found + inside[0], others + inside[1]
+        elif path.suffix.lower() in SUFFIXES:
+            found.append(path)
+        else:
+            others.append(path)
+    return found, others
+
+
 def _folders(root: Path) -> list[Path]:
     """The folders of classes or parts; what else there is may be a README or a licence."""
     visible = _visible(root)

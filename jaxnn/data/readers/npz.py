@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,23 @@ from jaxnn.errors import InputError
 def read(path: Path, weight: str | None) -> Source:
     """The arrays of an archive; `weight` names the array of weights (default: `weight`, if there)."""
     weights = weight or "weight"
-    arrays = _arrays(path, weights, needed=weight is not None)
+    arrays = _arrays(path, lambda names: _check_names(path, names, weights, weight is not None))
     tail = "" if "x" in arrays else "_train"
 
     def table(tail: str) -> Table:
         return Table(arrays[f"x{tail}"], arrays[f"y{tail}"], arrays.get(f"{weights}{tail}"))
 
     return Source(table(tail), test=table("_test") if "x_test" in arrays else None)
+
+
+def read_x(path: Path) -> np.ndarray:
+    """The array x; others are not looked at."""
+
+    def check(names: list[str]) -> None:
+        if "x" not in names:
+            raise InputError(f"{path}={', '.join(sorted(names))[:200] or 'no arrays'}: must hold x; save it so")
+
+    return _arrays(path, check, only=("x",))["x"]
 
 
 def ndim(path: Path) -> int:
@@ -51,14 +62,15 @@ def _check_names(path: Path, names: list[str], weights: str, needed: bool) -> No
         )
 
 
-def _arrays(path: Path, weights: str, needed: bool) -> dict[str, np.ndarray]:
-    """All arrays of an archive; never unpickles."""
+def _arrays(path: Path, check: Callable[[list[str]], None], only: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The arrays of an archive, all of them or `only` some; never unpickles."""
     name, packed = "", file_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = {member: member.filename.removesuffix(".npy") for member in archive.infolist()}
             unpacked_size(path, sum(member.file_size for member in members), packed)
-            _check_names(path, list(members.values()), weights, needed)
+            check(list(members.values()))
+            members = {member: name for member, name in members.items() if not only or name in only}
             arrays = {}
             for member, name in members.items():
                 with archive.open(member) as file:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,7 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     weight, delimiter, rules, key = roles.weight, roles.delimiter, roles.rules, roles.split_by or roles.time
     if delimiter is not None and not is_text(source):
         raise InputError(f"--data.delimiter={delimiter}: is for text ({', '.join(TEXT)}); leave it out")
-    grid = _grid(source, roles)
+    grid = to_grid(source, roles)
     targets = _targets(grid, roles)
     exact = [*targets, *filter(None, [weight])]
     names = [name for name in grid.names if name != key and name not in roles.drop]
@@ -66,7 +67,7 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     made = Source(table(grid, found), classes=classes, targets=targets, notes=found.notes)
     if validation is None:
         return made
-    other = _grid(validation, roles)
+    other = to_grid(validation, roles)
     if different := (set(other.names) ^ set(grid.names)) - set(roles.drop):
         listed = ", ".join(sorted(different))
         raise InputError(f"{other.name}={listed}: must have the columns of {grid.name}; rename them")
@@ -110,15 +111,46 @@ def _matrix(targets: tuple[str, ...], found: Typed) -> np.ndarray:
 
 def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
     """New rows, read as the training table was: its columns by name, in its order; others are not looked at."""
-    grid = _grid(source, roles)
+    grid = to_grid(source, roles)
+    names = _there(grid, columns)
+    found = typed(grid, names, roles.rules, {column.name: column for column in columns})
+    return _frame(grid, columns, found, roles.rules)
+
+
+def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[Iterator[Grid], tuple[str, ...]]:
+    """What `encode` takes, in parts that fit in memory; and the columns that are no features, target or weight."""
+    grid = to_grid(source, roles)
+    names = _there(grid, columns)
+    texts = frozenset(column.name for column in columns if column.categories is not None)
+    target = (roles.target,) if isinstance(roles.target, str) else roles.target or ()
+    others = {*names, *target, *roles.drop, roles.weight, roles.split_by, roles.time}
+    return grid.in_parts(texts, names), tuple(sorted({*grid.names} - others))
+
+
+def labels(grid: Grid, targets: tuple[Column, ...], roles: Roles) -> tuple[np.ndarray, np.ndarray | None]:
+    """The labels of new rows, [n] or [n, K], and their weights; texts are those of `targets` where they are known."""
+    columns = targets if roles.weight is None else (*targets, Column(roles.weight))
+    names, texts = _there(grid, columns), roles.rules.text
+    typed_here = {column.name for column in targets} if len(targets) > 1 else texts  # true and false are texts at first
+    known = {column.name: column for column in columns if column.categories or column.name not in typed_here}
+    found = typed(grid, names, roles.rules, known, exact=names)
+    given = tuple(column.name for column in targets)
+    y = _as_written(found, given[0]) if len(given) == 1 else _matrix(given, found)
+    return y, None if roles.weight is None else found.values[roles.weight]
+
+
+def _as_written(found: Typed, name: str) -> np.ndarray:
+    texts = found.columns[name].categories
+    return found.values[name] if texts is None else np.array(texts)[found.values[name]]
+
+
+def _there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
+    """The names of columns, all of which the grid must have."""
     names = [column.name for column in columns]
-    for name in names:
-        if name not in grid.names:
-            cure = f"rename or add it (there are {', '.join(grid.names[:20])})"
-            raise InputError(f"{grid.name}: has no column {name}, which the network was trained on; {cure}")
-    rules = roles.rules._replace(nan="refuse") if roles.rules.nan == "drop" else roles.rules  # each row has an answer
-    found = typed(grid, names, rules, {column.name: column for column in columns})
-    return _frame(grid, columns, found, rules)
+    if missing := [name for name in names if name not in grid.names]:
+        cure = f"rename or add it (there are {', '.join(grid.names[:20])})"
+        raise InputError(f"{grid.name}: has no column {', '.join(missing)}, which the network was trained on; {cure}")
+    return names
 
 
 def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed, rules: Rules) -> Frame:
@@ -126,7 +158,10 @@ def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed, rules: Rules) 
     return Frame(grid, columns, values, found.rounded, found.changed, found.rows, rules.nan, rules.fill)
 
 
-def _grid(source: Any, roles: Roles) -> Grid:
+def to_grid(source: Any, roles: Roles) -> Grid:
+    """The cells of a path or a data frame."""
+    if isinstance(source, Grid):
+        return source
     if grids.is_frame(source):
         return grids.from_frame(source)
     path = paths.expand("source", source)

@@ -1,0 +1,178 @@
+"""`jaxnn predict` and `jaxnn evaluate`: what a trained network makes of new examples."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxnn.commands import environment
+from jaxnn.config import paths
+from jaxnn.config.names import UNKNOWN
+from jaxnn.errors import InputError, choices, nearest, printable
+
+PREDICT = """usage: jaxnn predict RUN SOURCE... [flags]
+
+The predictions of a trained network, a row for each example in its order.
+
+  RUN                      the folder of a finished run
+  SOURCE                   a table (.csv .tsv .parquet .feather), - for CSV on standard input, an image file or several,
+                           a folder of images, or a .npz with the array x
+
+  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: CSV on standard output)
+  --proba                  a column P(label) for each class, too
+  --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
+  --force                  replace an output that is there
+  --config FILE.py         the config file of a run that brought a model of its own
+  --traceback              show where an error was raised
+"""
+EVALUATE = """usage: jaxnn evaluate RUN LABELLED [flags]
+
+The metrics of a run's task on labelled examples.
+
+  RUN                      the folder of a finished run
+  LABELLED                 a table with the target (and the weight, if the run had one), - for CSV on standard input, a
+                           folder of images with a sub-folder for each class, or a .npz with x and y
+
+  --output FILE.json       the metrics as JSON, too
+  --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
+  --force                  replace an output that is there
+  --config FILE.py         the config file of a run that brought a model of its own
+  --traceback              show where an error was raised
+"""
+
+
+def predict(argv: list[str]) -> int:
+    """`jaxnn predict`: the exit code."""
+    if not {"-h", "--help"}.isdisjoint(argv):
+        print(PREDICT.strip())
+        return 0
+    words, given = _parsed(argv, ("--output", "--unknown", "--config"), ("--proba", "--force", "--traceback"))
+    if len(words) < 2:
+        raise InputError(f"{' '.join(['predict', *words])}: needs RUN and SOURCE; see jaxnn predict --help")
+
+    from jaxnn.store import predictions
+
+    output = _output(given, predictions.SUFFIXES)
+    with _sources(words[1:]) as (sources, shown):
+        run = _load(words[0], given.get("--config"))
+        if "--proba" in given and run.task.distribution is None:
+            raise InputError(f"--proba: a {run.task.name} has no probabilities; leave it out")
+        with predictions.writing(output) as write:
+            for part in run.outputs_of(sources, given.get("--unknown", "refuse")):
+                for note in part.notes:
+                    print(f"note: {printable(note.replace(*shown))}", file=sys.stderr)
+                proba = run.task.distribution(part.outputs) if run.task.distribution and "--proba" in given else None
+                write(predictions.named(run.data, run.answers(part.outputs), proba, part.files))
+    return 0
+
+
+def evaluate(argv: list[str]) -> int:
+    """`jaxnn evaluate`: the exit code."""
+    if not {"-h", "--help"}.isdisjoint(argv):
+        print(EVALUATE.strip())
+        return 0
+    words, given = _parsed(argv, ("--output", "--unknown", "--config"), ("--force", "--traceback"))
+    if len(words) != 2:
+        raise InputError(f"{' '.join(['evaluate', *words])}: needs RUN and one LABELLED; see jaxnn evaluate --help")
+
+    from jaxnn.store import durable
+
+    output = _output(given, (".json",))
+    with _sources(words[1:]) as (sources, _):
+        metrics = _load(words[0], given.get("--config")).evaluate(sources[0], given.get("--unknown", "refuse"))
+    if output is not None:
+        durable.replace(output, [json.dumps(metrics, indent=2).encode()])
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(f"{name:{width}}  {value:.4f}" if abs(value) < 1e6 else f"{name:{width}}  {value:.4g}")
+    return 0
+
+
+def _parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The words of a command line, and its flags with their values."""
+    words: list[str] = []
+    given: dict[str, str] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-") or word == "-":
+            words.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        if flag not in (*valued, *switches):
+            near = nearest(flag, (*valued, *switches))
+            raise InputError(f"{flag}: unknown flag; {f'did you mean {near}?' if near else 'see --help'}")
+        if flag in given:
+            raise InputError(f"{flag}: given twice; keep one")
+        if flag in switches and equals:
+            raise InputError(f"{word}: is a switch, which takes no value; write {flag} alone")
+        if flag in valued and not equals:
+            if not rest or rest[0].startswith("--"):
+                raise InputError(f"{flag}: needs a value; see --help")
+            value = rest.pop(0)
+        given[flag] = value
+    if (unknown := given.get("--unknown", "refuse")) not in UNKNOWN:
+        raise choices("--unknown", unknown, UNKNOWN)
+    return words, given
+
+
+def _output(given: dict[str, str], suffixes: Sequence[str]) -> Path | None:
+    from jaxnn.store import predictions
+
+    text = given.get("--output")
+    return None if text is None else predictions.check_output(text, suffixes, force="--force" in given)
+
+
+@contextlib.contextmanager
+def _sources(words: list[str]) -> Iterator[tuple[list[Path], tuple[str, str]]]:
+    """The files that are named, and what is to be shown in the place of the name of one that nobody gave."""
+    from jaxnn.data import incoming
+
+    if "-" not in words:
+        yield [paths.expand("source", word) for word in words], ("", "")
+        return
+    if len(words) > 1:
+        raise InputError("-: standard input is one of several sources; give it alone")
+    with incoming.standard_input() as path:
+        yield [path], (str(path), "standard input")
+
+
+def _load(folder: str, config: str | None) -> Any:
+    """The run in a folder, with the model that its config file brought."""
+    from jaxnn.store import identity
+
+    path, model = paths.expand("run", folder), None
+    identity.refuse_no_run(path)
+    saved = identity.read(path / "config.json", "run")
+    if saved["own_model"] and config is None:
+        raise InputError(f"run={folder}: its config file brought a model; add --config {saved['source']}.py, that file")
+    if config is not None and not saved["own_model"]:
+        raise InputError(f"--config={config}: the run brought no model of its own; leave it out")
+    with environment.for_jax():
+        if config is not None:
+            model = _model(config, saved.get("source_digest"))
+        from jaxnn.devices import cache
+        from jaxnn.predict import load_run
+    cache.keep_programs()
+    gc.freeze()
+    gc.enable()
+    return load_run(path, model=model)
+
+
+def _model(config: str, digest: str | None) -> Any:
+    """The model of a config file, which must be the file that the run was trained with."""
+    from jaxnn.commands import config_file
+
+    path = paths.expand("--config", config)
+    if not path.is_file():
+        raise InputError(f"--config={config}: no such file; check the path")
+    brought = config_file.run(path, config)
+    if brought.model is None or digest not in (None, brought.digest):
+        had = f" (SHA-256 {digest[:12]}...)" if digest else ""
+        raise InputError(f"--config={config}: is not the file that the run was trained with{had}; name that file")
+    return brought.model
