@@ -243,7 +243,7 @@ def test_a_file_to_predict_or_evaluate_is_read_as_the_training_table_was(tmp_pat
     frame.to_csv(tmp_path / "t.csv", index=False)
     loaded = load(tmp_path / "t.csv", **how)
     run = as_run(loaded, how, tmp_path / "run")
-    last = frame[frame["id"] >= N - len(loaded.test.x)]
+    last: Any = frame[frame["id"] >= N - len(loaded.test.x)]
     last.to_csv(tmp_path / "last.csv", index=False)
     np.testing.assert_array_equal(run.encode(tmp_path / "last.csv"), loaded.test.x)
     answers, known = run.predict(str(tmp_path / "last.csv")), last[list(target)].to_numpy()
