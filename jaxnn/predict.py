@@ -136,9 +136,11 @@ class Run(NamedTuple):
         config, data = self.config.data, self.data
         known = data.get("columns") or [(name, None) for name in data.get("features") or ()]
         columns = tuple(Column(name, None if texts is None else tuple(texts)) for name, texts in known) or None
-        rules = Rules(config.text, tuple(data.get("missing", MISSING)), unknown=unknown)
-        target = data.get("target") or config.target
-        return incoming.Known(data, columns, table.Roles(target, config.weight, config.delimiter, rules))
+        nan = "refuse" if config.nan == "drop" else config.nan  # each row has an answer
+        rules = Rules(config.text, tuple(data.get("missing", MISSING)), nan, data.get("fill"), unknown)
+        target = tuple(data.get("targets") or ()) or config.target
+        others = (config.drop, config.split_by, config.time_column)
+        return incoming.Known(data, columns, table.Roles(target, config.weight, config.delimiter, rules, *others))
 
     def _outputs(self, x: Any) -> np.ndarray:
         if isinstance(x, str | os.PathLike):

@@ -74,10 +74,11 @@ def test_importing_data_imports_no_heavy_library():
 
 
 OTHER: dict[str, Any] = dict(
-    dir="d", target="t", weight="w", text=("a",), missing=("-",), delimiter=";", positive="p", class_weight=(1.0, 2.0,
-    3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5, standardize=False, nan="drop",
-    bad_records=6, allow_overlap=True,
+    dir="d", target=("t", "u"), drop=("i",), weight="w", text=("a",), missing=("-",), delimiter=";", positive="p",
+    class_weight=(1.0, 2.0, 3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5,
+    standardize=False, nan="drop", bad_records=6, allow_overlap=True, split_by="g",
 )  # fmt: skip
+BY_TIME = OTHER | {"split": "time:s", "split_by": None, "validation": None}
 
 
 def arguments(config: DataConfig) -> dict[str, Any]:
@@ -97,10 +98,11 @@ def test_arguments_of_load_are_the_fields_of_the_config(monkeypatch):
     assert {name: parameter.default for name, parameter in parameters.items()} == defaults
     seen: list[Any] = []
     monkeypatch.setattr(assemble, "from_config", lambda *told: seen.append(told))
-    for config in (DataConfig("wine"), DataConfig("wine", **OTHER)):
+    for config in (DataConfig("wine"), DataConfig("wine", **OTHER), DataConfig("wine", **BY_TIME)):
         load("wine", **arguments(config), task="multiclass")
         assert seen.pop() == (config, "multiclass")
-    assert arguments(config) == OTHER and all(OTHER[name] != defaults[name] for name in OTHER)
+    assert arguments(config) == BY_TIME
+    assert all((OTHER | {"split": "time:s"})[name] != defaults[name] for name in BY_TIME)
 
 
 def test_description_survives_json():

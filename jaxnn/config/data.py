@@ -7,7 +7,7 @@ from typing import Literal
 
 from jaxnn.config.names import MISSING, NANS
 from jaxnn.config.values import class_weight, typed
-from jaxnn.errors import check, choices, fraction, non_negative
+from jaxnn.errors import InputError, check, choices, fraction, non_negative
 
 
 @dataclass(frozen=True)
@@ -16,12 +16,15 @@ class DataConfig:
 
     name: str = "digits"
     """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared); a
-    path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), .npz, a folder of IDX files or of
-    images (one sub-folder a class, or these in train, val and test)"""
+    path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), a .npz of arrays x and y (or x_train,
+    y_train, x_test, y_test; weight and the like besides), a folder of IDX files or of images (one sub-folder a class,
+    or these in train, val and test)"""
     dir: str | None = None
     """folder of the data files, for mnist and tfds:NAME"""
-    target: str | None = None
-    """table: the column to predict (default: the last)"""
+    target: str | tuple[str, ...] | None = None
+    """table: the column to predict, or several (default: the last): numbers, or all of them 0 and 1 (multilabel)"""
+    drop: tuple[str, ...] = ()
+    """table: columns that are not learned from (id)"""
     weight: str | None = None
     """table or npz: the column or array with a weight for each example"""
     text: tuple[str, ...] = ()
@@ -43,11 +46,18 @@ class DataConfig:
     """part kept for testing, stratified, where the data have no test set"""
     split_seed: int = 0
     """seed of these splits (not of the training)"""
+    split_by: str | None = None
+    """table: a column of groups (patients), each of which stays in one part whole; it is not learned from"""
+    split: str | None = None
+    """table: time:COLUMN, numbers or ISO dates, and the last rows by it are the test, those before them the validation;
+    it is not learned from"""
     standardize: bool | None = None
     """subtract the mean and divide by the deviation of each feature over the training examples (default: for tables,
     not for images; --data.no-standardize leaves features and amounts to predict as they are)"""
     nan: str = "refuse"
-    """drop leaves out the examples that hold a missing value, NaN or infinity, and says how many"""
+    """a missing value is refused; drop leaves out the examples that hold one, NaN or infinity, and says how many. In a
+    table, mean or median fill numbers by that of the training examples, and texts by the most frequent one; category
+    makes a feature COLUMN= of what is missing, and fills numbers by the median"""
     bad_records: int = 0
     """folder of images: how many damaged ones may be left out, of all parts together"""
     allow_overlap: bool = False
@@ -57,11 +67,34 @@ class DataConfig:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
             raise choices("--data.class_weight", self.class_weight, ["balanced"])
         typed(self, "--data.")
+        if isinstance(self.target, tuple):
+            self._check_targets(self.target)
         fraction("--data.validation_fraction", self.validation_fraction)
         fraction("--data.test_fraction", self.test_fraction)
         check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
+        if self.split is not None:
+            check("--data.split", self.split, "time:COLUMN", bool(self.time_column))
+            if self.split_by is not None:
+                rule = f"is one way to split, --data.split_by {self.split_by} another; leave one out"
+                raise InputError(f"--data.split={self.split}: {rule}")
+            if self.validation is not None:
+                rule = "validates on the rows before the test, so not on a file of its own; leave --data.validation out"
+                raise InputError(f"--data.split={self.split}: {rule}")
         if self.nan not in NANS:
             raise choices("--data.nan", self.nan, NANS)
         check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
         for weight in self.class_weight if isinstance(self.class_weight, tuple) else ():
             non_negative("--data.class_weight", class_weight(weight)[1])
+
+    def _check_targets(self, names: tuple[str, ...]) -> None:
+        listed = " ".join(names)
+        check("--data.target", listed, "a column, or several", bool(names))
+        if len(set(names)) < len(names):
+            raise InputError(f"--data.target={listed}: names a column twice; leave one out")
+        if len(names) == 1:
+            object.__setattr__(self, "target", names[0])
+
+    @property
+    def time_column(self) -> str | None:
+        """The column that a split by time is by."""
+        return self.split.removeprefix("time:") if self.split and self.split.startswith("time:") else None

@@ -10,7 +10,8 @@ TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
-NANS = ("drop", "refuse")
+IMPUTED = ("category", "mean", "median")
+NANS = (*IMPUTED, "drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")
 # optimizer -> its default learning rate; each is one call of the optax function of that name
 OPTIMIZERS = {

@@ -10,16 +10,15 @@ import numpy as np
 
 from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
-from jaxnn.config.names import MISSING, TASKS
+from jaxnn.config.names import IMPUTED, MISSING, TASKS
 from jaxnn.config.values import class_weights, unicode
-from jaxnn.data import check, fitted, images, overlap
+from jaxnn.data import check, fitted, images, overlap, split
 from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.frame import Frame
 from jaxnn.data.grid import is_frame
 from jaxnn.data.readers import bundled, folder, idx, npz, table, tfds
 from jaxnn.data.source import Source, finite, refuse_missing
-from jaxnn.data.split import stratified
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks import targets
 from jaxnn.tasks.labels import Label
@@ -29,7 +28,10 @@ from jaxnn.types import Batch
 OPTIONS = {
     "dir": ("mnist", "tfds"),
     "target": ("table",),
+    "drop": ("table",),
     "weight": ("table", "npz"),
+    "split_by": ("table",),
+    "split": ("table",),
     "text": ("table",),
     "missing": ("table", "npz"),
     "delimiter": ("table",),
@@ -42,7 +44,8 @@ def load(
     name_or_path: Any,
     *,
     dir: str | os.PathLike[str] | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
+    drop: str | Sequence[str] = (),
     weight: str | None = None,
     text: Sequence[str] = (),
     missing: Sequence[str] = MISSING,
@@ -53,6 +56,8 @@ def load(
     validation_fraction: float = 0.1,
     test_fraction: float = 0.2,
     split_seed: int = 0,
+    split_by: str | None = None,
+    split: str | None = None,
     standardize: bool | None = None,
     nan: str = "refuse",
     bad_records: int = 0,
@@ -87,7 +92,8 @@ def load(
     config = DataConfig(
         name="a table" if is_frame(name_or_path) else bundled.name_of(name_or_path),
         dir=path(dir),
-        target=target,
+        target=target if target is None or isinstance(target, str) else tuple(target),
+        drop=(drop,) if isinstance(drop, str) else tuple(drop),
         weight=weight,
         text=(text,) if isinstance(text, str) else tuple(text),
         missing=tuple(missing),
@@ -98,6 +104,8 @@ def load(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         split_seed=split_seed,
+        split_by=split_by,
+        split=split,
         standardize=standardize,
         nan=nan,
         bad_records=bad_records,
@@ -122,19 +130,19 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
     refuse_missing(found, config.missing)
     given, labels = _encode(found, task, config.positive)
     shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
-    rows = _split(given, labels, config)
+    rows, split_notes = _split(found, labels, config)
     rows_of_features = isinstance(shown["train"], Frame) or shown["train"].ndim == 2
     standardize = rows_of_features if config.standardize is None else config.standardize
     x = fitted.inputs(shown, rows, found.features, standardize=standardize)
     parts = {part: batch._replace(x=x.x[part]) for part, batch in given.items() if part not in rows}
     whole = given["train"]
     parts |= {part: Batch(x.x[part], whole.y[index], whole.weight[index]) for part, index in rows.items()}
-    for part, split in parts.items():
-        if not split.weight.any():
+    for part, batch in parts.items():
+        if not batch.weight.any():
             raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
-    notes = bundled.passed_over(config.name, config.dir) + found.notes + told
+    notes = bundled.passed_over(config.name, config.dir) + found.notes + split_notes + told
     notes += overlap.found(parts, rows, refuse=not config.allow_overlap) + x.notes
-    for name in (*(labels.classes or ()), *(x.features or ())):
+    for name in (*(labels.classes or ()), *(x.features or ()), *(found.targets or ())):
         unicode("class or feature", name)
     train = parts.pop("train")
     mean, std = fitted.moments(train.x if x.offset is None else train.x - x.offset) if standardize else (None, None)
@@ -148,8 +156,8 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
         classes=labels.classes, class_weight=by_class, features=x.features, scale=scale, offset=x.offset,
         mean=mean, std=std,
         columns=whole.x.columns if isinstance(whole.x, Frame) else None, missing=config.missing,
+        targets=found.targets, fill=x.fill,
         center=center, spread=None if config.standardize is False else spread, notes=notes,
-        target=found.target,
     )  # fmt: skip
 
 
@@ -193,7 +201,10 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
         for option, kinds in OPTIONS.items():
             value = getattr(config, option)
             if value != getattr(DataConfig, option) and kind not in kinds:
+                value = " ".join(value) if isinstance(value, tuple) else value
                 raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
+        if config.nan in IMPUTED and kind != "table":
+            raise InputError(f"--data.nan={config.nan}: is for table data, not {kind}; leave it out, or use drop")
         path, validation = paths.expand("--data.name", config.name), config.validation
         validation = None if validation is None else paths.expand("--data.validation", validation)
         if kind == "bundled":
@@ -201,8 +212,8 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
         if kind == "tfds":
             return tfds.read(config.name.removeprefix("tfds:"), config.dir)
         if kind == "table":
-            rules = Rules(config.text, config.missing, config.nan == "drop")
-            roles = table.Roles(config.target, config.weight, config.delimiter, rules)
+            rules, by = Rules(config.text, config.missing, config.nan), (config.split_by, config.time_column)
+            roles = table.Roles(config.target, config.weight, config.delimiter, rules, config.drop, *by)
             other = validation if validation_frame is None else validation_frame
             return table.read(path if frame is None else frame, roles, other)
         if kind == "folder":
@@ -243,9 +254,10 @@ def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, 
             )
     labels = targets.alike({part: t.y for part, t in given.items()})
     task = source.task if task == "auto" else task
-    found = targets.encode(labels, task, known=source.classes, positive=positive)
+    names = source.targets if labels["train"].ndim == 2 else None
+    found = targets.encode(labels, task, known=source.classes, positive=positive, names=names)
     if found.classes is None:
-        fitted.refuse_lost_amounts(labels["train"])
+        fitted.refuse_lost_amounts(labels["train"], names)
     return {
         part: Batch(xs[part], found.y[part], check.weights(t.weight, f"{prefix[part]}weight", len(t.y)))
         for part, t in given.items()
@@ -256,24 +268,12 @@ def _bytes(x: np.ndarray) -> bool:
     return x.dtype == np.uint8 and x.ndim == 4
 
 
-def _split(given: dict[str, Batch], found: targets.Targets, config: DataConfig) -> dict[str, np.ndarray]:
-    """Which rows of what was given go into which part: the test examples first, then validation from what is left, so
-    that the test does not depend on it."""
-    y, left = given["train"].y, np.arange(len(given["train"].y))
-    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
-    wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in given}
-    if wanted and found.numbered and found.classes is not None:
-        (alone,) = np.nonzero(np.bincount(y) == 1)
-        if len(alone):
-            label = found.classes[alone[0]]
-            raise InputError(f"class {label}=1 example: a stratified split needs 2 or more; add some, or leave it out")
-    rng, rows = np.random.default_rng(config.split_seed), {}
-    for part, fraction in wanted.items():
-        rest, cut = stratified(rng, y[left] if found.numbered else np.zeros(len(left), np.int32), fraction)
-        if len(cut) == 0 or len(rest) == 0:
-            raise InputError(
-                f"--data.{part}_fraction={fraction}: leaves {len(cut)} of {len(left)} examples for {part} "
-                f"and {len(rest)} for training; neither may be 0, so change it, or use 0 for no {part} split"
-            )
-        left, rows[part] = left[rest], left[cut]
-    return {"train": left, **rows}
+def _split(source: Source, found: targets.Targets, config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Which rows of the training table go into which part, and what to tell of that."""
+    key, other = source.train.key, source.validation and source.validation.key
+    if key is None:
+        return split.parts(found, config), ()
+    if other is not None and not config.allow_overlap:
+        key.refuse_shared(other)
+    rows = split.parts(found, config, key)
+    return rows, split.told(found, config, key, rows)

@@ -18,12 +18,14 @@ LONG = "a whole number of more than 64 bits; write it with a decimal point"
 LIMIT = float(np.finfo(np.float32).max)
 
 
-def collect(grid: Grid, names: Sequence[str], as_text: frozenset[str], exact: Sequence[str] = ()) -> dict[str, Cells]:
+def collect(
+    grid: Grid, names: Sequence[str], as_text: frozenset[str], exact: Sequence[str] = (), key: str | None = None
+) -> dict[str, Cells]:
     """All cells of these columns. Those of `exact` keep float64 and int64; the others become float32, whose half a
-    table of five million rows needs."""
+    table of five million rows needs. The column `key` may be one of dates, too."""
     import pyarrow as pa
 
-    cells = {name: Cells(name, name in exact) for name in names}
+    cells = {name: Cells(name, name in exact or name == key, name == key) for name in names}
     before = 0
     for part in grid.parts(as_text, names):
         for name, each in cells.items():
@@ -41,6 +43,7 @@ class Cells:
 
     name: str
     exact: bool = False
+    temporal: bool = False
     parts: list[np.ndarray | None] = field(default_factory=list)
     missing: list[np.ndarray | None] = field(default_factory=list)  # None: no cell of the part is
     lengths: list[int] = field(default_factory=list)
@@ -69,6 +72,9 @@ class Cells:
             values = array.to_numpy() if not missing.any() else pc.fill_null(array, pa.scalar(0, kind)).to_numpy()
             missing = missing | np.isnan(values) if values.dtype.kind == "f" else missing
             self.parts.append(self._numbers(values, grid, before))
+        elif self.temporal and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+            self.kinds.add("time")
+            self.parts.append(pc.fill_null(array, pa.scalar(0, kind)).to_numpy())
         elif pa.types.is_decimal(kind):
             self.add(pc.cast(array, pa.float64()), grid, before)
             return
@@ -109,16 +115,13 @@ class Cells:
 
         if not pa.types.is_dictionary(array.type):
             array = pc.cast(array, pa.large_string()).dictionary_encode()
-        found = []
-        for chunk in array.chunks:
-            numbers = []
-            for text in map(str.strip, chunk.dictionary.to_pylist()):
-                form = normal_form(text)
-                self.texts.setdefault(form, text)
-                numbers.append(self.number.setdefault(form, len(self.number)))
-            index = pc.fill_null(pc.cast(chunk.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
-            found.append(np.array([*numbers, -1], np.int32)[index])
-        return np.concatenate([np.zeros(0, np.int32), *found])
+        whole, numbers = array.combine_chunks(), []
+        for text in map(str.strip, whole.dictionary.to_pylist()):
+            form = normal_form(text)
+            self.texts.setdefault(form, text)
+            numbers.append(self.number.setdefault(form, len(self.number)))
+        index = pc.fill_null(pc.cast(whole.indices, pa.int64()), -1).to_numpy(zero_copy_only=False)
+        return np.array([*numbers, -1], np.int32)[index]
 
     def values(self) -> np.ndarray:
         """All parts in one array."""

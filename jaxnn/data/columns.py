@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from jaxnn.config.names import MISSING
+from jaxnn.config.names import IMPUTED, MISSING
 from jaxnn.data.cells import LONG, WHOLE, Cells, collect
 from jaxnn.data.grid import Grid
 from jaxnn.errors import InputError
@@ -24,6 +24,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 EITHER = re.compile(r"[0-9]+[eE][0-9]+|[+-]?inf(inity)?", re.IGNORECASE)
 # One number with what people write around it: $1,163.50, 45 %, 3 kg, 1.163,5, 12:30.
 DRESSED = re.compile(r"\W{0,2}[A-Z]{0,3}\W{0,2}[0-9][0-9\W]*[^\W0-9]{0,4}\W?")
+HOLE = -2  # the number of the category that a missing text is; -1 is none of the categories
 MAX_CATEGORIES = 1000
 MAX_DRESSED = 20
 MAX_LETTERS = 100_000
@@ -41,7 +42,9 @@ class Rules(NamedTuple):
 
     text: tuple[str, ...] = ()
     missing: tuple[str, ...] = MISSING
-    drop: bool = False
+    nan: str = "refuse"
+    fill: dict[str, float | str] | None = None
+    """what stands for a missing value, by column, where the training examples have told"""
     unknown: Literal["refuse", "ignore"] | None = None
     """rows for a trained network: a category that the training table has not is refused, or read as none"""
 
@@ -49,9 +52,9 @@ class Rules(NamedTuple):
 class Typed(NamedTuple):
     """A table by its columns.
 
-    `values`: numbers, in float32 unless they were to be exact, or the numbers of the categories; `rounded`: the columns
-    in which float32 is not what the table says; `changed`: those of them that are whole numbers; `rows`: which rows of
-    the grid are left.
+    `values`: numbers, in float32 unless they were to be exact, or the numbers of the categories (missing ones: NaN and
+    `HOLE`); `rounded`: the columns in which float32 is not what the table says; `changed`: those of them that are whole
+    numbers; `rows`: which rows of the grid are left; `key`: the column of that name, as numbers or as numbers of texts.
     """
 
     columns: dict[str, Column]
@@ -60,58 +63,97 @@ class Typed(NamedTuple):
     changed: frozenset[str]
     rows: np.ndarray
     notes: tuple[str, ...]
+    key: tuple[np.ndarray, tuple[str, ...]] | None = None
 
 
-def typed(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Column], exact: Sequence[str] = ()) -> Typed:
+def typed(
+    grid: Grid,
+    names: Sequence[str],
+    rules: Rules,
+    known: dict[str, Column],
+    exact: Sequence[str] = (),
+    key: str | None = None,
+) -> Typed:
     """The columns of these names, typed; as they are `known` to be, where the training table has decided.
 
-    `exact`: columns whose numbers stay float64 or int64. Rows with a missing value are left out if `rules.drop`, and
-    refused otherwise.
+    `exact`: columns whose numbers stay float64 or int64; `key`: one more column, which is not typed. Rows with a
+    missing value are left out, refused or kept, as `rules.nan` says; those with one in `exact` or `key` are never kept.
     """
     as_text = {name for name in names if (known[name].categories is not None if name in known else name in rules.text)}
+    read = [*names, *filter(None, [key])]
     while True:
-        cells = collect(grid, names, frozenset(as_text), exact)
+        cells = collect(grid, read, frozenset(as_text), exact, key)
         clash = {name for name, each in cells.items() if len(each.kinds) > 1}
         if not clash:
             break
         as_text |= clash  # some parts of the rows were read as numbers, some as texts
-    rows, notes = _whole_rows(grid, cells, rules)
+    filled = [name for name in names if rules.nan in IMPUTED and name not in exact]
+    kept = {name: missing for name in filled if (missing := cells[name].gone(rules.missing)) is not None}
+    rows, notes = _whole_rows(grid, cells, rules, kept)
     columns: dict[str, Column] = {}
     values: dict[str, np.ndarray] = {}
     for name in names:
-        each = cells[name]
-        found = each.values() if len(rows) == sum(each.lengths) else each.values()[rows]
-        each.parts.clear()
-        if not each.texts:
-            columns[name], values[name] = Column(name), found
-            if name in known and known[name].categories is not None:
-                raise InputError(f"{grid.at(name, 0)}: a number, in the training table a text; convert the column")
-            continue
-        texts = Texts(grid, name, list(each.texts.values()), found, rows)
-        unknown = None if name in exact else rules.unknown  # of a label it is always refused
-        as_it_is = grid.has_types or name in rules.text
-        columns[name], values[name] = texts.resolved(as_it_is, known.get(name), unknown)
-        if name not in known and name not in rules.text:
-            notes += texts.dressed(columns[name], values[name])
-    rounded = frozenset(name for name, each in cells.items() if each.rounded)
-    return Typed(columns, values, rounded, frozenset(name for name in rounded if cells[name].whole), rows, notes)
+        found = cells[name].values() if len(rows) == sum(cells[name].lengths) else cells[name].values()[rows]
+        cells[name].parts.clear()
+        how = rules._replace(unknown=None) if name in exact else rules  # of a label an unknown one is always refused
+        if name not in kept:
+            columns[name], values[name], told = _column(grid, cells[name], found, rows, how, known.get(name))
+        else:
+            there = ~kept[name][rows]
+            columns[name], present, told = _column(grid, cells[name], found[there], rows[there], how, known.get(name))
+            values[name] = _spread(present, there, columns[name])
+        notes += told
+    rounded = frozenset(name for name in names if cells[name].rounded)
+    changed = frozenset(name for name in rounded if cells[name].whole)
+    by = None if key is None else (cells[key].values()[rows], tuple(cells[key].texts.values()))
+    return Typed(columns, values, rounded, changed, rows, notes, by)
 
 
-def _whole_rows(grid: Grid, cells: dict[str, Cells], rules: Rules) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The rows without a missing value or an infinity, and what to tell of the others."""
+def _column(
+    grid: Grid, cells: Cells, found: np.ndarray, rows: np.ndarray, rules: Rules, known: Column | None
+) -> tuple[Column, np.ndarray, tuple[str, ...]]:
+    """The column whose cells in these rows are `found`, typed, its values, and what to tell of it."""
+    name = cells.name
+    if not cells.texts:
+        if known is None or known.categories is None:
+            return Column(name), found, ()
+        if len(found):
+            raise InputError(f"{grid.at(name, 0)}: a number, in the training table a text; convert the column")
+        return known, found.astype(np.int32), ()
+    texts = Texts(grid, name, list(cells.texts.values()), found, rows)
+    column, values = texts.resolved(grid.has_types or name in rules.text, known, rules.unknown)
+    return column, values, () if known is not None or name in rules.text else texts.dressed(column, values)
+
+
+def _spread(values: np.ndarray, there: np.ndarray, column: Column) -> np.ndarray:
+    """The values in the rows where they are there, and NaN or `HOLE` in the others."""
+    dtype = values.dtype if values.dtype.kind == "f" else np.float64
+    found = np.full(len(there), np.nan, dtype) if column.categories is None else np.full(len(there), HOLE, np.int32)
+    found[there] = values
+    return found
+
+
+def _whole_rows(
+    grid: Grid, cells: dict[str, Cells], rules: Rules, kept: dict[str, np.ndarray]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The rows without an infinity or a missing value, where those are not `kept`, and what to tell of the others."""
     n = sum(next(iter(cells.values())).lengths)
     gone, infinite = np.zeros(n, bool), np.zeros(n, bool)
     drop = ", leave the row out, or add --data.nan drop" if rules.unknown is None else ", or leave the row out"
     for name, each in cells.items():
-        missing = each.gone(rules.missing)
-        if missing is not None and missing.any() and not rules.drop:
+        missing = None if name in kept else each.gone(rules.missing)
+        if missing is not None and missing.any() and rules.nan != "drop":
             where = grid.at(name, int(np.argmax(missing)))
-            words = " (--data.missing has the words)" if rules.unknown is None else ""
-            raise InputError(f"{where}: missing value; fill it in{drop}{words}")
+            cure = "fill it in, or add --data.nan drop, mean, median or category (--data.missing has the words)"
+            if rules.unknown is not None:
+                cure = "fill it in, or leave the row out"
+            elif rules.nan in IMPUTED:
+                cure = f"--data.nan {rules.nan} fills features alone; leave the row out, or use --data.nan drop"
+            raise InputError(f"{where}: missing value; {cure}")
         gone |= False if missing is None else missing
         if each.infinite:
-            infinite |= ~np.isfinite(each.values())
-            if not rules.drop:
+            infinite |= np.isinf(each.values())
+            if rules.nan != "drop":
                 where = grid.at(name, int(np.argmax(infinite)))
                 raise InputError(f"{where}: must be finite; repair it{drop}")
     left_out = {"with a missing value": gone, "with a value that is not finite": infinite & ~gone}

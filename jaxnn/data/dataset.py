@@ -36,10 +36,12 @@ class Dataset:
     """the user's own labels: `classes[y]`; None for regression"""
     features: tuple[str, ...] | None = None
     """names of the columns of a table"""
-    target: str | None = None
-    """name of the column that is predicted"""
     columns: tuple[Column, ...] | None = None
-    """what the columns of a table are, but the target and the weight"""
+    """what the columns of a table are that are learned from"""
+    targets: tuple[str, ...] | None = None
+    """names of the columns of a table that are predicted"""
+    fill: dict[str, float | str] | None = None
+    """what stands for a missing cell of each column of a table, by `DataConfig.nan`; None where none may be missing"""
     missing: tuple[str, ...] = MISSING
     """words that mean a missing value"""
     class_weight: np.ndarray | None = None
@@ -113,8 +115,9 @@ class Dataset:
             "columns": None
             if self.columns is None
             else [[c.name, c.categories and list(c.categories)] for c in self.columns],
-            "target": self.target,
+            "targets": None if self.targets is None else list(self.targets),
             "missing": list(self.missing),
+            "fill": self.fill,
             "outputs": self.outputs,
             "examples": {name: shape[0] for name, shape in self.shapes.items()},
             "shape": list(self.shape),

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.arrays import to_float32
+from jaxnn.config.names import IMPUTED
 from jaxnn.config.values import class_weight
+from jaxnn.data import imputed
+from jaxnn.data.columns import HOLE
 from jaxnn.data.frame import Frame
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks.targets import Targets
@@ -22,6 +25,8 @@ class Inputs(NamedTuple):
     offset: np.ndarray | None = None
     features: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    fill: dict[str, float | str] | None = None
+    """what stands for a missing cell of each column of a table"""
 
 
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,10 +62,10 @@ def offset(values: np.ndarray, name: str, *, standardize: bool) -> float:
     return float(np.round(mean) if values.dtype.kind in "iu" else mean)  # whole numbers stay whole
 
 
-def refuse_lost_amounts(y: np.ndarray) -> None:
+def refuse_lost_amounts(y: np.ndarray, names: tuple[str, ...] | None = None) -> None:
     """Refuse amounts to predict, `[n]` or `[n, K]` as they were read, whose differences float32 would lose."""
     for k, column in enumerate(y.reshape(len(y), -1).T):
-        name = "amounts to predict" if y.ndim == 1 else f"y[:,{k}]"
+        name = "amounts to predict" if y.ndim == 1 else f"y[:,{k}]" if names is None else names[k]
         if column.dtype.kind == "f" and _is_lost(column):
             _refuse_lost(column, name, "subtract a constant from them, and add it to what is predicted")
 
@@ -111,24 +116,30 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
         name = whole.columns[j].name
         if category is None and any(name in frame.rounded for frame in frames):
             # The values in float32 are there and tell enough; only a column that may be lost is read again.
-            rounded = whole.values[j][train]
+            rounded = whole.present(j, train)
             if _is_lost(rounded) or rounded.min() == rounded.max():
-                off[k] = offset(whole.exact(j)[train], name, standardize=standardize)
+                exact = whole.exact(j)[train[~whole.missing(j, train)]]
+                off[k] = offset(exact, name, standardize=standardize)
     for frame in frames:
         for k, (j, _) in enumerate(features):
             frame.refuse_changed(j, off[k])
             if off[k]:
                 frame.fill_exact(j)
+    if whole.nan in IMPUTED:
+        fill = imputed.learned(whole, train)
+        for frame in frames:
+            frame.fill = fill
     dtype = np.float64 if off.any() else np.float32
     x = {part: frame.matrix(features, np.arange(len(frame)), dtype) for part, frame in others.items()}
     x |= {part: whole.matrix(features, index, dtype) for part, index in rows.items()}
-    unseen = [whole.name(feature) for feature in whole.features() if feature not in set(features)]
+    unseen = [whole.name(f) for f in whole.features() if f not in set(features) and f.category != HOLE]
     listed = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}"
     notes = (f"{listed}: in no training example; read as no category",) if unseen else ()
+    notes += tuple(note for frame in frames if frame.fill for note in imputed.told(frame))
     names = tuple(whole.name(feature) for feature in features)
     if len(set(names)) < len(names):
         raise InputError(f"{whole.grid.name}: two columns become the same feature (name=category); rename one")
-    return Inputs(x, off if off.any() else None, names, notes)
+    return Inputs(x, off if off.any() else None, names, notes, whole.fill)
 
 
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:

@@ -199,16 +199,17 @@ def _table(source: Any, known: Known, classes: tuple[Label, ...] | None, positiv
     grid = table.to_grid(source, known.roles)
     known.refuse_table(grid.name)
     features = [column.name for column in known.columns or ()]
-    names = known.about.get("targets") or [known.roles.target or grid.names[-1]]
+    given = known.roles.target or grid.names[-1]
+    names = [given] if isinstance(given, str) else list(given)
     if names[0] in features:
         raise InputError(f"{grid.name}: has no column beside the features; add the one with the labels")
     roles, texts = known.roles, None
     if classes is not None and targets.is_rest(classes, positive):
         roles = roles._replace(rules=roles.rules._replace(text=(*roles.rules.text, *names)))
-    elif classes is not None and isinstance(classes[0], str):
+    elif classes is not None and isinstance(classes[0], str) and len(names) == 1:
         texts = tuple(map(str, classes))
     y, weight = table.labels(grid, tuple(Column(name, texts) for name in names), roles)
-    if classes is not None and texts is None and roles is known.roles and known.about["task"] != "multilabel":
+    if classes is not None and texts is None and roles is known.roles and len(names) == 1:
         if (alien := ~np.isin(y, classes)).any():
             listed = ", ".join(map(str, classes[:10]))
             where = grid.at(names[0], int(np.argmax(alien)))

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxnn.arrays import refuse_where
 from jaxnn.data.frame import Frame
+from jaxnn.data.keys import Key
 from jaxnn.tasks.labels import Label
 
 
@@ -18,6 +19,8 @@ class Table(NamedTuple):
     x: Any  # an array, or a Frame
     y: np.ndarray
     weight: np.ndarray | None = None
+    key: Key | None = None
+    """the column that a split goes by"""
 
 
 class Source(NamedTuple):
@@ -28,8 +31,8 @@ class Source(NamedTuple):
     test: Table | None = None
     classes: tuple[Label, ...] | None = None
     features: tuple[str, ...] | None = None
-    target: str | None = None
-    """the name of the column that is predicted"""
+    targets: tuple[str, ...] | None = None
+    """names of the columns that are predicted"""
     scale: float | None = None
     task: str = "auto"
     by_folder: bool = False

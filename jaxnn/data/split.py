@@ -1,8 +1,138 @@
-"""One stratified, seeded cut of n examples in two."""
+"""Which examples are trained on, validated and tested on: stratified, by groups or by time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+from jaxnn.config.data import DataConfig
+from jaxnn.data.keys import Key
+from jaxnn.errors import InputError
+from jaxnn.tasks.targets import Targets
+
+Cut = Callable[[np.ndarray, float], tuple[np.ndarray, np.ndarray]]
+
+
+def parts(found: Targets, config: DataConfig, key: Key | None = None) -> dict[str, np.ndarray]:
+    """Which rows of what was given go into which part: the test examples first, then validation from what is left, so
+    that the test does not depend on it.
+
+    Args:
+      found: the labels of the parts that were given.
+      config: how large the others are to be.
+      key: the column by which the rows are split, if by one.
+    """
+    left = np.arange(len(found.y["train"]))
+    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in found.y}
+    cut, rows = _cut(found, config, key, wanted), {}
+    for part, fraction in wanted.items():
+        rest, chosen = cut(left, fraction)
+        if len(chosen) == 0 or len(rest) == 0:
+            raise InputError(
+                f"--data.{part}_fraction={fraction}: leaves {len(chosen)} of {len(left)} examples for {part} "
+                f"and {len(rest)} for training; neither may be 0, so change it, or use 0 for no {part} split"
+            )
+        left, rows[part] = left[rest], left[chosen]
+    return {"train": left, **rows}
+
+
+def told(found: Targets, config: DataConfig, key: Key, rows: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """What the split by a column left out: the column, and classes. Raises `InputError` where one class is left."""
+    sizes = {part: f"{len(index)} examples" for part, index in rows.items()}
+    if config.split_by:
+        groups = key.groups()
+        sizes = {part: f"{len(np.unique(groups[index]))} groups, {sizes[part]}" for part, index in rows.items()}
+    listed = "; ".join(f"{part} {size}" for part, size in sizes.items())
+    notes = (f"{key.grid.name}: split by {key.name}, which is no feature: {listed}",)
+    if found.classes is None or not found.numbered:
+        return notes
+    trained = np.unique(found.y["train"][rows["train"]])
+    if len(trained) < 2:
+        flag = f"--data.split_by={config.split_by}" if config.split_by else f"--data.split={config.split}"
+        raise InputError(f"{flag}: leaves one class to train on, {found.classes[trained[0]]}; split otherwise")
+    lost = [str(label) for k, label in enumerate(found.classes) if k not in trained]
+    return notes + ((f"classes {', '.join(lost[:10])}: in no training example, by this split",) if lost else ())
+
+
+def _cut(found: Targets, config: DataConfig, key: Key | None, wanted: dict[str, float]) -> Cut:
+    """What cuts rows in two: `(rows, fraction) -> (rest, part)`, places in `rows`."""
+    rng, y = np.random.default_rng(config.split_seed), found.y["train"]
+    if key is not None and config.split_by:
+        groups = key.groups()
+        _refuse_few(f"--data.split_by={key.name}", "groups", groups, wanted)
+        return lambda rows, fraction: by_group(rng, groups[rows], fraction)
+    if key is not None:
+        times = key.times()
+        _refuse_few(f"--data.split={config.split}", "times", times, wanted)
+        return lambda rows, fraction: by_time(times[rows], fraction)
+    if wanted and found.numbered and found.classes is not None:
+        (alone,) = np.nonzero(np.bincount(y) == 1)
+        if len(alone):
+            label = found.classes[alone[0]]
+            raise InputError(f"class {label}=1 example: a stratified split needs 2 or more; add some, or leave it out")
+    by = y if found.numbered else np.zeros(len(y), np.int32)
+    return lambda rows, fraction: stratified(rng, by[rows], fraction)
+
+
+def _refuse_few(flag: str, what: str, values: np.ndarray, wanted: dict[str, float]) -> None:
+    """Refuse values of which there are fewer than parts."""
+    count = len(np.unique(values))
+    if count <= len(wanted):
+        need = f"{1 + len(wanted)} different {what} that {', '.join(wanted)} and train need"
+        raise InputError(f"{flag}: has {count} of the {need}; split otherwise")
+
+
+def by_group(rng: np.random.Generator, groups: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut `range(n)` into (rest, part), each group whole in one of them, with n fraction in the part as nearly as that
+    allows: groups in a random order are taken while they fit, and the smallest one left if it brings the part nearer.
+
+    Args:
+      groups: i64[n], the number of each row's group.
+      fraction: share of the part, in [0, 1).
+
+    Returns:
+      Two ascending index arrays, disjoint, together all of `range(n)`; at least one group is in the part.
+
+    >>> import numpy as np
+    >>> by_group(np.random.default_rng(0), np.array([0, 0, 1, 1, 1, 2]), 0.5)
+    (array([2, 3, 4]), array([0, 1, 5]))
+    """
+    counts, wanted = np.bincount(groups), len(groups) * fraction
+    size, taken, left = 0, np.zeros(len(counts), bool), []
+    for group in rng.permutation(np.flatnonzero(counts)).tolist():
+        if size + counts[group] <= wanted:
+            taken[group], size = True, size + counts[group]
+        else:
+            left.append(group)
+    smallest = min(left, key=lambda group: counts[group])
+    taken[smallest] = size == 0 or (len(left) > 1 and counts[smallest] < 2 * (wanted - size))
+    inside = taken[groups]
+    return np.flatnonzero(~inside), np.flatnonzero(inside)
+
+
+def by_time(times: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cut `range(n)` into (rest, part), the last n fraction rows by time in the part. Equal times are never cut apart:
+    the cut is at the nearest change of time, of two equally near ones the earlier.
+
+    Args:
+      times: [n], numbers or dates.
+      fraction: share of the part, in [0, 1).
+
+    Returns:
+      Two ascending index arrays, disjoint, together all of `range(n)`; the part is empty if all times are equal.
+
+    >>> import numpy as np
+    >>> by_time(np.array([3, 1, 2, 4, 4]), 0.2)
+    (array([0, 1, 2]), array([3, 4]))
+    """
+    order = np.argsort(times, kind="stable")
+    changes = np.flatnonzero(times[order[1:]] != times[order[:-1]]) + 1
+    if not len(changes):
+        return np.arange(len(times)), np.arange(0)
+    at = changes[np.argmin(np.abs(changes - (len(times) - round(len(times) * fraction))))]
+    return np.sort(order[:at]), np.sort(order[at:])
 
 
 def stratified(rng: np.random.Generator, groups: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

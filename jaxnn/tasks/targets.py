@@ -35,7 +35,12 @@ class Targets(NamedTuple):
 
 
 def encode(
-    labels: dict[str, np.ndarray], task: str, *, known: tuple[Label, ...] | None = None, positive: str | None = None
+    labels: dict[str, np.ndarray],
+    task: str,
+    *,
+    known: tuple[Label, ...] | None = None,
+    positive: str | None = None,
+    names: tuple[str, ...] | None = None,
 ) -> Targets:
     """Numbers for the labels of every split, by what the labels of `train` are.
 
@@ -43,13 +48,16 @@ def encode(
       labels: those of each split; class numbers where the classes are `known`.
       task: its name, or auto.
       positive: the label against which all others are one class.
+      names: of the columns of a matrix that has them: of the labels, or of the amounts.
 
     `auto` reads: text, truth values, and whole numbers with at most 100 different values are classes; two are
-    binary, more multiclass. A matrix of 0 and 1 is one-hot if each row has a single 1, else multilabel. Numbers
-    with fractions are regression.
+    binary, more multiclass. A matrix of 0 and 1 is one-hot if each row has a single 1, else multilabel; with `names` it
+    is multilabel, and a matrix with some columns of 0 and 1 alone is refused. Numbers with fractions are regression.
     """
     if known is not None and task in ("regression", "multilabel"):
         raise InputError(f"--task.name={task}: the labels are classes ({_list(known)}); use multiclass")
+    if names is not None and task == "auto":
+        task = _named_kind(labels["train"], names)
     kind = "indices" if known is not None else _kind(labels["train"], task)
     if kind in ("regression", "multilabel"):
         if positive is not None:
@@ -59,10 +67,10 @@ def encode(
         for part, values in y.items():
             if values.shape[1] != width:
                 raise InputError(f"{part} y={values.shape}: must have the {width} columns of the training examples")
-        return Targets(kind, tuple(range(width)) if kind == "multilabel" else None, y)
+        return Targets(kind, (names or tuple(range(width))) if kind == "multilabel" else None, y)
 
     if kind == "one_hot":
-        classes: tuple[Label, ...] = tuple(range(labels["train"].shape[1]))
+        classes: tuple[Label, ...] = names or tuple(range(labels["train"].shape[1]))
         y = {part: _from_one_hot(values, part, len(classes)) for part, values in labels.items()}
     elif kind == "indices":
         classes = known or ()
@@ -147,6 +155,16 @@ def _kind(y: np.ndarray, task: str) -> str:
             return "regression"
         refuse_where((y != 0) & (y != 1), "labels", y, "must be 0 or 1 (multilabel)")
     return "one_hot" if task != "multilabel" and (task != "auto" or (y.sum(1) == 1).all()) else "multilabel"
+
+
+def _named_kind(y: np.ndarray, names: tuple[str, ...]) -> str:
+    """multilabel or regression, of columns that were chosen by their names; refuses a mixture."""
+    binary = ((y == 0) | (y == 1)).all(0).tolist()
+    if any(binary) and not all(binary):
+        mixture = f"{names[binary.index(True)]} is 0 and 1 alone, {names[binary.index(False)]} is not"
+        cure = "say --task.name regression, or choose columns of one kind"
+        raise InputError(f"--data.target={' '.join(names)}: {mixture}; {cure}")
+    return "multilabel" if all(binary) else "regression"
 
 
 def _named(part: str, name: str = "labels") -> str:

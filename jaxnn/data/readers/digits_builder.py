@@ -35,9 +35,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return {"train": self._generate_examples()}
 
     def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        x, y, _ = digits()
-        for i in range(len(x)):
-            yield i, {"image": x[i], "label": int(y[i])}
+        for i, (image, label) in enumerate(zip(*digits()[:2], strict=True)):
+            yield i, {"image": image, "label": int(label)}
 
 
 def prepare(root: Path) -> None:

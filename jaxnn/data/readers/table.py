@@ -14,6 +14,7 @@ from jaxnn.data import grid as grids
 from jaxnn.data.columns import Column, Rules, Typed, typed
 from jaxnn.data.frame import Frame
 from jaxnn.data.grid import Grid
+from jaxnn.data.keys import Key
 from jaxnn.data.readers import delimited
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError, choices
@@ -25,10 +26,13 @@ SUFFIXES = (*TEXT, ".arrow", ".feather", ".parquet")
 class Roles(NamedTuple):
     """Which columns are no features, and how all are read."""
 
-    target: str | None
+    target: str | tuple[str, ...] | None
     weight: str | None
     delimiter: str | None
     rules: Rules
+    drop: tuple[str, ...] = ()
+    split_by: str | None = None
+    time: str | None = None
 
 
 def is_text(source: Any) -> bool:
@@ -39,39 +43,70 @@ def is_text(source: Any) -> bool:
 def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     """A table, from a path or a data frame; the columns and categories are those of `source`, and `validation` must
     keep to them."""
-    target, weight, delimiter, rules = roles
+    weight, delimiter, rules, key = roles.weight, roles.delimiter, roles.rules, roles.split_by or roles.time
     if delimiter is not None and not is_text(source):
         raise InputError(f"--data.delimiter={delimiter}: is for text ({', '.join(TEXT)}); leave it out")
     grid = to_grid(source, roles)
-    names = list(grid.names)
-    target = names[-1] if target is None else target
-    given = (("target", target), ("weight", weight), *(("text", name) for name in rules.text))
-    for flag, name in given:
-        if name is not None and name not in names:
-            raise choices(f"--data.{flag}", name, names)
-    if weight == target:
-        raise InputError(f"--data.weight={weight}: is the target column too; choose another")
-    inputs = [name for name in names if name not in (target, weight)]
+    targets = _targets(grid, roles)
+    exact = [*targets, *filter(None, [weight])]
+    names = [name for name in grid.names if name != key and name not in roles.drop]
+    inputs = [name for name in names if name not in exact]
     if not inputs:
-        raise InputError(f"{grid.name}={', '.join(names)}: no column is left to learn from; add features")
-    exact = [target, *filter(None, [weight])]
-    found = typed(grid, names, rules, {} if weight is None else {weight: Column(weight)}, exact)
+        raise InputError(f"{grid.name}={', '.join(grid.names)}: no column is left to learn from; add features")
+    found = typed(grid, names, rules, {} if weight is None else {weight: Column(weight)}, exact, key)
     columns = found.columns
     _refuse_row_as_header(grid, columns)
 
     def table(grid: Grid, found: Typed) -> Table:
-        frame = _frame(grid, tuple(columns[name] for name in inputs), found)
-        return Table(frame, found.values[target], None if weight is None else found.values[weight])
+        frame = _frame(grid, tuple(columns[name] for name in inputs), found, rules)
+        y = found.values[targets[0]] if len(targets) == 1 else _matrix(targets, found)
+        by = None if key is None or found.key is None else Key(grid, key, found.rows, *found.key)
+        return Table(frame, y, None if weight is None else found.values[weight], by)
 
-    made = Source(table(grid, found), classes=columns[target].categories, target=target, notes=found.notes)
+    classes = columns[targets[0]].categories if len(targets) == 1 else None
+    made = Source(table(grid, found), classes=classes, targets=targets, notes=found.notes)
     if validation is None:
         return made
     other = to_grid(validation, roles)
-    if different := set(other.names) ^ set(names):
+    if different := (set(other.names) ^ set(grid.names)) - set(roles.drop):
         listed = ", ".join(sorted(different))
         raise InputError(f"{other.name}={listed}: must have the columns of {grid.name}; rename them")
-    again = typed(other, names, rules, columns, exact)
+    again = typed(other, names, rules, columns, exact, key)
     return made._replace(validation=table(other, again), notes=found.notes + again.notes)
+
+
+def _targets(grid: Grid, roles: Roles) -> tuple[str, ...]:
+    """The columns to predict. Raises `InputError` for a column that is not there, and for one with two roles."""
+    chosen = grid.names[-1:] if roles.target is None else roles.target
+    targets = (chosen,) if isinstance(chosen, str) else chosen
+    given = [*(("target", name) for name in targets), ("weight", roles.weight), ("split_by", roles.split_by)]
+    given += [("split", roles.time), *(("drop", name) for name in roles.drop)]
+    roles_of: dict[str, str] = {}
+    for flag, name in [*given, *(("text", name) for name in roles.rules.text)]:
+        if name is not None and name not in grid.names:
+            time = "time:" if flag == "split" else ""
+            raise choices(f"--data.{flag}", time + name, [time + other for other in grid.names])
+    for flag, name in given:
+        if name is not None and roles_of.setdefault(name, flag) != flag:
+            by_default = roles.target is None and name in targets
+            cure = "say another with --data.target" if by_default and flag == "drop" else "choose another"
+            value = f"time:{name}" if flag == "split" else name
+            raise InputError(f"--data.{flag}={value}: is the {roles_of[name]} column too; {cure}")
+    return targets
+
+
+def _matrix(targets: tuple[str, ...], found: Typed) -> np.ndarray:
+    """[n, K]: numbers, or truth values as 0 and 1. Raises `InputError` for a column of other texts."""
+    given = []
+    for name in targets:
+        values, texts = found.values[name], found.columns[name].categories
+        if texts is not None:
+            if not {text.lower() for text in texts} <= {"false", "true"}:
+                rule = f"column {name} holds texts ({', '.join(texts[:3])}); several targets must be numbers"
+                raise InputError(f"--data.target={' '.join(targets)}: {rule}, or 0 and 1 (true and false)")
+            values = np.array([text.lower() == "true" for text in texts], np.int64)[values]
+        given.append(values)
+    return np.stack(given, axis=1)
 
 
 def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
@@ -79,7 +114,7 @@ def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
     grid = to_grid(source, roles)
     names = _there(grid, columns)
     found = typed(grid, names, roles.rules, {column.name: column for column in columns})
-    return _frame(grid, columns, found)
+    return _frame(grid, columns, found, roles.rules)
 
 
 def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[Iterator[Grid], tuple[str, ...]]:
@@ -87,17 +122,21 @@ def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[It
     grid = to_grid(source, roles)
     names = _there(grid, columns)
     texts = frozenset(column.name for column in columns if column.categories is not None)
-    return grid.in_parts(texts, names), tuple(sorted({*grid.names} - {*names, roles.target, roles.weight}))
+    target = (roles.target,) if isinstance(roles.target, str) else roles.target or ()
+    others = {*names, *target, *roles.drop, roles.weight, roles.split_by, roles.time}
+    return grid.in_parts(texts, names), tuple(sorted({*grid.names} - others))
 
 
 def labels(grid: Grid, targets: tuple[Column, ...], roles: Roles) -> tuple[np.ndarray, np.ndarray | None]:
     """The labels of new rows, [n] or [n, K], and their weights; texts are those of `targets` where they are known."""
     columns = targets if roles.weight is None else (*targets, Column(roles.weight))
     names, texts = _there(grid, columns), roles.rules.text
-    known = {column.name: column for column in columns if column.categories is not None or column.name not in texts}
+    typed_here = {column.name for column in targets} if len(targets) > 1 else texts  # true and false are texts at first
+    known = {column.name: column for column in columns if column.categories or column.name not in typed_here}
     found = typed(grid, names, roles.rules, known, exact=names)
-    y = [_as_written(found, column.name) for column in targets]
-    return y[0] if len(y) == 1 else np.stack(y, 1), None if roles.weight is None else found.values[roles.weight]
+    given = tuple(column.name for column in targets)
+    y = _as_written(found, given[0]) if len(given) == 1 else _matrix(given, found)
+    return y, None if roles.weight is None else found.values[roles.weight]
 
 
 def _as_written(found: Typed, name: str) -> np.ndarray:
@@ -114,9 +153,9 @@ def _there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
     return names
 
 
-def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed) -> Frame:
+def _frame(grid: Grid, columns: tuple[Column, ...], found: Typed, rules: Rules) -> Frame:
     values = [found.values[column.name] for column in columns]
-    return Frame(grid, columns, values, found.rounded, found.changed, found.rows)
+    return Frame(grid, columns, values, found.rounded, found.changed, found.rows, rules.nan, rules.fill)
 
 
 def to_grid(source: Any, roles: Roles) -> Grid:
