@@ -91,6 +91,16 @@ def test_numbers_in_disguise_are_refused_where_they_are_many_and_told_of_where_t
     assert loaded.train.x.shape == (60, 3) and "column price: read as 3 categories, though" in loaded.notes[0]
 
 
+def test_texts_that_name_single_rows_are_refused_or_told_of(write):
+    rows = [[f"person {chr(97 + i // 26)}{chr(97 + i % 26)}", i, i % 2] for i in range(60)]
+    assert "column name: each of the 60 rows has another text" in refusal(write([["name", "x", "y"], *rows]))
+    assert load(write([["name", "x", "y"], *rows]), drop=["name"]).features == ("x",)
+    assert load(write([["name", "x", "y"], *rows]), text=["name"]).train.x.shape[1] > 30
+    twice = [[rows[i // 2 if i < 30 else i][0], i, i % 2] for i in range(60)]
+    assert "column name: 45 categories in 60 rows" in load(write([["name", "x", "y"], *twice])).notes[0]
+    assert load(write([["name", "x", "y"], *rows[:15]])).train.x.shape == (15, 16)
+
+
 def test_a_validation_file_is_typed_as_the_training_file(write):
     names = ["code", "x", "label"]
     train = write(

@@ -221,8 +221,8 @@ def test_the_default_config_is_that_of_the_kind_of_data(tmp_path, monkeypatch):
     (tmp_path / "t.tsv").write_text("a\ty\n1\t2\n")
     names = {"rows.npz": "table", "images.npz": "digits_mlp", "t.tsv": "table", "iris": "table", "digits": "digits_mlp"}
     for name, expected in {**names, "no.csv": "digits_mlp"}.items():
-        assert arguments.parse(["--data.name", name], main.CONFIGS).flags.run.name == expected
-    assert arguments.parse(["iris_mlp", "--data.name", "rows.npz"], main.CONFIGS).flags.run.name == "iris_mlp"
+        assert arguments.parse(["--data.name", name], main.CONFIGS).source == expected
+    assert arguments.parse(["iris_mlp", "--data.name", "rows.npz"], main.CONFIGS).source == "iris_mlp"
     for flags, expected in (([], None), (["--data.standardize"], True), (["--data.no-standardize"], False)):
         assert arguments.parse(flags, main.CONFIGS).flags.run.data.standardize is expected
 

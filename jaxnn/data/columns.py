@@ -27,6 +27,7 @@ DRESSED = re.compile(r"\W{0,2}[A-Z]{0,3}\W{0,2}[0-9][0-9\W]*[^\W0-9]{0,4}\W?")
 HOLE = -2  # the number of the category that a missing text is; -1 is none of the categories
 MAX_CATEGORIES = 1000
 MAX_DRESSED = 20
+FEW = 20  # of so few rows each may well have another text
 MAX_LETTERS = 100_000
 
 
@@ -231,10 +232,22 @@ class Texts(NamedTuple):
         texts = column.categories or ()
         looks = [bool(DRESSED.fullmatch(text)) or bool(NUMBER.fullmatch(text)) for text in texts]
         if 2 * sum(looks) <= len(looks):
-            return ()
+            return self._names(column)
         cure = f"write plain numbers such as 1163.5, or add --data.text {self.name} if they are names"
+        cure += f", or --data.drop {self.name}"
         if len(texts) > MAX_DRESSED:
             rule = f"looks like a number, and {len(texts)} different ones would become categories"
             raise InputError(f"{self.at(codes == looks.index(True))}: {rule}; {cure}")
         what = f"read as {len(texts)} categories, though they look like numbers ({', '.join(texts[:3])})"
         return (f"{self.grid.name}, column {self.name}: {what}; {cure}",)
+
+    def _names(self, column: Column) -> tuple[str, ...]:
+        """What to tell of texts that name single rows, from which nothing is learned; refused where all of them do."""
+        n, texts = len(self.codes), len(column.categories or ())
+        if n < FEW or 2 * texts <= n:
+            return ()
+        cure = f"leave the column out with --data.drop {self.name}"
+        if texts == n:
+            rule = f"each of the {n} rows has another text, from which nothing is learned"
+            raise InputError(f"{self.grid.name}, column {self.name}: {rule}; {cure}, or keep it with --data.text")
+        return (f"{self.grid.name}, column {self.name}: {texts} categories in {n} rows; {cure} if they name rows",)

@@ -138,7 +138,8 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
     """The last row: a line for each metric, a column for each part of the data."""
     parts = [part for part in ("train", "val", "test") if any(name.startswith(f"{part}/") for name in row)]
     names = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
-    result = Table("", *parts, title=printable(title), title_justify="left")
+    console.print(title, soft_wrap=True)
+    result = Table("", *parts)
     for metric in names:
         values = (row.get(f"{part}/{metric}") for part in parts)
         result.add_row(
