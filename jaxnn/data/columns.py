@@ -104,6 +104,8 @@ def typed(
             columns[name], present, told = _column(grid, cells[name], found[there], rows[there], how, known.get(name))
             values[name] = _spread(present, there, columns[name])
         notes += told
+        if name not in exact and name not in known and name not in rules.text:
+            notes += _named(grid, columns[name], len(rows))
     rounded = frozenset(name for name in names if cells[name].rounded)
     changed = frozenset(name for name in rounded if cells[name].whole)
     by = None if key is None else (cells[key].values()[rows], tuple(cells[key].texts.values()))
@@ -165,6 +167,18 @@ def _whole_rows(
     if not len(rows):
         raise InputError(f"{grid.name}=0 examples: each of the {n} rows has a missing value; leave a column out")
     return rows, notes
+
+
+def _named(grid: Grid, column: Column, n: int) -> tuple[str, ...]:
+    """What to tell of texts that name single rows, from which nothing is learned; refused where all of n do."""
+    texts = len(column.categories or ())
+    if n < FEW or 2 * texts <= n:
+        return ()
+    cure = f"leave the column out with --data.drop {column.name}"
+    if texts == n:
+        rule = f"each of the {n} rows has another text, from which nothing is learned"
+        raise InputError(f"{grid.name}, column {column.name}: {rule}; {cure}, or keep it with --data.text")
+    return (f"{grid.name}, column {column.name}: {texts} categories in {n} rows; {cure} if they name rows",)
 
 
 class Texts(NamedTuple):
@@ -232,7 +246,7 @@ class Texts(NamedTuple):
         texts = column.categories or ()
         looks = [bool(DRESSED.fullmatch(text)) or bool(NUMBER.fullmatch(text)) for text in texts]
         if 2 * sum(looks) <= len(looks):
-            return self._names(column)
+            return ()
         cure = f"write plain numbers such as 1163.5, or add --data.text {self.name} if they are names"
         cure += f", or --data.drop {self.name}"
         if len(texts) > MAX_DRESSED:
@@ -240,14 +254,3 @@ class Texts(NamedTuple):
             raise InputError(f"{self.at(codes == looks.index(True))}: {rule}; {cure}")
         what = f"read as {len(texts)} categories, though they look like numbers ({', '.join(texts[:3])})"
         return (f"{self.grid.name}, column {self.name}: {what}; {cure}",)
-
-    def _names(self, column: Column) -> tuple[str, ...]:
-        """What to tell of texts that name single rows, from which nothing is learned; refused where all of them do."""
-        n, texts = len(self.codes), len(column.categories or ())
-        if n < FEW or 2 * texts <= n:
-            return ()
-        cure = f"leave the column out with --data.drop {self.name}"
-        if texts == n:
-            rule = f"each of the {n} rows has another text, from which nothing is learned"
-            raise InputError(f"{self.grid.name}, column {self.name}: {rule}; {cure}, or keep it with --data.text")
-        return (f"{self.grid.name}, column {self.name}: {texts} categories in {n} rows; {cure} if they name rows",)
