@@ -143,6 +143,7 @@ class Task(NamedTuple):
         check(y)                                     on the host: raises `InputError` for labels that are none
         prepare(batch, key) -> batch                 in the step, before the model: what x and y become
         minimized                                    the names in the summary of which less is better
+        columns(probabilities) -> {suffix: f32[B, K]}   what is written of K amounts; None: the answers
         whole(outputs, y, weight) -> sums            those of all rows of a split that is evaluated, or None
     """
 
@@ -158,6 +159,7 @@ class Task(NamedTuple):
     check: Callable[[Any], Any] = lambda y: None
     prepare: Callable[[Batch, jax.Array | None], Batch] = unchanged
     minimized: frozenset[str] = frozenset(("loss", "mse", "mae"))
+    columns: Callable[[Any], dict[str, Any]] | None = None
     whole: Callable[[Any, Any, jax.Array], Metrics] | None = None
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import jax
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 import safetensors.numpy
 
 import jaxnn
 from jaxnn import data
-from jaxnn.commands import main
+from jaxnn.commands import main, predict
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError
@@ -260,6 +261,13 @@ def test_deviations_and_quantiles_of_amounts(loss, tmp_path):
     else:
         found, expected = run.predict(both), [np.quantile(group, [0.25, 0.5, 0.75]) for group in groups]
     np.testing.assert_allclose(found, expected, atol=10)
+    np.savez(tmp_path / "both.npz", x=both)
+    argv = [tmp_path / "run", tmp_path / "both.npz", "--output", tmp_path / "p.csv"]
+    assert predict.predict(list(map(str, argv))) == 0
+    ends = ["", "_std"] if loss == "gaussian" else ["_q0.25", "_q0.5", "_q0.75"]
+    written = pd.read_csv(tmp_path / "p.csv")
+    assert list(written) == [f"prediction{end}" for end in ends]
+    np.testing.assert_allclose(written, found, rtol=1e-6)
     assert {"train/mse", "train/r2"} <= rows(tmp_path / "run")[0].keys()
 
 

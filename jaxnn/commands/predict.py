@@ -72,7 +72,8 @@ def predict(argv: list[str]) -> int:
                 for note in part.notes:
                     print(f"note: {printable(note.replace(*shown))}", file=sys.stderr)
                 proba = run.task.distribution(part.outputs) if run.task.distribution and "--proba" in given else None
-                write(predictions.named(run.data, run.answers(part.outputs), proba, part.files))
+                answers = run.task.columns(part.outputs) if run.task.columns else run.answers(part.outputs)
+                write(predictions.named(run.data, answers, proba, part.files))
     return 0
 
 

@@ -22,20 +22,20 @@ SUFFIXES = (".csv", ".jsonl", ".parquet")
 Columns = dict[str, Any]  # arrays of one length, by name
 
 
-def named(data: dict[str, Any], answers: np.ndarray, probabilities: np.ndarray | None, files: Any) -> Columns:
+def named(data: dict[str, Any], answers: Any, probabilities: np.ndarray | None, files: Any) -> Columns:
     """The columns of predictions: `file`, the target or targets, and `P(label)` for each class.
 
-    >>> data = {"target": "kind", "classes": ["a", "b"]}
+    answers: an array, or several `[n, K]` by what is put behind the names of the targets (`Task.columns`).
+
+    >>> data = {"targets": ["kind"], "classes": ["a", "b"]}
     >>> list(named(data, np.array(["b"]), np.array([[0.25, 0.75]]), None))
     ['kind', 'P(a)', 'P(b)']
     """
     columns: Columns = {} if files is None else {"file": np.array(files)}
-    names = data.get("targets") or [data.get("target") or "prediction"]
-    if answers.ndim == 1:
-        columns[names[0]] = answers
-    else:
-        several = names if len(names) == answers.shape[1] else [f"{names[0]}_{k}" for k in range(answers.shape[1])]
-        columns |= dict(zip(several, answers.T, strict=True))
+    several = answers if isinstance(answers, dict) else {"": answers.reshape(len(answers), -1)}
+    count, names = next(iter(several.values())).shape[1], data.get("targets") or ["prediction"]
+    names = names if len(names) == count else [f"{names[0]}_{k}" for k in range(count)]
+    columns |= {f"{name}{end}": each[:, k] for k, name in enumerate(names) for end, each in several.items()}
     if probabilities is not None:
         labels = names if len(names) > 1 else data["classes"]
         columns |= {f"P({label})": each for label, each in zip(labels, probabilities.T, strict=True)}

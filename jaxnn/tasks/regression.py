@@ -39,6 +39,7 @@ class _Kind(NamedTuple):
     axis: int = -1  # of the amounts among the answers
     middle: Callable[[Any], Any] | None = as_they_are  # `[..., K]`, what mse, mae and r2 are of
     reported: str | None = None  # the name of the loss in the units of y
+    columns: Callable[[Any], dict[str, Any]] | None = None  # of what the link gives, `Task.columns`
 
 
 LOSSES = {
@@ -107,7 +108,7 @@ def regression(
     decide = lambda p: kind.answers(p).squeeze(kind.axis) if outputs == 1 else kind.answers(p)
     check = functools.partial(check_targets, loss=loss if isinstance(loss, str) else "squared")
     rest = (loss_of, link, Centered(sums, center), _summary, decide)
-    task = Task("regression", outputs * kind.each, *rest, check=check)
+    task = Task("regression", outputs * kind.each, *rest, check=check, columns=kind.columns)
     task = task._replace(minimized=task.minimized | {kind.reported}) if kind.reported else task
     return base.measuring(task, metrics, amounts)
 
@@ -127,7 +128,8 @@ def _kind(loss: str | Loss, quantiles: tuple[float, ...]) -> _Kind:
         moved = lambda raw, y, apart, scale: (apart_both(raw, apart, scale), apart(y))
         link = lambda raw: stack(raw[..., 0], jnp.exp(raw[..., 1] / 2))
         mean = lambda p: p[..., 0]
-        return _Kind(losses.gaussian, 2, True, link, moved, answers=mean, middle=mean)
+        both = lambda p: {"": p[..., 0], "_std": p[..., 1]}
+        return _Kind(losses.gaussian, 2, True, link, moved, answers=mean, middle=mean, columns=both)
     if loss == "quantile":
         return _quantiles(quantiles)
     return _Kind(LOSSES[loss])
@@ -141,7 +143,9 @@ def _quantiles(quantiles: tuple[float, ...]) -> _Kind:
     if 0.5 in quantiles:
         median = quantiles.index(0.5)
         kind = kind._replace(middle=lambda p: p[..., median])
-    return kind._replace(answers=lambda p: p[..., 0], axis=-1) if len(quantiles) == 1 else kind
+    if len(quantiles) == 1:
+        return kind._replace(answers=lambda p: p[..., 0], axis=-1)
+    return kind._replace(columns=lambda p: {f"_q{q:g}": p[..., k] for k, q in enumerate(quantiles)})
 
 
 def _by_amount(raw: jax.Array, outputs: int, kind: _Kind) -> jax.Array:
