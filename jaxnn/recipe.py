@@ -75,17 +75,19 @@ def _adopted(own_model: Any, task: Task, example: Any, raw: dict[str, Any]) -> M
     return model
 
 
-def checked(task: Task, parts: dict[str, Batch], metrics: Any = None) -> dict[str, Batch]:
+def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict[str, Batch]:
     """The parts, once the task has looked at all labels. Raises what `Task.check` does, and `InputError` for metrics of
     one's own that are no sums, and a loss that gives anything but a number for each example."""
     for split in parts.values():
         task.check(split.y)
+    if own is None or not (own.loss or own.metrics):  # the check traces the task, which takes time at every start
+        return parts
     rows = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"].y)
     n = len(parts["train"].weight[:8])
     outputs = np.random.default_rng(0).normal(size=(n, task.outputs)).astype(np.float32)
     jax.eval_shape(task.loss, outputs, rows)
-    if metrics:
-        _check_sums(task, outputs, rows, metrics)
+    if own.metrics:
+        _check_sums(task, outputs, rows, own.metrics)
     return parts
 
 
