@@ -445,7 +445,7 @@ def test_flags_and_outputs_are_checked_first(table, tmp_path, capsys):
         (["--output", "p.xlsx"], "--output=p.xlsx: must end with .csv or .jsonl or .parquet; rename it"),
         (["--output", tmp_path / "no" / "p.csv"], f"{tmp_path / 'no'} is no folder; make it, or name another"),
         (["--output", tmp_path / "p.csv"], "is there already; name another file, or add --force to replace it"),
-        (["--config", "x.py"], "--config=x.py: the run brought no model of its own; leave it out"),
+        (["--config", "x.py"], "--config=x.py: the run brought nothing of its own; leave it out"),
     ):
         assert message in refused(*new, *argv)
     assert "predict: needs RUN and SOURCE" in refused()
