@@ -51,19 +51,19 @@ class Run(NamedTuple):
     outputs: Callable[[Params, Any], jax.Array]  # probabilities (or numbers) of a batch, compiled once
     lacks: tuple[str, ...] = ()  # what the run's config file brought for its metrics, and is not here
 
-    def predict_proba(self, x: Any) -> np.ndarray:
+    def predict_proba(self, x: Any, unknown: Any = "refuse") -> np.ndarray:
         """f32[n, K], the probabilities of `data["classes"]` (binary: K = 2; multilabel: each on its own)."""
         if self.task.distribution is None:
             raise InputError(f"predict_proba: a {self.task.name} has no probabilities; use predict")
-        return np.asarray(self.task.distribution(self._outputs(x)))
+        return np.asarray(self.task.distribution(self._outputs(x, unknown)))
 
-    def predict(self, x: Any) -> np.ndarray:
+    def predict(self, x: Any, unknown: Any = "refuse") -> np.ndarray:
         """The label of each example as it stood in the data; for regression the number, f32[n] or f32[n, K].
 
         x: an array `[n, ...]` like `x` of a `jaxnn.data.Dataset`; a data frame, whose columns are found by name; or the
-        path of a table, an image, a folder of images, or a .npz.
+        path of a table, an image, a folder of images, or a .npz. unknown: as for `encode`.
         """
-        return self.answers(self._outputs(x))
+        return self.answers(self._outputs(x, unknown))
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
         """What `predict` makes of the outputs of the network."""
@@ -76,8 +76,8 @@ class Run(NamedTuple):
         """The metrics of the task on labelled examples, as the run's history has them of its test examples.
 
         source: the path of a table or a data frame (with the target, and the weight if the run had one), of a .npz with
-        x and y, or of a folder of images by class. Raises `InputError` for a label that no training example had, and
-        `NumericsError` for a metric that is not finite.
+        x and y, or of a folder of images by class. A metric that these examples do not have (auc of one class) is nan.
+        Raises `InputError` for a label that no training example had, and `NumericsError` for a loss that is not finite.
         """
         fork.refuse()
         if self.lacks:
@@ -85,6 +85,8 @@ class Run(NamedTuple):
             raise InputError(
                 f"{what}=None: the config file brought its own; pass it to load_run, or add --config FILE.py"
             )
+        if not is_frame(source) and not isinstance(source, str | os.PathLike):
+            raise InputError(f"source={type(source).__qualname__}: must be a path or a data frame, with the labels")
         source = source if is_frame(source) else paths.expand("source", source)
         given = incoming.labelled(source, self._known(unknown), self.config.data.positive)
         x = self._checked(self.encode(given.x, unknown) if isinstance(given.x, Grid) else given.x)
@@ -92,9 +94,8 @@ class Run(NamedTuple):
         sums = jax.jit(functools.partial(evaluate, Recipe(self.model, self.task, optax.identity())))
         summary = self.task.summary(jax.device_get(sums(self.params, Batch(x, given.y, given.weight))))
         metrics = {name: float(value) for name, value in summary.items()}
-        for name, value in metrics.items():
-            if not np.isfinite(value):
-                raise NumericsError(f"{name}={value}: must be finite; look for examples unlike those of training")
+        if not np.isfinite(metrics["loss"]):
+            raise NumericsError(f"loss={metrics['loss']}: must be finite; look for examples unlike those of training")
         return metrics
 
     def outputs_of(self, sources: Sequence[str | os.PathLike[str]], unknown: Any = "refuse") -> Iterator[Outputs]:
@@ -142,11 +143,11 @@ class Run(NamedTuple):
         others = (config.drop, config.split_by, config.time_column)
         return incoming.Known(data, columns, table.Roles(target, config.weight, config.delimiter, rules, *others))
 
-    def _outputs(self, x: Any) -> np.ndarray:
+    def _outputs(self, x: Any, unknown: Any) -> np.ndarray:
         if isinstance(x, str | os.PathLike):
-            return np.concatenate([part.outputs for part in self.outputs_of([x])])
+            return np.concatenate([part.outputs for part in self.outputs_of([x], unknown)])
         named = is_frame(x) and self.data.get("features") is not None  # of arrays without names a frame is one too
-        return self._apply(self._checked(self.encode(x) if named else x))
+        return self._apply(self._checked(self.encode(x, unknown) if named else x))
 
     def _apply(self, x: np.ndarray, first: int = 0) -> np.ndarray:
         """The outputs for rows that are checked, the first of which is number `first` of all."""

@@ -94,6 +94,7 @@ def test_numbers_in_disguise_are_refused_where_they_are_many_and_told_of_where_t
 def test_texts_that_name_single_rows_are_refused_or_told_of(write):
     rows = [[f"person {chr(97 + i // 26)}{chr(97 + i % 26)}", i, i % 2] for i in range(60)]
     assert "column name: each of the 60 rows has another text" in refusal(write([["name", "x", "y"], *rows]))
+    assert "each of the 59 rows" in refusal(write([["name", "x", "y"], ["", 60, 1], *rows[1:]]), nan="category")
     assert load(write([["name", "x", "y"], *rows]), drop=["name"]).features == ("x",)
     assert load(write([["name", "x", "y"], *rows]), text=["name"]).train.x.shape[1] > 30
     twice = [[rows[i // 2 if i < 30 else i][0], i, i % 2] for i in range(60)]

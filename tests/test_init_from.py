@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import safetensors.numpy
 from test_train import ROOT, here, history, home, weights  # noqa: F401  (`home` is a fixture)
@@ -156,6 +157,17 @@ def test_a_new_head_on_other_data_keeps_the_rest_and_the_scale_of_its_inputs(sou
     assert all(params[name].tobytes() == weights(source)[name].tobytes() for name in kept)
     assert params["dense_1/w"].shape == (5, 8)
     assert lines[1] == "of another shape, begin as initialised: 2 arrays (dense_1/b, dense_1/w)"
+
+
+def test_columns_in_another_order_are_refused_and_taken_by_place_from_a_file(tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=["a", "b", "y"])
+    frame.to_csv(tmp_path / "one.csv", index=False)
+    frame[["b", "a", "y"]].to_csv(tmp_path / "two.csv", index=False)
+    source = run(tmp_path / "run", "--data.name", tmp_path / "one.csv", "--batch-size", "full")
+    with pytest.raises(InputError, match=r"has learned from other features \(feature 0 is a, here b\); order the"):
+        begun("--data.name", tmp_path / "two.csv", "--init-from", source)
+    params, *_ = begun("--data.name", tmp_path / "two.csv", "--init-from", source / "weights.safetensors")
+    assert same(params, weights(source))
 
 
 def test_amounts_are_in_the_units_of_the_run_unless_its_last_layer_is_not_taken(tmp_path):

@@ -301,6 +301,44 @@ def test_one_label_against_the_rest_is_evaluated_so(tmp_path):
         assert run.data["classes"] == [f"not {positive}", positive]
         right = (run.predict(given) == positive) == (frame["y"] == 4)
         assert run.evaluate(given)["accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+        given.assign(y=3.5 if name == "int" else "d").to_csv(tmp_path / "other.csv", index=False)
+        with pytest.raises(InputError, match="not a class of the training|not one of the training file"):
+            run.evaluate(tmp_path / "other.csv")
+
+
+def test_one_label_against_the_rest_is_found_however_it_is_written(tmp_path):
+    """2 as 2.0; an accented letter in Unicode's other form."""
+    accented = chr(233), "e" + chr(769)
+    written = (
+        (("0", "1", "2"), ("0.0", "1.0", "2.0"), "2"),
+        (("b", "c", accented[0]), ("b", "c", accented[1]), accented[0]),
+    )
+    for k, (first, second, positive) in enumerate(written):
+        paths = tmp_path / f"first{k}.csv", tmp_path / f"second{k}.csv"
+        for path, labels in zip(paths, (first, second), strict=True):
+            frame = pd.DataFrame({"x": np.linspace(-2, 2, 60), "y": np.resize(labels, 60)})
+            frame.to_csv(path, index=False)
+        whole: dict[str, Any] = {"test_fraction": 0, "validation_fraction": 0}
+        one = jaxnn.load_run(as_run(tmp_path / f"one{k}", paths[0], positive=positive, **whole))
+        two = jaxnn.load_run(as_run(tmp_path / f"two{k}", paths[1], positive=positive, **whole))
+        expected = one.evaluate(paths[0])
+        assert one.evaluate(paths[1]) == two.evaluate(paths[0]) == two.evaluate(paths[1]) == expected
+        assert expected["loss"] != one.evaluate(pd.read_csv(paths[0]).iloc[:50])["loss"]
+
+
+def test_what_rows_of_one_class_do_not_have_is_nan(tmp_path, capsys):
+    frame = pd.DataFrame({"x": np.linspace(-2, 2, 40), "y": np.resize(["no", "yes"], 40)})
+    run = as_run(tmp_path / "run", frame, test_fraction=0)
+    about = json.loads((run / "config.json").read_text())
+    about["config"]["task"]["metrics"] = ["auc"]
+    (run / "config.json").write_text(json.dumps(about))
+    frame[frame["y"] == "yes"].to_csv(tmp_path / "yes.csv", index=False)
+    assert command.evaluate([str(run), str(tmp_path / "yes.csv"), "--output", str(tmp_path / "m.json")]) == 0
+    assert "auc        nan" in capsys.readouterr().out
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    assert metrics["auc"] is None and metrics["loss"] > 0
+    with pytest.raises(InputError, match="source=ndarray: must be a path or a data frame"):
+        jaxnn.load_run(run).evaluate(np.zeros((2, 1)))
 
 
 def test_a_bundled_set_has_names_of_columns_and_no_target(tmp_path, capsysbinary):
@@ -425,6 +463,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(table, tmp_path):
     made = weights.read(run)
     weights.save(run, made.leaves, weights.STOPPED, 10)
     assert "the run was stopped before the end" in refused(run, new)
+    assert command.predict([str(run), str(new), "--partial", "--output", str(tmp_path / "so_far.csv")]) == 0
     weights.save(run, made.leaves, weights.FAILED)
     assert "ended with a number that is not finite" in refused(run, new)
     (run / "weights.safetensors").unlink()

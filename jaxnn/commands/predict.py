@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ The predictions of a trained network, a row for each example in its order.
   --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
   --force                  replace an output that is there
   --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
+  --partial                a run that was stopped before its end, too
   --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
   --traceback              show where an error was raised
 """
@@ -43,6 +45,7 @@ The metrics of a run's task on labelled examples.
   --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
   --force                  replace an output that is there
   --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
+  --partial                a run that was stopped before its end, too
   --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
   --traceback              show where an error was raised
 """
@@ -56,7 +59,7 @@ def predict(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(PREDICT.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--proba", "--force", "--traceback"))
+    words, given = _parsed(argv, VALUED, ("--proba", "--partial", "--force", "--traceback"))
     if len(words) < 2:
         raise InputError(f"{' '.join(['predict', *words])}: needs RUN and SOURCE; see jaxnn predict --help")
 
@@ -82,7 +85,7 @@ def evaluate(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(EVALUATE.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--force", "--traceback"))
+    words, given = _parsed(argv, VALUED, ("--partial", "--force", "--traceback"))
     if len(words) != 2:
         raise InputError(f"{' '.join(['evaluate', *words])}: needs RUN and one LABELLED; see jaxnn evaluate --help")
 
@@ -92,7 +95,8 @@ def evaluate(argv: list[str]) -> int:
     with _sources(words[1:]) as (sources, _):
         metrics = _load(words[0], given).evaluate(sources[0], given.get("--unknown", "refuse"))
     if output is not None:
-        durable.replace(output, [json.dumps(metrics, indent=2).encode()])
+        known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
+        durable.replace(output, [json.dumps(known, indent=2).encode()])
     width = max(map(len, metrics))
     for name, value in metrics.items():
         print(f"{name:{width}}  {value:.4f}" if abs(value) < 1e6 else f"{name:{width}}  {value:.4g}")
@@ -169,7 +173,7 @@ def _load(folder: str, given: dict[str, str]) -> Any:
     cache.keep_programs()
     gc.freeze()
     gc.enable()
-    return load_run(path, weights=weights, **own)
+    return load_run(path, weights=weights, partial="--partial" in given, **own)
 
 
 def _own(config: str, digest: str | None) -> dict[str, Any]:

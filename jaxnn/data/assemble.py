@@ -153,8 +153,8 @@ def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, v
         train = train._replace(weight=train.weight * by_class[train.y])
     return Dataset(
         config.name, labels.task, labels.outputs, train, parts.get("validation"), parts.get("test"),
-        classes=labels.classes, class_weight=by_class, features=x.features, scale=scale, offset=x.offset,
-        mean=mean, std=std,
+        classes=labels.classes, labels=labels.labels, class_weight=by_class, features=x.features,
+        scale=scale, offset=x.offset, mean=mean, std=std,
         columns=whole.x.columns if isinstance(whole.x, Frame) else None, missing=config.missing,
         targets=found.targets, fill=x.fill,
         center=center, spread=None if config.standardize is False else spread, notes=notes,

@@ -105,7 +105,7 @@ def typed(
             values[name] = _spread(present, there, columns[name])
         notes += told
         if name not in exact and name not in known and name not in rules.text:
-            notes += _named(grid, columns[name], len(rows))
+            notes += _named(grid, columns[name], int(there.sum()) if name in kept else len(rows))
     rounded = frozenset(name for name in names if cells[name].rounded)
     changed = frozenset(name for name in rounded if cells[name].whole)
     by = None if key is None else (cells[key].values()[rows], tuple(cells[key].texts.values()))
@@ -215,8 +215,8 @@ class Texts(NamedTuple):
         codes = np.array([place.get(normal_form(text), -1) for text in self.texts], np.int32)[self.codes]
         if (codes < 0).any() and unknown != "ignore":
             listed = ", ".join(categories[:10])
-            cure = "; repair it, or add --unknown ignore" if unknown else ""
-            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed}){cure}")
+            cure = "repair it, or add --unknown ignore" if unknown else "repair it"
+            raise InputError(f"{self.at(codes < 0)}: not one of the training file ({listed}); {cure}")
         return Column(self.name, categories), codes
 
     def _categories(self, used: np.ndarray) -> tuple[str, ...]:

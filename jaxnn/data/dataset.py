@@ -34,6 +34,8 @@ class Dataset:
     test: Batch | None
     classes: tuple[Label, ...] | None = None
     """the user's own labels: `classes[y]`; None for regression"""
+    labels: tuple[Label, ...] | None = None
+    """those of training, where `positive` made one class of all but one of them"""
     features: tuple[str, ...] | None = None
     """names of the columns of a table"""
     columns: tuple[Column, ...] | None = None
@@ -111,6 +113,7 @@ class Dataset:
             "name": self.name,
             "task": self.task,
             "classes": None if self.classes is None else list(self.classes),
+            "labels": None if self.labels is None else list(self.labels),
             "features": None if self.features is None else list(self.features),
             "columns": None
             if self.columns is None

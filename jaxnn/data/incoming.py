@@ -124,10 +124,11 @@ def labelled(source: Any, known: Known, positive: str | None) -> Table:
     The x of a table are its cells, still to be encoded. `positive`: the label against which all others are one class.
     Raises what `parts` does, and `InputError` for a label that no training example had.
     """
-    about, classes = known.about, known.about["classes"] and tuple(known.about["classes"])
+    about, classes = known.about, known.about.get("labels") or known.about["classes"]
+    classes = classes and tuple(classes)
     with _readable(source):
         if is_frame(source) or kind(source) == "table":
-            given = _table(source, known, classes, positive)
+            given = _table(source, known, classes)
         elif kind(source) == "npz":
             given = npz.read(source, known.roles.weight)
             if given.test is not None:
@@ -135,7 +136,7 @@ def labelled(source: Any, known: Known, positive: str | None) -> Table:
             given = given.train._replace(x=check.features(given.train.x, "x"))
         else:
             given = _folder(source, known, classes)
-    y = targets.encode_known(given.y, about["task"], classes, positive)
+    y = targets.encode_known(given.y, about, positive)
     if len(y) != len(given.x) and not isinstance(given.x, Grid):
         raise InputError(f"x={given.x.shape}, y={y.shape}: must have the same length; check the file")
     if y.ndim == 2 and y.shape[1] != about["outputs"]:
@@ -195,7 +196,7 @@ def _check_shape(path: Path, given: tuple[int, ...], shape: tuple[int, ...]) -> 
         raise InputError(f"{path}={given}: {rule}; {what} it")
 
 
-def _table(source: Any, known: Known, classes: tuple[Label, ...] | None, positive: str | None) -> Table:
+def _table(source: Any, known: Known, classes: tuple[Label, ...] | None) -> Table:
     grid = table.to_grid(source, known.roles)
     known.refuse_table(grid.name)
     features = [column.name for column in known.columns or ()]
@@ -203,13 +204,11 @@ def _table(source: Any, known: Known, classes: tuple[Label, ...] | None, positiv
     names = [given] if isinstance(given, str) else list(given)
     if names[0] in features:
         raise InputError(f"{grid.name}: has no column beside the features; add the one with the labels")
-    roles, texts = known.roles, None
-    if classes is not None and targets.is_rest(classes, positive):
-        roles = roles._replace(rules=roles.rules._replace(text=(*roles.rules.text, *names)))
-    elif classes is not None and isinstance(classes[0], str) and len(names) == 1:
+    texts = None
+    if classes is not None and isinstance(classes[0], str) and len(names) == 1:
         texts = tuple(map(str, classes))
-    y, weight = table.labels(grid, tuple(Column(name, texts) for name in names), roles)
-    if classes is not None and texts is None and roles is known.roles and len(names) == 1:
+    y, weight = table.labels(grid, tuple(Column(name, texts) for name in names), known.roles)
+    if classes is not None and texts is None and len(names) == 1:
         if (alien := ~np.isin(y, classes)).any():
             listed = ", ".join(map(str, classes[:10]))
             where = grid.at(names[0], int(np.argmax(alien)))

@@ -101,7 +101,7 @@ def _source(path: Path) -> weights.Weights:
     cure = f"name {path / weights.NAME} for the weights so far"
     epochs = saved["config"].get("epochs", Config.epochs)
     weights.refuse_unfinished(path, found, epochs, partial=False, name=FLAG, cure=cure)
-    return found._replace(offset=saved["data"].get("offset"))
+    return found._replace(data=saved["data"])
 
 
 def _whole(path: Path, found: weights.Weights, about: dict[str, Any], shapes: State) -> dict[str, np.ndarray] | None:
@@ -125,11 +125,12 @@ def _shared(
     Statistics go with the layers that have learned from them, so that the new run begins as the function that was
     found: `input_stats` is taken; so is `target_stats`, in whose units the last layer answers, where none begins anew.
     """
+    _refuse_other_features(path, found.data or {}, about["data"])
     ours, theirs = tree.by_name(shapes.params), found.leaves
     taken = [name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape]
     anew = [name for name in ours if name not in taken and not tree.is_kept(name)]
     own = {"target_stats"} if anew else set()
-    if found.offset != about["data"].get("offset"):  # what is taken off a column before its mean is
+    if (found.data or {}).get("offset") != about["data"].get("offset"):  # what is taken off a column before its mean is
         own.add("input_stats")
     taken = [name for name in taken if name.partition("/")[0] not in own]
     if all(tree.is_kept(name) for name in taken):
@@ -151,6 +152,16 @@ def _shared(
     lines = [f"begins with {_first(taken)} of {path}, and a new state of the optimizer"]
     lines += [f"{what}: {_first(names)}" for what, names in parts.items() if names]
     return {f"params/{name}": theirs[name] for name in taken}, tuple(lines)
+
+
+def _refuse_other_features(path: Path, had: dict[str, Any], have: dict[str, Any]) -> None:
+    """Refuse weights of as many columns that had other names, or another order: they would be taken by place."""
+    theirs, ours = had.get("features") or (), have["features"] or ()
+    if len(theirs) == len(ours) and theirs != ours:
+        k = next(k for k, pair in enumerate(zip(theirs, ours, strict=True)) if pair[0] != pair[1])
+        differ = f"feature {k} is {theirs[k]}, here {ours[k]}"
+        cure = f"order the columns alike, or name {path / weights.NAME} to take its weights by place"
+        raise InputError(f"{FLAG}={path}: has learned from other features ({differ}); {cure}")
 
 
 def _first(names: Sequence[str]) -> str:

@@ -34,8 +34,10 @@ def named(data: dict[str, Any], answers: Any, probabilities: np.ndarray | None, 
     columns: Columns = {} if files is None else {"file": np.array(files)}
     several = answers if isinstance(answers, dict) else {"": answers.reshape(len(answers), -1)}
     count, names = next(iter(several.values())).shape[1], data.get("targets") or ["prediction"]
-    names = names if len(names) == count else [f"{names[0]}_{k}" for k in range(count)]
-    columns |= {f"{name}{end}": each[:, k] for k, name in enumerate(names) for end, each in several.items()}
+    shown = names
+    if len(names) != count:  # the answers are one of several columns, or an archive has no names
+        shown = ["prediction"] if count == 1 else [f"{names[0]}_{k}" for k in range(count)]
+    columns |= {f"{name}{end}": each[:, k] for k, name in enumerate(shown) for end, each in several.items()}
     if probabilities is not None:
         labels = names if len(names) > 1 else data["classes"]
         columns |= {f"P({label})": each for label, each in zip(labels, probabilities.T, strict=True)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -26,7 +26,7 @@ class Weights(NamedTuple):
     ending: str = FINISHED
     epochs: str = ""
     restore: str = "last"
-    offset: list[float] | None = None  # what the data had taken off them before they were standardised
+    data: dict[str, Any] | None = None  # what is known of the data that they have learned from
 
 
 def save(
@@ -99,7 +99,7 @@ def refuse_unfinished(
     *,
     partial: bool,
     name: str = "folder",
-    cure: str = "give partial=True for the weights so far",
+    cure: str = "give partial=True (or --partial) for the weights so far",
 ) -> None:
     """Refuse the weights of a run that failed, and unless `partial` of one that has not come to its end."""
     refuse_failed(folder, found, name)

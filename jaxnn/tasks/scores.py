@@ -35,7 +35,7 @@ def auc() -> Metric:
 
     Source: Fawcett 2006, doi:10.1016/j.patrec.2005.10.010; scikit-learn's `roc_auc_score`.
     """
-    return Metric(_pairs, lambda sums: sums["ordered"] / sums["pairs"], whole=True)
+    return Metric(_pairs, lambda sums: jnp.divide(sums["ordered"], sums["pairs"]), whole=True)
 
 
 def _pairs(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:

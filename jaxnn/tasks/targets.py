@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class Targets(NamedTuple):
     task: str
     classes: tuple[Label, ...] | None
     y: dict[str, np.ndarray]
+    labels: tuple[Label, ...] | None = None  # those of training, where class 0 is all of them but one
 
     @property
     def numbered(self) -> bool:
@@ -79,7 +80,9 @@ def encode(
         found = np.unique(_whole(labels["train"], "labels"))
         classes = tuple(found.tolist())
         y = {part: _look_up(values, part, found) for part, values in labels.items()}
+    merged = None
     if positive is not None:
+        merged = classes if len(classes) > 2 else None
         classes, y = _one_against_rest(classes, y, positive, task)
 
     present = np.unique(y["train"])
@@ -93,7 +96,7 @@ def encode(
         )
     if task == "auto":
         task = "binary" if len(classes) == 2 else "multiclass"
-    return Targets(task, classes, y)
+    return Targets(task, classes, y, merged)
 
 
 def normal_form(text: str) -> str:
@@ -226,7 +229,8 @@ def _one_against_rest(
     classes: tuple[Label, ...], y: dict[str, np.ndarray], positive: str, task: str
 ) -> tuple[tuple[Label, ...], dict[str, np.ndarray]]:
     """Class 1 is `positive`, class 0 all the others."""
-    names = [str(label) for label in classes]
+    names = [normal_form(str(label)) for label in classes]
+    positive = normal_form(positive)
     if positive not in names:
         raise choices("--data.positive", positive, names)
     if task not in ("auto", "binary"):
@@ -237,21 +241,22 @@ def _one_against_rest(
     return (rest, classes[chosen] if len(classes) == 2 else positive), hit
 
 
-def encode_known(y: np.ndarray, task: str, classes: tuple[Label, ...] | None, positive: str | None) -> np.ndarray:
-    """The labels of new examples by what those of training were: i32[n] numbers of `classes`, or f32[n, K].
+def encode_known(y: np.ndarray, about: dict[str, Any], positive: str | None) -> np.ndarray:
+    """The labels of new examples by what those of training were: i32[n] numbers of the classes, or f32[n, K].
 
-    >>> encode_known(np.array(["b", "a"]), "binary", ("a", "b"), None).tolist()
+    about: what is known of the data (`Dataset.describe`). Raises `InputError` for a label that no training example had.
+
+    >>> encode_known(np.array(["b", "a"]), {"task": "binary", "classes": ["a", "b"]}, None).tolist()
     [1, 0]
+    >>> known = {"task": "binary", "classes": ["not b", "b"], "labels": ["a", "b", "c"]}
+    >>> encode_known(np.array(["b", "a", "c"]), known, "b").tolist()
+    [1, 0, 0]
     """
-    if classes is None or task == "multilabel":
-        return _matrix(y, "train", "regression" if classes is None else task)
-    if y.ndim == 2:
-        return _from_one_hot(y, "train", len(classes))
-    if is_rest(classes, positive):
-        return (_whole(y, "labels").astype(str) == positive).astype(np.int32)
-    return _look_up(y, "train", np.array(classes))
-
-
-def is_rest(classes: tuple[Label, ...], positive: str | None) -> bool:
-    """Whether class 0 is all labels but one, of which the names are not known any more."""
-    return positive is not None and classes[0] == f"not {positive}"
+    labels, classes = about.get("labels"), about["classes"]
+    if classes is None or about["task"] == "multilabel":
+        return _matrix(y, "train", "regression" if classes is None else about["task"])
+    known = labels or classes
+    found = _from_one_hot(y, "train", len(known)) if y.ndim == 2 else _look_up(y, "train", np.array(known))
+    if labels is None or positive is None:
+        return found
+    return (found == [normal_form(str(label)) for label in labels].index(normal_form(positive))).astype(np.int32)
