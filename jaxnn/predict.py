@@ -14,7 +14,7 @@ import optax
 
 from jaxnn import fork
 from jaxnn.config import paths
-from jaxnn.config.names import MISSING, UNKNOWN
+from jaxnn.config.names import MISSING, UNKNOWN, WEIGHTS
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.data import images, incoming
@@ -217,8 +217,8 @@ def load_run(
     """
     fork.refuse()
     folder = paths.expand("folder", folder)
-    if weights not in ("last", "best"):
-        raise choices("weights", weights, ("last", "best"))
+    if weights not in WEIGHTS:
+        raise choices("weights", weights, WEIGHTS)
     identity.refuse_no_run(folder)
     saved = identity.read(folder / "config.json", "folder")
     found = best.read(folder) if weights == "best" else stored.read(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import math
 import sys
@@ -13,10 +12,19 @@ from typing import Any
 
 from jaxnn.commands import environment
 from jaxnn.config import paths
-from jaxnn.config.names import UNKNOWN
+from jaxnn.config.names import UNKNOWN, WEIGHTS
 from jaxnn.errors import InputError, choices, nearest, printable
+from jaxnn.training import process
 
-PREDICT = """usage: jaxnn predict RUN SOURCE... [flags]
+FLAGS = """\
+  --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
+  --force                  replace an output that is there
+  --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
+  --partial                a run that was stopped before its end, too
+  --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
+  --traceback              show where an error was raised
+"""
+PREDICT = f"""usage: jaxnn predict RUN SOURCE... [flags]
 
 The predictions of a trained network, a row for each example in its order.
 
@@ -26,14 +34,8 @@ The predictions of a trained network, a row for each example in its order.
 
   --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: CSV on standard output)
   --proba                  a column P(label) for each class, too
-  --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
-  --force                  replace an output that is there
-  --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
-  --partial                a run that was stopped before its end, too
-  --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
-  --traceback              show where an error was raised
-"""
-EVALUATE = """usage: jaxnn evaluate RUN LABELLED [flags]
+{FLAGS}"""
+EVALUATE = f"""usage: jaxnn evaluate RUN LABELLED [flags]
 
 The metrics of a run's task on labelled examples.
 
@@ -42,15 +44,7 @@ The metrics of a run's task on labelled examples.
                            folder of images with a sub-folder for each class, or a .npz with x and y
 
   --output FILE.json       the metrics as JSON, too
-  --unknown refuse|ignore  a category that the training table has not: refused (default), or read as none
-  --force                  replace an output that is there
-  --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
-  --partial                a run that was stopped before its end, too
-  --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
-  --traceback              show where an error was raised
-"""
-
-
+{FLAGS}"""
 VALUED = ("--output", "--unknown", "--weights", "--config")
 
 
@@ -128,8 +122,8 @@ def _parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> 
         given[flag] = value
     if (unknown := given.get("--unknown", "refuse")) not in UNKNOWN:
         raise choices("--unknown", unknown, UNKNOWN)
-    if (weights := given.get("--weights", "last")) not in ("last", "best"):
-        raise choices("--weights", weights, ("last", "best"))
+    if (weights := given.get("--weights", "last")) not in WEIGHTS:
+        raise choices("--weights", weights, WEIGHTS)
     return words, given
 
 
@@ -171,8 +165,7 @@ def _load(folder: str, given: dict[str, str]) -> Any:
         from jaxnn.devices import cache
         from jaxnn.predict import load_run
     cache.keep_programs()
-    gc.freeze()
-    gc.enable()
+    process.collect_garbage()
     return load_run(path, weights=weights, partial="--partial" in given, **own)
 
 

@@ -10,6 +10,7 @@ TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
+WEIGHTS = ("best", "last")
 IMPUTED = ("category", "mean", "median")
 NANS = (*IMPUTED, "drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")

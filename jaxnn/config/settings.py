@@ -13,6 +13,7 @@ from typing import Literal
 from jaxnn.config.data import DataConfig
 from jaxnn.config.durations import save_every, steps
 from jaxnn.config.model import ModelConfig
+from jaxnn.config.names import WEIGHTS
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import typed
@@ -85,8 +86,8 @@ class Config:
             raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
-        if self.restore not in ("last", "best"):
-            raise choices("--restore", self.restore, ("last", "best"))
+        if self.restore not in WEIGHTS:
+            raise choices("--restore", self.restore, WEIGHTS)
         if self.restore == "best" and not self.best:
             raise InputError("--restore=best: needs the metric that says which is best; add --checkpoint.best val/loss")
         steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100)
