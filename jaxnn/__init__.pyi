@@ -61,6 +61,7 @@ from .nn.norms import in_units as in_units
 from .nn.norms import layer_norm as layer_norm
 from .nn.norms import scale as scale
 from .nn.norms import standardized as standardized
+from .nn.precision import in_bfloat16 as in_bfloat16
 from .optim.optimizer import learning_rate as learning_rate
 from .optim.optimizer import optimizer as optimizer
 from .predict import Run as Run

@@ -52,7 +52,7 @@ def network(
     task = supervised.build(config.task, data["task"], data["outputs"], **given)
     if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
-    raw = {"scale": data["scale"], "mean": mean, "std": std}
+    raw = {"scale": data["scale"], "mean": mean, "std": std, "dtype": config.dtype}
     if own_model is None:
         model = models.build(config.model, example, task.outputs, **raw)
     else:

@@ -34,7 +34,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     rows = recipe.checked(task, data.parts, own)["train"]
     made = recipe.recipe(config, model, task, example, steps, data.class_weight, own)
     computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
-    with mesh.use(config.devices) as devices:
+    with mesh.use(config.devices, config.dtype) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, example, key)

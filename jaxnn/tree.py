@@ -96,15 +96,20 @@ def merge(trained: Params, kept: Params) -> Params:
     return jax.tree.map(lambda a, b: b if a is None else a, trained, kept, is_leaf=lambda leaf: leaf is None)
 
 
-def check_freeze(flag: str, freeze: Sequence[str], params: Params) -> None:
-    """Refuse a pattern that names no parameter, and patterns that leave none to train."""
-    names = [leaf for leaf in by_name(params) if not is_kept(leaf)]
+def check_patterns(flag: str, patterns: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse a pattern that names no parameter of these paths."""
     entries = list(dict.fromkeys(leaf.rpartition("/")[0] or leaf for leaf in names))
-    for pattern in freeze:
+    for pattern in patterns:
         if not any(matches(leaf, pattern) for leaf in names):
             near = nearest(pattern, entries)
             hint = f"did you mean {near}? " if near else ""
             listed = ", ".join(entries[:20]) + ", ..." * (len(entries) > 20)
             raise InputError(f"{flag}={pattern}: matches no parameter; {hint}Choose from {listed}")
+
+
+def check_freeze(flag: str, freeze: Sequence[str], params: Params) -> None:
+    """Refuse a pattern that names no parameter, and patterns that leave none to train."""
+    names = [leaf for leaf in by_name(params) if not is_kept(leaf)]
+    check_patterns(flag, freeze, names)
     if freeze and all(is_kept(leaf, freeze) for leaf in names):
         raise InputError(f"{flag}={' '.join(freeze)}: leaves nothing to train; leave a layer out of it")

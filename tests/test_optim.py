@@ -321,6 +321,51 @@ def test_without_an_average_the_weights_themselves_are_evaluated() -> None:
     assert optim.averaged(params, make(OptimConfig()).init(params)) is params
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lion"])
+def test_a_factor_of_the_rate_is_a_run_of_its_own_at_that_rate(name: str, float64: None) -> None:
+    params = {layer: start(np.random.default_rng(k)) for k, layer in enumerate(("conv_0", "dense_0", "dense_1"))}
+    config = OptimConfig(name=name, weight_decay=0.1, lr_scale=("dense_*=10", "dense_1=4", "*/b=0.5"))
+    (after, _), _ = train(make(config, lr=0.01), quadratic, params, 5)
+    for layer, factor in (("conv_0", 1), ("dense_0", 10), ("dense_1", 4)):  # the last pattern that names it
+        for leaf, own in (("w", factor), ("b", 0.5)):
+            alone = {leaf: params[layer][leaf]}
+            (expected, _), _ = train(make(OptimConfig(name=name, weight_decay=0.1), lr=0.01 * own), quadratic, alone, 5)
+            np.testing.assert_allclose(after[layer][leaf], expected[leaf], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_what_is_unfrozen_later_is_the_same_bits_until_then_and_moves_as_the_moments_of_its_gradient_say(name) -> None:
+    constant = {"conv_0": {"w": np.full((6, 2, 2), 0.5, np.float32)}, "dense_0": {"w": np.ones((6, 2, 2), np.float32)}}
+    params = {"conv_0": {"w": jnp.array([[-0.0, 1.0], [0.0, 2.0]])}, "dense_0": {"w": jnp.ones((2, 2))}}
+    loss = lambda params, t: sum(jnp.sum(constant[k]["w"][0] * params[k]["w"]) for k in params)
+    tx = make(OptimConfig(name=name, weight_decay=0.1, max_norm=1.5, unfreeze=("conv_*=2epochs",)), epoch=2, lr=0.01)
+    _, (_, _, path) = train(tx, loss, params, 6)
+    before = np.asarray(path["conv_0"]["w"][:4])
+    assert (before.view(np.uint32) == np.asarray(params["conv_0"]["w"]).view(np.uint32)).all()  # -0.0 is not 0.0
+    assert (np.asarray(path["conv_0"]["w"][4]) != params["conv_0"]["w"]).all()
+    assert (np.diff(np.asarray(path["dense_0"]["w"]), axis=0) != 0).all()
+    free = make(OptimConfig(name=name, weight_decay=0.1), lr=0.01)  # of a constant gradient: each step is alike
+    _, (_, _, other) = train(free, loss, {"conv_0": {"w": params["conv_0"]["w"]}}, 1)
+    inside = np.asarray(path["conv_0"]["w"][4])[0]  # the first unit is within max_norm
+    np.testing.assert_allclose(inside, np.asarray(other["conv_0"]["w"][0])[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        (
+            {"lr_scale": ("dens_0=2",)},
+            "--optim.lr_scale=dens_0: matches no parameter; did you mean dense_0? Choose from ",
+        ),
+        ({"unfreeze": ("conv_*=3",)}, "--optim.unfreeze=conv_*: matches no parameter; Choose from dense_0"),
+    ],
+)
+def test_a_pattern_of_the_optimizer_that_names_nothing_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        make(OptimConfig(**settings)).init({"dense_0": start()})
+    assert str(error.value).startswith(message)
+
+
 @pytest.mark.parametrize("name", ["cosine", "plateau", "step"])
 def test_the_rate_in_the_state_is_the_rate_that_was_applied(name: str) -> None:
     config = OptimConfig(schedule=name, warmup="3", decay_every="4", lr=0.5)
@@ -459,6 +504,13 @@ def test_the_penalty_is_half_alpha_times_the_squares_and_its_gradient_alpha_time
         ({"name": "lbfgs", "schedule": "cosine"}, "--optim.schedule=cosine: lbfgs finds its step by a line search; "),
         ({"warmup": "2000"}, "--optim.warmup=2000: is longer than the run of 100 steps; "),
         ({"name": "adm"}, "--optim.name=adm: unknown; did you mean adam? "),
+        ({"lr_scale": ("dense_0",)}, "--optim.lr_scale=dense_0: must be PATTERN=FACTOR, such as 'dense_*=10'"),
+        ({"lr_scale": ("dense_0=0",)}, "--optim.lr_scale=dense_0=0.0: must be finite and > 0"),
+        ({"lr_scale": ("dense_0=ten",)}, "--optim.lr_scale=dense_0=ten: ten is no number; write dense_0=10"),
+        ({"unfreeze": ("conv_0:2",)}, "--optim.unfreeze=conv_0:2: must be PATTERN=TIME, such as 'conv_*=2epochs'"),
+        ({"unfreeze": ("conv_0=2 weeks",)}, "--optim.unfreeze=conv_0=2 weeks: must be a number of steps, epochs or "),
+        ({"unfreeze": ("conv_0=100",)}, "--optim.unfreeze=conv_0: begins at step 100, and the run has 100; name an "),
+        ({"name": "lbfgs", "lr_scale": ("*=2",)}, "--optim.lr_scale=('*=2',): lbfgs finds its step by a line search"),
     ],
 )  # fmt: skip
 def test_a_setting_that_does_not_fit_is_refused_in_one_line(settings: dict[str, Any], message: str) -> None:

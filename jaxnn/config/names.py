@@ -11,6 +11,7 @@ LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
 WEIGHTS = ("best", "last")
+DTYPES = ("bf16", "f32")
 IMPUTED = ("category", "mean", "median")
 NANS = (*IMPUTED, "drop", "refuse")
 SCHEDULES = ("constant", "cosine", "inverse_scaling", "one_cycle", "plateau", "step")

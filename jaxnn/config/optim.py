@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from jaxnn.config.durations import steps
 from jaxnn.config.names import OPTIMIZERS, SCHEDULES
-from jaxnn.config.values import typed
+from jaxnn.config.values import assignment, typed
 from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative, positive
 
 
@@ -54,6 +54,11 @@ class OptimConfig:
     """decay of the running average of the weights that is evaluated and saved"""
     freeze: tuple[str, ...] = ()
     """parameters that stay as they begin: patterns of their paths such as dense_0 or 'conv_*' or '*/b'"""
+    unfreeze: tuple[str, ...] = ()
+    """parameters that stay as they begin until a time in the run: PATTERN=TIME such as 'conv_*=2epochs' or '*/b=10%'"""
+    lr_scale: tuple[str, ...] = ()
+    """factors of the learning rate: PATTERN=FACTOR such as 'dense_*=10'; where several patterns name one parameter, the
+    last"""
 
     def __post_init__(self) -> None:
         typed(self, "--optim.")
@@ -80,9 +85,30 @@ class OptimConfig:
             rule = f"{self.name} finds its own step size, and a decay would not follow it; use --optim.alpha"
             raise InputError(f"--optim.weight_decay={self.weight_decay}: {rule}")
         if self.name == "lbfgs":  # a clipped gradient or a scaled step would mislead the line search
-            for flag in ("lr", "weight_decay", "schedule", "warmup", "clip_value", "clip_norm", "max_norm"):
+            limits = ("clip_value", "clip_norm", "max_norm", "unfreeze", "lr_scale")
+            for flag in ("lr", "weight_decay", "schedule", "warmup", *limits):
                 if getattr(self, flag) != getattr(OptimConfig, flag):
                     rule = "lbfgs finds its step by a line search; leave it out"
                     raise InputError(f"--optim.{flag}={getattr(self, flag)}: {rule}")
+        self.unfreeze_at(steps_per_epoch=1, total_steps=100)
+        self.factors()
         for flag in ("warmup", "decay_every"):
             steps(f"--optim.{flag}", getattr(self, flag), steps_per_epoch=1, total=100)
+
+    def factors(self) -> dict[str, float]:
+        """The factors of the learning rate, by the pattern of the paths."""
+        given = {}
+        for word in self.lr_scale:
+            pattern, number = assignment("--optim.lr_scale", word, "FACTOR, such as 'dense_*=10'")
+            try:
+                given[pattern] = float(number)
+            except ValueError:
+                raise InputError(f"--optim.lr_scale={word}: {number} is no number; write {pattern}=10") from None
+            positive(f"--optim.lr_scale={pattern}", given[pattern])
+        return given
+
+    def unfreeze_at(self, *, steps_per_epoch: int, total_steps: int) -> dict[str, int]:
+        """The step at which parameters begin to be trained, by the pattern of their paths."""
+        length = {"steps_per_epoch": steps_per_epoch, "total": total_steps}
+        words = [assignment("--optim.unfreeze", word, "TIME, such as 'conv_*=2epochs'") for word in self.unfreeze]
+        return {pattern: steps(f"--optim.unfreeze={pattern}", time, **length) for pattern, time in words}

@@ -13,7 +13,7 @@ from typing import Literal
 from jaxnn.config.data import DataConfig
 from jaxnn.config.durations import save_every, steps
 from jaxnn.config.model import ModelConfig
-from jaxnn.config.names import WEIGHTS
+from jaxnn.config.names import DTYPES, WEIGHTS
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import typed
@@ -64,6 +64,9 @@ class Config:
     init_from: str | None = None
     """begin with the weights of this finished run, or of a .safetensors file, those of the same path and shape; where
     that run was of the same network, optimizer, data, batch size and seed, it goes on: its optimizer's state too"""
+    dtype: str = "f32"
+    """bf16: the network is computed in bfloat16; parameters, statistics and the loss stay in float32 (a gain on
+    accelerators; most CPUs are slower so)"""
     devices: int | None = None
     """how many devices the batch is split over (default: all there are)"""
     workdir: str | None = None
@@ -86,6 +89,8 @@ class Config:
             raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
+        if self.dtype not in DTYPES:
+            raise choices("--dtype", self.dtype, DTYPES)
         if self.restore not in WEIGHTS:
             raise choices("--restore", self.restore, WEIGHTS)
         if self.restore == "best" and not self.best:

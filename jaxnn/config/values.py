@@ -48,6 +48,14 @@ def from_dict(values: dict[str, Any], kind: Any, path: str = "") -> Any:
     return kind(**made)
 
 
+def assignment(flag: str, word: str, form: str) -> tuple[str, str]:
+    """The pattern and the value of a word PATTERN=VALUE."""
+    pattern, equals, value = word.rpartition("=")
+    if not (equals and pattern and value):
+        raise InputError(f"{flag}={word}: must be PATTERN={form}")
+    return pattern, value
+
+
 def class_weights(given: Any) -> Any:
     """Weights of classes as a config has them: numbers in order, words LABEL=WEIGHT for a dict, or "balanced"."""
     if given is None or isinstance(given, str):

@@ -51,11 +51,11 @@ def _no_backend() -> str | None:
 
 
 @contextlib.contextmanager
-def use(number: int | None = None) -> Iterator[str]:
+def use(number: int | None = None, dtype: str = "f32") -> Iterator[str]:
     """Split batches over the first `number` devices (default: all) inside this context.
 
     Yields:
-      A line that says what was chosen: platform, devices, precision.
+      A line that says what was chosen: platform, devices, precision (`dtype`: that of a config).
 
     Raises:
       InputError: there are not so many devices.
@@ -78,7 +78,9 @@ def use(number: int | None = None) -> Iterator[str]:
     precision = jax.dtypes.canonicalize_dtype("float64").name  # float32, unless JAX is told otherwise
     plural = "s" * (number > 1)
     with jax.set_mesh(mesh):
-        yield f"{devices[0].platform}, {number} device{plural} ({devices[0].device_kind}), {precision}"
+        platform = devices[0].platform
+        half = ", computed in bfloat16" + ", which is slower on most CPUs" * (platform == "cpu")
+        yield f"{platform}, {number} device{plural} ({devices[0].device_kind}), {precision}{half * (dtype == 'bf16')}"
 
 
 def count() -> int:

@@ -16,6 +16,7 @@ from jaxnn.nn.activations import MONOTONE, Activation, activation
 from jaxnn.nn.compose import Layer, after, chain
 from jaxnn.nn.init import Initialiser, initialiser
 from jaxnn.nn.layers import dense, dropout, flatten, maxout
+from jaxnn.nn.precision import in_bfloat16
 from jaxnn.numerics import is_zero
 from jaxnn.types import Model, Params
 
@@ -165,12 +166,19 @@ def check_image(shape: Sequence[int], blocks: int, kernel: int) -> None:
 
 
 def build(
-    config: ModelConfig, x: Any, outputs: int, *, scale: float | None = None, mean: Any = None, std: Any = None
+    config: ModelConfig,
+    x: Any,
+    outputs: int,
+    *,
+    scale: float | None = None,
+    mean: Any = None,
+    std: Any = None,
+    dtype: str = "f32",
 ) -> Model:
     """The model that a config describes, for raw examples like x.
 
-    x is one example's `ShapeDtypeStruct`; scale, mean and std are as in `adopt`. linear and mlp flatten images; cnn
-    raises `InputError` for anything but [H, W, C].
+    x is one example's `ShapeDtypeStruct`; scale, mean, std and dtype are as in `adopt`. linear and mlp flatten images;
+    cnn raises `InputError` for anything but [H, W, C].
 
     >>> import jax
     >>> import jaxnn
@@ -192,14 +200,17 @@ def build(
         check_image(x.shape, len(c.channels), c.kernel)
         model = cnn(c.channels, outputs, hidden=c.hidden, kernel=c.kernel, **rest)
     flat = [flatten(len(x.shape))] if c.kind != "cnn" and len(x.shape) != 1 else []
-    return adopt(_behind(chain(*flat, *_dropout(c.input_dropout)), model), x, scale=scale, mean=mean, std=std)
+    model = _behind(chain(*flat, *_dropout(c.input_dropout)), model)
+    return adopt(model, x, scale=scale, mean=mean, std=std, dtype=dtype)
 
 
-def adopt(model: Model, x: Any, *, scale: float | None = None, mean: Any = None, std: Any = None) -> Model:
+def adopt(
+    model: Model, x: Any, *, scale: float | None = None, mean: Any = None, std: Any = None, dtype: str = "f32"
+) -> Model:
     """The model for raw examples like x, which are scaled before it sees them; its parameters stay its own.
 
     mean and std, in the units of x, standardise it (`jaxnn.standardized`). Otherwise x is divided by `scale`, the value
-    that means 1.0 (if None: 255 for uint8, 1 for others).
+    that means 1.0 (if None: 255 for uint8, 1 for others). With dtype="bf16" it is computed `jaxnn.in_bfloat16`.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -210,6 +221,8 @@ def adopt(model: Model, x: Any, *, scale: float | None = None, mean: Any = None,
     """
     if not isinstance(model, Model):
         raise InputError(f"model={type(model).__name__}: must be a Model; wrap a Flax module in from_linen or from_nnx")
+    if dtype == "bf16":
+        model = in_bfloat16(model)
     if mean is not None or std is not None:
         return norms.standardized(model, 0.0 if mean is None else mean, 1.0 if std is None else std)
     if jnp.issubdtype(x.dtype, jnp.floating) and scale is None:

@@ -66,8 +66,9 @@ def _init_norm(key: jax.Array, x: Any) -> Params:
 
 def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
     refuse_integers(x)
-    centred = x - x.mean(axes, keepdims=True)
-    return centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)
+    full = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x  # half precision has too few digits for a variance
+    centred = full - full.mean(axes, keepdims=True)
+    return (centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)).astype(x.dtype)
 
 
 def _affine(params: Params, x: jax.Array) -> jax.Array:

@@ -1,6 +1,6 @@
 """From the settings to one optax transformation: theta <- theta - rho grad, and what is put around it.
 
-    clip_value -> clip_norm -> optimizer -> plateau -> max_norm -> average
+    clip_value -> clip_norm -> optimizer -> lr_scale -> plateau -> max_norm -> unfreeze -> average
 
 The state is a dict with these names as keys (those in use), so the learning rate that was applied and the average of
 the weights can be read off it. The penalty `alpha` is a part of the objective (`jaxnn.engine`), not of the optimizer.
@@ -22,7 +22,7 @@ from jaxnn.config.names import OPTIMIZERS
 from jaxnn.config.optim import OptimConfig
 from jaxnn.errors import InputError, check, fraction, non_negative, positive
 from jaxnn.numerics import is_zero, relaxed
-from jaxnn.optim.rules import average, clip_norm, limit_norm
+from jaxnn.optim.rules import average, clip_norm, limit_norm, scale_rates, unfreeze
 from jaxnn.optim.schedules import decay_window, schedule
 from jaxnn.types import Params
 
@@ -175,6 +175,8 @@ def _links(
     if config.clip_norm is not None:
         links.append(("clip_norm", clip_norm(config.clip_norm)))
     links.append(("optimizer", inner))
+    if config.lr_scale:
+        links.append(("lr_scale", scale_rates(config.factors())))
     if config.schedule == "plateau":
         # The loss of one batch is too noisy to judge by: its mean over an epoch is compared, or over decay_every.
         window = decay_window(config, steps_per_epoch=steps_per_epoch, total_steps=total_steps)
@@ -183,6 +185,13 @@ def _links(
         links.append(("plateau", reduce))
     if config.max_norm is not None:
         links.append(("max_norm", limit_norm(config.max_norm)))
+    if config.unfreeze:  # after max_norm, which moves weights too
+        starts = config.unfreeze_at(steps_per_epoch=steps_per_epoch, total_steps=total_steps)
+        for pattern, start in starts.items():
+            if start >= total_steps:
+                rule = f"begins at step {start:,}, and the run has {total_steps:,}"
+                raise InputError(f"--optim.unfreeze={pattern}: {rule}; name an earlier time, or --optim.freeze it")
+        links.append(("unfreeze", unfreeze(starts)))
     if config.ema is not None:
         links.append(("average", average(config.ema)))
     return links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +54,61 @@ def limit_norm(max_norm: float) -> optax.GradientTransformation:
     return optax.stateless(
         lambda updates, params: jax.tree.map_with_path(project, updates, params, tree.is_weight(params))
     )
+
+
+def scale_rates(factors: Mapping[str, float]) -> optax.GradientTransformation:
+    """The update of a parameter is multiplied by the factor of the last pattern that names its path.
+
+    Its learning rate is scaled so: of any optimizer, decoupled weight decay included. `init` raises `InputError` for a
+    pattern that names no trained parameter. Source: Howard and Ruder 2018 (discriminative fine-tuning).
+    """
+
+    def scaled(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
+        factor = _last(factors, path)
+        return update if factor is None else update * factor
+
+    def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, Any]:
+        return jax.tree.map_with_path(scaled, updates), state
+
+    return optax.GradientTransformation(_checked("--optim.lr_scale", factors, optax.EmptyState), update)
+
+
+class UnfreezeState(NamedTuple):
+    count: jax.Array  # i32[]
+
+
+def unfreeze(starts: Mapping[str, int]) -> optax.GradientTransformation:
+    """The update of a parameter is zero before the step of the last pattern that names its path.
+
+    The optimizer follows the gradient all the while, so that its moments are those of the gradient when the parameter
+    begins to move. `init` raises `InputError` for a pattern that names no trained parameter. Source: Howard and Ruder
+    2018 (gradual unfreezing).
+    """
+
+    def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, UnfreezeState]:
+        def held(path: tuple[Any, ...], update: jax.Array) -> jax.Array:
+            start = _last(starts, path)
+            # w + -0.0 is w bit for bit; w + 0.0 would make 0.0 of a weight of -0.0.
+            return update if start is None else jnp.where(state.count >= start, update, -0.0).astype(update.dtype)
+
+        return jax.tree.map_with_path(held, updates), UnfreezeState(state.count + 1)
+
+    begin = lambda: UnfreezeState(jnp.zeros((), jnp.int32))
+    return optax.GradientTransformation(_checked("--optim.unfreeze", starts, begin), update)
+
+
+def _last(values: Mapping[str, Any], path: tuple[Any, ...]) -> Any:
+    """The value of the last pattern that names a leaf, or None."""
+    named = [value for pattern, value in values.items() if tree.matches(tree.name(path), pattern)]
+    return named[-1] if named else None
+
+
+def _checked(flag: str, patterns: Mapping[str, Any], state: Callable[[], Any]) -> optax.TransformInitFn:
+    def init(params: Params) -> Any:
+        tree.check_patterns(flag, list(patterns), list(tree.by_name(params)))
+        return state()
+
+    return init
 
 
 class AverageState(NamedTuple):

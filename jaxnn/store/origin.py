@@ -172,4 +172,4 @@ def _first(names: Sequence[str]) -> str:
 def _is_of_schedule(name: str) -> bool:
     """Whether a leaf of the state counts the steps of a schedule, or is the rate that it has made."""
     rate = name.startswith("opt_state/optimizer/") and not name.startswith("opt_state/optimizer/inner_state/")
-    return rate or name.startswith("opt_state/plateau/")
+    return rate or name.startswith(("opt_state/plateau/", "opt_state/unfreeze/"))
