@@ -53,26 +53,40 @@ def network(
     if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std, "dtype": config.dtype}
-    if own_model is None:
-        model = models.build(config.model, example, task.outputs, **raw)
-    else:
-        model = _adopted(own_model, task, example, raw)
+    model = _built(config, own_model, task.outputs, example, raw)
+    if own_model is not None:
+        _check_own_model(model, task, example)
     return model if units is None else norms.in_units(model, *units[:2]), task, example
 
 
-def _adopted(own_model: Any, task: Task, example: Any, raw: dict[str, Any]) -> Model:
-    """The model that a config file brought."""
-    given = own_model(task.outputs)
+def head(config: Config, data: dict[str, Any], own_model: Any = None) -> frozenset[str]:
+    """The paths of the parameters whose shapes depend on how many outputs there are: those of the last layer."""
+    example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
+    shapes = []
+    for outputs in (data["outputs"], data["outputs"] + 1):
+        model = _built(config, own_model, outputs, example, {})
+        shapes.append(tree.by_name(jax.eval_shape(model.init, jax.random.key(0), example)))
+    return frozenset(name for name, leaf in shapes[0].items() if leaf.shape != shapes[1][name].shape)
+
+
+def _built(config: Config, own_model: Any, outputs: int, example: Any, raw: dict[str, Any]) -> Model:
+    """The model of the settings, or the one that a config file brought, for raw examples like this one."""
+    if own_model is None:
+        return models.build(config.model, example, outputs, **raw)
+    given = own_model(outputs)
     if not isinstance(given, Model):  # flax is imported only by those who use it
         given = flax.for_example(given, example)
-    model = models.adopt(given, example, **raw)
+    return models.adopt(given, example, **raw)
+
+
+def _check_own_model(model: Model, task: Task, example: Any) -> None:
+    """Refuse a model of a config file with other outputs than the task has, or parameters in half precision."""
     params = jax.eval_shape(model.init, jax.random.key(0), example)
     refuse_half("model", params)
     shape = jax.eval_shape(model.apply, params, example).shape
     if shape != (task.outputs,):
         rule = f"must give [{task.outputs}], the outputs it is asked for"
         raise InputError(f"model: gives {list(shape)} for one example: {rule}")
-    return model
 
 
 def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict[str, Batch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -40,7 +41,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         start, shapes = start_of(made, example, key)
         check_metrics(config, made, shapes.params, rows, data.validation is not None)
         about = identity.describe(config, known, devices, **request.own(), **computes)
-        source, steps, about = origin.find(config, about, steps, shapes, request.start)
+        head = functools.partial(recipe.head, config, known, own.model)
+        source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
         screen.warn("note", data.notes)
         if request.flags.dry_run:
             screen.dry_run(console, config.name, data, steps, devices, model, shapes)

@@ -65,7 +65,7 @@ def begun(*flags: object) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray],
         made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
         make, shapes = start_of(made, example, key)
         about = identity.describe(config, known, "cpu", source=None, own_model=False, jax=program.settings())
-        source, steps, about = origin.find(config, about, steps, shapes, None)
+        source, steps, about = origin.find(config, about, steps, shapes, None, lambda: recipe.head(config, known))
         state = source.put(made, make(key))
     assert int(state.step) == steps.first
     return arrays.flatten(state.params), arrays.flatten(state.opt_state), list(source.lines)
@@ -157,6 +157,25 @@ def test_a_new_head_on_other_data_keeps_the_rest_and_the_scale_of_its_inputs(sou
     assert all(params[name].tobytes() == weights(source)[name].tobytes() for name in kept)
     assert params["dense_1/w"].shape == (5, 8)
     assert lines[1] == "of another shape, begin as initialised: 2 arrays (dense_1/b, dense_1/w)"
+
+
+def test_as_many_classes_that_are_others_have_a_new_head_unless_a_file_is_named(source, tmp_path):
+    plain, *_ = begun(*table(tmp_path / "three.npz", 3))
+    params, _, lines = begun(*table(tmp_path / "three.npz", 3), "--init-from", source)
+    head = ("dense_1/b", "dense_1/w")
+    assert lines[1] == "of other classes, begin as initialised: 2 arrays (dense_1/b, dense_1/w)"
+    assert all((params[name] == (plain if name in head else weights(source))[name]).all() for name in params)
+    by_place, *_ = begun(*table(tmp_path / "three.npz", 3), "--init-from", source / "weights.safetensors")
+    assert same(by_place, weights(source))
+
+
+def test_the_head_is_what_depends_on_the_number_of_outputs():
+    for flags, head in (([], {"dense_1/b", "dense_1/w"}), (["--model.hidden", 8, 8], {"dense_2/b", "dense_2/w"})):
+        config = arguments.parse(argv(flags), ROOT / "configs").flags.run
+        assert recipe.head(config, data.from_config(config.data).describe()) == head
+    parsed = arguments.parse(["digits_flax"], ROOT / "configs")
+    known = data.from_config(parsed.flags.run.data).describe()
+    assert recipe.head(parsed.flags.run, known, parsed.brought.model) == {"Dense_1/bias", "Dense_1/kernel"}
 
 
 def test_columns_in_another_order_are_refused_and_taken_by_place_from_a_file(tmp_path):

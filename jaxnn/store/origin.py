@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,7 +44,12 @@ class Origin(NamedTuple):
 
 
 def find(
-    config: Config, about: dict[str, Any], plan: Plan, shapes: State, replayed: dict[str, Any] | None
+    config: Config,
+    about: dict[str, Any],
+    plan: Plan,
+    shapes: State,
+    replayed: dict[str, Any] | None,
+    head: Callable[[], frozenset[str]] = frozenset,
 ) -> tuple[Origin, Plan, dict[str, Any]]:
     """What the run begins with, by its --init_from; the plan from its first step on; and what the run is, with `start`:
     the digest of what was taken, and the first step.
@@ -57,6 +62,7 @@ def find(
       plan: what it is going to do.
       shapes: of the state.
       replayed: the `start` of the run whose config.json is replayed, with the same --init_from.
+      head: the paths of the parameters of the last layer, which begin anew where the classes are others.
 
     Raises:
       InputError: no run and no file of weights, weights that do not fit, or others than those of the run replayed.
@@ -73,7 +79,7 @@ def find(
         step = int(leaves["step"])
         lines = (f"goes on from {path} at step {step:,}, with its optimizer's state; a schedule begins anew",)
     else:
-        step, (leaves, lines) = 0, _shared(path, found, about, shapes)
+        step, (leaves, lines) = 0, _shared(path, found, about, shapes, head)
     start = {"digest": arrays.digest_all(leaves), "step": step}
     if replayed not in (None, start):
         raise InputError(f"{FLAG}={path}: is not what the run that is replayed began with; leave --config out")
@@ -118,7 +124,7 @@ def _whole(path: Path, found: weights.Weights, about: dict[str, Any], shapes: St
 
 
 def _shared(
-    path: Path, found: weights.Weights, about: dict[str, Any], shapes: State
+    path: Path, found: weights.Weights, about: dict[str, Any], shapes: State, head: Callable[[], frozenset[str]]
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """The arrays that a network has in common with the weights that were found, by path and shape; and what to tell.
 
@@ -126,8 +132,10 @@ def _shared(
     found: `input_stats` is taken; so is `target_stats`, in whose units the last layer answers, where none begins anew.
     """
     _refuse_other_features(path, found.data or {}, about["data"])
-    ours, theirs = tree.by_name(shapes.params), found.leaves
-    taken = [name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape]
+    ours, theirs, classes = tree.by_name(shapes.params), found.leaves, about["data"].get("classes")
+    other = head() if classes and (found.data or {}).get("classes", classes) != classes else frozenset[str]()
+    fits = [name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape]
+    taken = [name for name in fits if name not in other]
     anew = [name for name in ours if name not in taken and not tree.is_kept(name)]
     own = {"target_stats"} if anew else set()
     if (found.data or {}).get("offset") != about["data"].get("offset"):  # what is taken off a column before its mean is
@@ -144,7 +152,8 @@ def _shared(
             raise InputError(f"{FLAG}={path}: {name} has a number that is not finite; name the weights of another run")
     rest = [name for name in ours if name not in taken]
     parts = {
-        "of another shape, begin as initialised": [name for name in rest if name in theirs and name in anew],
+        "of other classes, begin as initialised": [name for name in rest if name in fits and name in other],
+        "of another shape, begin as initialised": [name for name in anew if name in theirs and name not in fits],
         "not there, begin as initialised": [name for name in rest if name not in theirs],
         "of the new data": [name for name in rest if name in theirs and name not in anew],
         "not in this network, left out": [name for name in theirs if name not in ours],
