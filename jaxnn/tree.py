@@ -110,7 +110,7 @@ def check_freeze(flag: str, freeze: Sequence[str], params: Params) -> None:
     names = [leaf for leaf in by_name(params) if not is_kept(leaf)]
     entries = list(dict.fromkeys(leaf.rpartition("/")[0] or leaf for leaf in names))
     for pattern in freeze:
-        if not any(matches(leaf, pattern) for leaf in names):
+        if not any(matches(leaf, pattern) for leaf in by_name(params)):
             near = nearest(pattern, entries)
             hint = f"did you mean {near}? " if near else ""
             listed = ", ".join(entries[:20]) + ", ..." * (len(entries) > 20)
