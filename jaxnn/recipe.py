@@ -127,6 +127,9 @@ def recipe(
     if optim.freeze:
         params = jax.eval_shape(model.init, jax.random.key(0), example)
         tree.check_freeze("--optim.freeze", optim.freeze, params)
+    if optim.accumulate > 1 and model.observe:
+        rule = "the model takes the statistics of a whole batch; leave it out, or train on a smaller --batch_size"
+        raise InputError(f"--optim.accumulate={optim.accumulate}: {rule}")
     _check_own(optim, own)
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
     tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)

@@ -42,7 +42,10 @@ def state_of(recipe: Recipe, params: Params) -> State:
     """The state at step 0 with these parameters."""
     trained, _ = tree.split(params, recipe.freeze)
     with relaxed():
-        return State(jnp.zeros((), jnp.int32), params, recipe.tx.init(trained))
+        opt_state = recipe.tx.init(trained)
+    if recipe.model.observe:  # an average of weights goes with that of the statistics that they had
+        opt_state = optimizer.averaging(opt_state, tree.split(params)[1])
+    return State(jnp.zeros((), jnp.int32), params, opt_state)
 
 
 def penalty(params: Params, alpha: Any) -> jax.Array:
@@ -89,7 +92,7 @@ def gradient(
     def mean_loss(trained: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, tuple[Metrics, Params]]:
         params, renewed = tree.merge(trained, kept), None
         if model.observe:
-            outputs, params = model.observe(params, part.x, key, part.weight)
+            outputs, params = model.observe(params, part.x, key, part.weight, tree.is_frozen(params, recipe.freeze))
             renewed = tree.split(params, recipe.freeze)[1]
         else:
             outputs = model.apply(params, part.x, key=key)
@@ -145,9 +148,10 @@ def step(
     trained, _ = tree.split(state.params, recipe.freeze)
     # Of the trained parameters, for a line search.
     value_fn = lambda trained: gradient(recipe, tree.merge(trained, kept), batch, key, total)[0]
+    given = {"value": loss, "grad": grads, "value_fn": value_fn} | ({"kept": kept} if recipe.model.observe else {})
     with relaxed():
         tx = optax.with_extra_args_support(recipe.tx)
-        updates, opt_state = tx.update(grads, state.opt_state, trained, value=loss, grad=grads, value_fn=value_fn)
+        updates, opt_state = tx.update(grads, state.opt_state, trained, **given)
         trained = optax.apply_updates(trained, updates)
     norm_of = lambda grads: optax.tree.norm(grads).astype(loss.dtype)
     norm = lax.cond(jnp.logical_or(recipe.watch, measured), norm_of, lambda _: jnp.zeros_like(loss), grads)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxnn import tree
 from jaxnn.config.model import ModelConfig
 from jaxnn.errors import InputError
 from jaxnn.nn import convolution, layers, norms
@@ -240,11 +241,11 @@ def _behind(first: Model, model: Model) -> Model:
 
 
 def parameter_count(params: Params) -> int:
-    """How many numbers are learned. Works on shapes too.
+    """How many numbers are learned: statistics are not. Works on shapes too.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> jaxnn.parameter_count({"w": jnp.zeros((784, 100)), "b": jnp.zeros(100)})
     78500
     """
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+    return sum(leaf.size for name, leaf in tree.by_name(params).items() if not tree.is_kept(name))

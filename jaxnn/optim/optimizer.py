@@ -238,7 +238,15 @@ def averaged(params: Params, opt_state: Any) -> Params:
     """The running average of the parameters where one is kept (`config.ema`), else `params`."""
     if not (ours(opt_state) and "average" in opt_state):
         return params
-    return tree.merge(opt_state["average"].average, params)  # the average lacks the leaves that are not trained
+    return tree.merge(opt_state["average"].average, params)  # the average lacks the leaves that stay as they are
+
+
+def averaging(opt_state: Any, statistics: Params) -> Any:
+    """The state of an `optimizer` at step 0 whose running average, where one is kept, has these leaves too."""
+    if not (ours(opt_state) and "average" in opt_state):
+        return opt_state
+    state, begun = opt_state["average"], jax.tree.map(jnp.copy, statistics)
+    return opt_state | {"average": state._replace(average=tree.merge(state.average, begun))}
 
 
 def bounded(config: OptimConfig) -> bool:

@@ -116,22 +116,28 @@ class AverageState(NamedTuple):
     average: Params
 
 
-def average(decay: float) -> optax.GradientTransformation:
+def average(decay: float) -> optax.GradientTransformationExtraArgs:
     """Follows the exponential moving average of the parameters after each update; the updates pass unchanged.
 
     The average after t steps is sum_i decay^(t-i) theta_i / sum_i decay^(t-i) over i = 1..t: it has weight 1 in all,
     starts at theta_1 and owes nothing to the initial parameters (those are what it holds before the first step).
-    Kept up as a <- a + (theta - a) (1 - decay) / (1 - decay^t). Source: Polyak and Juditsky 1992; Kingma and Ba 2015.
+    Kept up as a <- a + (theta - a) (1 - decay) / (1 - decay^t). The leaves that `kept` has and the state too, the
+    statistics of a model that observes, are averaged with them. Source: Polyak and Juditsky 1992; Kingma and Ba 2015.
     """
 
     def init(params: Params) -> AverageState:
         return AverageState(jnp.zeros((), jnp.int32), jax.tree.map(jnp.copy, params))  # so that both can be donated
 
-    def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, AverageState]:
+    def update(
+        updates: Params, state: Any, params: Params = None, *, kept: Params = None, **extra: Any
+    ) -> tuple[Params, AverageState]:
+        del extra
         count = state.count + 1
         share = (1.0 - decay) / -jnp.expm1(count * math.log(decay))
         moved = optax.apply_updates(params, updates)
-        mean = jax.tree.map(lambda a, p: (a + share * (p - a)).astype(a.dtype), state.average, moved)
+        moved = moved if kept is None else tree.merge(moved, kept)
+        follow = lambda a, p: None if a is None else (a + share * (p - a)).astype(a.dtype)
+        mean = jax.tree.map(follow, state.average, moved, is_leaf=lambda leaf: leaf is None)
         return updates, AverageState(count, mean)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
