@@ -48,8 +48,10 @@ from .nn.layers import conv as conv
 from .nn.layers import dense as dense
 from .nn.layers import dropout as dropout
 from .nn.layers import flatten as flatten
+from .nn.layers import global_avg_pool as global_avg_pool
 from .nn.layers import max_pool as max_pool
 from .nn.layers import maxout as maxout
+from .nn.layers import upsample as upsample
 from .nn.models import adopt as adopt
 from .nn.models import build as build
 from .nn.models import cnn as cnn
