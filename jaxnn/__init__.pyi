@@ -38,6 +38,7 @@ from .nn.activations import silu as silu
 from .nn.activations import softmax as softmax
 from .nn.activations import softplus as softplus
 from .nn.activations import tanh as tanh
+from .nn.batch_norm import batch_norm as batch_norm
 from .nn.compose import chain as chain
 from .nn.compose import residual as residual
 from .nn.convolution import conv2d as conv2d

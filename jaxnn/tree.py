@@ -78,6 +78,15 @@ def is_kept(leaf: str, freeze: Sequence[str] = ()) -> bool:
     return statistic or any(matches(leaf, pattern) for pattern in freeze)
 
 
+def is_frozen(params: Params, freeze: Sequence[str] = ()) -> Any:
+    """Which leaves a pattern of `freeze` names. A pytree of bool like `params`.
+
+    >>> is_frozen({"batch_stats": {"mean": 0.0}, "b": 0.0}, ["batch_stats"])
+    {'b': False, 'batch_stats': {'mean': True}}
+    """
+    return jax.tree.map_with_path(lambda path, _: any(matches(name(path), p) for p in freeze), params)
+
+
 def split(params: Params, freeze: Sequence[str] = ()) -> tuple[Params, Params]:
     """(trained, kept): each like `params`, with None in place of the leaves of the other."""
 

@@ -34,12 +34,15 @@ class Apply(Protocol):
 
 
 class Observe(Protocol):
-    """`observe(params, x, key, weight) -> (y, params)`: `apply` while training, for a model that keeps statistics.
+    """`observe(params, x, key, weight, frozen) -> (y, params)`: `apply` while training, if a model keeps statistics.
 
-    The statistics in the params that come back have seen the batch x, in which rows of weight 0 have no part.
+    The statistics in the params that come back have seen the batch x, in which rows of weight 0 have no part. `frozen`
+    is a pytree of bool like params: what is True stays as it is, and stands for the statistics of the batch.
     """
 
-    def __call__(self, params: Params, x: Any, key: jax.Array | None, weight: jax.Array, /) -> tuple[Any, Params]: ...
+    def __call__(
+        self, params: Params, x: Any, key: jax.Array | None, weight: jax.Array, frozen: Any, /
+    ) -> tuple[Any, Params]: ...
 
 
 class Model(NamedTuple):

@@ -587,7 +587,7 @@ def observing(rate: float = 0.5) -> Model:
     def apply(params: Any, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return layer.apply(params, x - jnp.broadcast_to(params["batch_stats"]["mean"], x.shape), key=key)
 
-    def observe(params: Any, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> Any:
+    def observe(params: Any, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any) -> Any:
         mean = weight @ x / weight.sum()
         moved = params["batch_stats"]["mean"] * (1 - rate) + rate * mean
         params = {**params, "batch_stats": {"mean": moved}}

@@ -89,7 +89,7 @@ def gradient(
     def mean_loss(trained: Params, part: Batch, key: jax.Array | None) -> tuple[jax.Array, tuple[Metrics, Params]]:
         params, renewed = tree.merge(trained, kept), None
         if model.observe:
-            outputs, params = model.observe(params, part.x, key, part.weight)
+            outputs, params = model.observe(params, part.x, key, part.weight, tree.is_frozen(params, recipe.freeze))
             renewed = tree.split(params, recipe.freeze)[1]
         else:
             outputs = model.apply(params, part.x, key=key)

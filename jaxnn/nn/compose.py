@@ -41,9 +41,11 @@ def residual(model: Model) -> Model:
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return plus(x, model.apply(params, x, key))
 
-    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+    def observe(
+        params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any
+    ) -> tuple[jax.Array, Params]:
         assert model.observe
-        y, params = model.observe(params, x, key, weight)
+        y, params = model.observe(params, x, key, weight, frozen)
         return plus(x, y), params
 
     return Model(model.init, apply, "residual", observe if model.observe else None, model.micro_batch)
@@ -59,10 +61,12 @@ def after(model: Model, init: Init, first: Callable[..., jax.Array]) -> Model:
         noise, key = halves(key)
         return model.apply(params, first(params, x, noise), key)
 
-    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+    def observe(
+        params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any
+    ) -> tuple[jax.Array, Params]:
         assert model.observe
         noise, key = halves(key)
-        return model.observe(params, first(params, x, noise), key, weight)
+        return model.observe(params, first(params, x, noise), key, weight, frozen)
 
     return Model(init, apply, model.name, observe if model.observe else None, model.micro_batch)
 
@@ -103,12 +107,14 @@ def chain(*layers: Layer, name: str = "chain") -> Model:
             x = model.apply(params.get(entry, {}), x, None if key is None else jax.random.fold_in(key, i))
         return x
 
-    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+    def observe(
+        params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any
+    ) -> tuple[jax.Array, Params]:
         params = dict(params)
         for i, (entry, model) in enumerate(zip(names, models, strict=True)):
             noise = None if key is None else jax.random.fold_in(key, i)
             if model.observe:
-                x, params[entry] = model.observe(params[entry], x, noise, weight)
+                x, params[entry] = model.observe(params[entry], x, noise, weight, frozen[entry])
             else:
                 x = model.apply(params.get(entry, {}), x, noise)
         return x, params

@@ -154,9 +154,11 @@ def in_units(model: Model, mean: Any, std: Any) -> Model:
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return moved(params, inner.apply(params, x, key))
 
-    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+    def observe(
+        params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any
+    ) -> tuple[jax.Array, Params]:
         assert inner.observe
-        y, renewed = inner.observe(params, x, key, weight)
+        y, renewed = inner.observe(params, x, key, weight, frozen)
         return moved(params, y), renewed
 
     return model._replace(init=init, apply=apply, observe=observe if model.observe else None)
@@ -171,9 +173,11 @@ def _beside(model: Model, entry: str) -> Model:
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         return model.apply(own(params), x, key)
 
-    def observe(params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array) -> tuple[jax.Array, Params]:
+    def observe(
+        params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any
+    ) -> tuple[jax.Array, Params]:
         assert model.observe
-        y, renewed = model.observe(own(params), x, key, weight)
+        y, renewed = model.observe(own(params), x, key, weight, own(frozen))
         return y, {**renewed, entry: params[entry]}
 
     return model._replace(apply=apply, observe=observe if model.observe else None)

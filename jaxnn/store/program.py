@@ -78,7 +78,7 @@ def of_model(model: Model, example: Any) -> list[Any]:
         def outputs(trained: Any) -> tuple[Any, Any]:
             params = tree.merge(trained, kept)
             if model.observe:
-                return model.observe(params, x, key, jnp.ones(2))
+                return model.observe(params, x, key, jnp.ones(2), tree.is_frozen(params))
             return model.apply(params, x, key=key), ()
 
         y, pull, seen = jax.vjp(outputs, trained, has_aux=True)
