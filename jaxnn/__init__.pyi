@@ -40,6 +40,8 @@ from .nn.activations import softplus as softplus
 from .nn.activations import tanh as tanh
 from .nn.batch_norm import batch_norm as batch_norm
 from .nn.compose import chain as chain
+from .nn.compose import parallel as parallel
+from .nn.compose import remat as remat
 from .nn.compose import residual as residual
 from .nn.convolution import conv2d as conv2d
 from .nn.flax import from_linen as from_linen
@@ -64,6 +66,7 @@ from .nn.norms import in_units as in_units
 from .nn.norms import layer_norm as layer_norm
 from .nn.norms import scale as scale
 from .nn.norms import standardized as standardized
+from .nn.resnet import resnet as resnet
 from .optim.optimizer import learning_rate as learning_rate
 from .optim.optimizer import optimizer as optimizer
 from .predict import Run as Run

@@ -36,6 +36,17 @@ def _check(x: jax.Array, height: int, width: int, stride: int, dilation: int = 1
         raise InputError(f"x={jax.typeof(x)}: {rule}; use larger images, fewer layers or a smaller window")
 
 
+def check_axes(kind: str, shape: Sequence[int]) -> None:
+    """Refuse an example that is no image [H, W, C], for a model of that kind."""
+    if len(shape) != 3:
+        cure = "use mlp for other data, x[..., None] for grey images"
+        raise InputError(f"x={list(shape)}: {kind} needs images [H, W, C]; {cure}")
+    height, width, channels = shape
+    if height in (1, 3, 4) and channels not in (1, 3, 4) and height < min(width, channels):
+        cure = "these look like [C, H, W]: use np.moveaxis(x, -3, -1)"
+        raise InputError(f"x={list(shape)}: {kind} needs images [H, W, C]; {cure}")
+
+
 def _pads(
     x: jax.Array, height: int, width: int, stride: int, padding: str, dilation: int = 1
 ) -> Sequence[tuple[int, int]]:
