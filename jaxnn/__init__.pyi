@@ -40,6 +40,8 @@ from .nn.activations import softplus as softplus
 from .nn.activations import tanh as tanh
 from .nn.batch_norm import batch_norm as batch_norm
 from .nn.compose import chain as chain
+from .nn.compose import parallel as parallel
+from .nn.compose import remat as remat
 from .nn.compose import residual as residual
 from .nn.convolution import conv2d as conv2d
 from .nn.flax import from_linen as from_linen
@@ -49,8 +51,10 @@ from .nn.layers import conv as conv
 from .nn.layers import dense as dense
 from .nn.layers import dropout as dropout
 from .nn.layers import flatten as flatten
+from .nn.layers import global_avg_pool as global_avg_pool
 from .nn.layers import max_pool as max_pool
 from .nn.layers import maxout as maxout
+from .nn.layers import upsample as upsample
 from .nn.models import adopt as adopt
 from .nn.models import build as build
 from .nn.models import cnn as cnn
@@ -63,6 +67,7 @@ from .nn.norms import layer_norm as layer_norm
 from .nn.norms import scale as scale
 from .nn.norms import standardized as standardized
 from .nn.precision import in_bfloat16 as in_bfloat16
+from .nn.resnet import resnet as resnet
 from .optim.optimizer import learning_rate as learning_rate
 from .optim.optimizer import optimizer as optimizer
 from .predict import Run as Run

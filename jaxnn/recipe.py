@@ -53,6 +53,8 @@ def network(
     if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std, "dtype": config.dtype}
+    if config.model.remat and own_model is not None:
+        raise InputError("--model.remat=True: the model is the config file's own; wrap its blocks in jaxnn.remat there")
     model = _built(config, own_model, task.outputs, example, raw)
     if own_model is not None:
         _check_own_model(model, task, example)

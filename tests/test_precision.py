@@ -94,14 +94,14 @@ def test_integers_and_statistics_are_not_rounded():
 
     seen = {}
 
-    def observe(params, x, key, weight):
+    def observe(params, x, key, weight, frozen):
         seen.update(x=x.dtype, stats=params["batch_stats"]["mean"].dtype, w=params["w"].dtype)
         return x, {**params, "batch_stats": {"mean": params["batch_stats"]["mean"] * 2}}
 
     model = in_bfloat16(Model(init, lambda params, x, key=None: x, observe=observe))
     assert model.observe
     params = model.init(KEY, jnp.zeros(2))
-    y, new = model.observe(params, jnp.arange(3), None, jnp.ones(3))
+    y, new = model.observe(params, jnp.arange(3), None, jnp.ones(3), tree.is_frozen(params))
     assert seen == {"x": jnp.int32, "stats": jnp.float32, "w": jnp.bfloat16} and y.dtype == jnp.int32
     assert float(new["w"]) == 1 + 2**-20 and float(new["batch_stats"]["mean"]) == 2 * (1 + 2**-20)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxnn.config.names import ACTIVATIONS, INITIALISERS, MODELS
+from jaxnn.config.names import ACTIVATIONS, INITIALISERS, MODELS, NORMS
 from jaxnn.config.values import typed
 from jaxnn.errors import InputError, check, choices, fraction
 
@@ -14,7 +14,7 @@ class ModelConfig:
     """The network. Shapes in and out follow from the data."""
 
     kind: str = "mlp"
-    """linear, mlp or cnn"""
+    """linear, mlp, cnn or resnet"""
     hidden: tuple[int, ...] = (50, 50)
     """widths of the hidden dense layers; no width, no hidden layer"""
     activation: tuple[str, ...] = ("relu",)
@@ -25,12 +25,20 @@ class ModelConfig:
     """cnn: channels of each block of convolution, activation and 2x2 max-pooling"""
     kernel: int = 3
     """cnn: height and width of the convolution"""
+    depth: int = 8
+    """resnet: layers with weights, 6 n + 2 for three stages of n blocks: 8, 14, 20, 32, 44, 56, 110"""
+    width: int = 16
+    """resnet: channels of the first stage; the second has 2, the third 4 times as many"""
+    norm: str = "batch"
+    """resnet: batch, or group, by which no example depends on the others of its batch"""
     dropout: float = 0.0
     """probability that a hidden unit is dropped in training"""
     input_dropout: float = 0.0
     """probability that an input is dropped in training"""
     init: str = "auto"
     """how weights begin: glorot, he, lecun, orthogonal; auto follows the activation"""
+    remat: bool = False
+    """compute each block again for the gradient instead of keeping what it computed: less memory, more time"""
 
     def __post_init__(self) -> None:
         typed(self, "--model.")
@@ -41,11 +49,16 @@ class ModelConfig:
         for name in self.activation:
             if name not in ACTIVATIONS:
                 raise choices("--model.activation", name, ACTIVATIONS)
-        if self.kind == "linear" and self.dropout:
-            rule = "a linear model has no hidden units; use --model.input_dropout"
+        if self.norm not in NORMS:
+            raise choices("--model.norm", self.norm, NORMS)
+        if self.kind in ("linear", "resnet") and self.dropout:
+            rule = f"a {self.kind} model has no hidden dense units; add --model.dropout 0, or use --model.input_dropout"
             raise InputError(f"--model.dropout={self.dropout}: {rule}")
         layers = len(self.hidden) + (len(self.channels) if self.kind == "cnn" else 0)
-        if self.kind != "linear" and len(self.activation) not in (1, layers):
+        if self.kind == "resnet" and (len(self.activation) != 1 or self.activation == ("maxout",)):
+            rule = "must be one name, and not maxout, for a resnet"
+            raise InputError(f"--model.activation={' '.join(self.activation)}: {rule}")
+        if self.kind in ("mlp", "cnn") and len(self.activation) not in (1, layers):
             rule = f"must be one name, or one for each of the {layers} hidden layers"
             raise InputError(f"--model.activation={' '.join(self.activation)}: {rule}")
         for flag, sizes in (("--model.hidden", self.hidden), ("--model.channels", self.channels)):
@@ -53,5 +66,19 @@ class ModelConfig:
                 check(flag, size, ">= 1", size >= 1)
         check("--model.pieces", self.pieces, ">= 2", self.pieces >= 2)
         check("--model.kernel", self.kernel, ">= 1", self.kernel >= 1)
+        check("--model.width", self.width, ">= 1", self.width >= 1)
+        basic_blocks("--model.depth", self.depth)
         fraction("--model.dropout", self.dropout)
         fraction("--model.input_dropout", self.input_dropout)
+
+
+def basic_blocks(flag: str, depth: int) -> int:
+    """How many blocks each stage of a resnet for small images has, of two layers each; a stem and a head are the rest.
+
+    >>> basic_blocks("--model.depth", 20)
+    3
+    """
+    near = max(6 * round((depth - 2) / 6) + 2, 8)
+    rule = f"6 n + 2, as 8, 14, 20, 32, 44, 56, 110; the nearest is {near}"
+    check(flag, depth, rule, depth >= 8 and depth % 6 == 2)
+    return depth // 6

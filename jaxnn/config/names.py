@@ -5,7 +5,8 @@ ACTIVATIONS = (
     "silu", "softmax", "softplus", "tanh",
 )  # fmt: skip
 INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
-MODELS = ("cnn", "linear", "mlp")
+MODELS = ("cnn", "linear", "mlp", "resnet")
+NORMS = ("batch", "group")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K

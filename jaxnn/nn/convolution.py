@@ -8,13 +8,14 @@ hold the two equal.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn.errors import InputError, check
+from jaxnn.errors import InputError, check, choices
 
 
 def _by_platform(fast: Callable[..., jax.Array], plain: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
@@ -22,9 +23,9 @@ def _by_platform(fast: Callable[..., jax.Array], plain: Callable[..., jax.Array]
     return lax.platform_dependent(*arrays, cpu=fast, default=plain)
 
 
-def _check(x: jax.Array, height: int, width: int, stride: int) -> None:
+def _check(x: jax.Array, height: int, width: int, stride: int, dilation: int = 1) -> None:
     """Refuse what has no axes [H, W, C], no real numbers, or is smaller than the window; and sizes of 0."""
-    for name, value in (("window", height), ("window", width), ("stride", stride)):
+    for name, value in (("window", height), ("window", width), ("stride", stride), ("dilation", dilation)):
         check(name, value, ">= 1", value >= 1)
     if x.ndim < 3:
         raise InputError(f"x={jax.typeof(x)}: must be images [..., H, W, C]; add the missing axes, as in x[..., None]")
@@ -35,52 +36,102 @@ def _check(x: jax.Array, height: int, width: int, stride: int) -> None:
         raise InputError(f"x={jax.typeof(x)}: {rule}; use larger images, fewer layers or a smaller window")
 
 
-def conv2d(x: jax.Array, w: jax.Array, *, stride: int = 1, padding: str = "VALID") -> jax.Array:
-    """y[h, v, o] = sum over i, j, c of x[h s + i, v s + j, c] w[i, j, c, o], for stride s.
+def check_axes(kind: str, shape: Sequence[int]) -> None:
+    """Refuse an example that is no image [H, W, C], for a model of that kind."""
+    if len(shape) != 3:
+        cure = "use mlp for other data, x[..., None] for grey images"
+        raise InputError(f"x={list(shape)}: {kind} needs images [H, W, C]; {cure}")
+    height, width, channels = shape
+    if height in (1, 3, 4) and channels not in (1, 3, 4) and height < min(width, channels):
+        cure = "these look like [C, H, W]: use np.moveaxis(x, -3, -1)"
+        raise InputError(f"x={list(shape)}: {kind} needs images [H, W, C]; {cure}")
 
-    x `f32[..., H, W, C]`, w `f32[kh, kw, C, O]` -> `f32[..., H', W', O]`; padding VALID has H' = (H - kh) // s + 1,
-    SAME (zeros around) H' = ceil(H / s). Raises `InputError` if the channels of x and w differ or x is too small.
-    Source: LeCun et al. 1989.
+
+def _pads(
+    x: jax.Array, height: int, width: int, stride: int, padding: str, dilation: int = 1
+) -> Sequence[tuple[int, int]]:
+    """What is added above and below, left and right of the image for a window of that size; refuse what can't be."""
+    if padding not in ("VALID", "SAME"):
+        raise InputError(f"padding={padding}: must be VALID or SAME")
+    _check(x, *((height, width) if padding == "VALID" else (1, 1)), stride, dilation)
+    return lax.padtype_to_pads(x.shape[-3:-1], (height, width), (stride, stride), padding)
+
+
+def conv2d(
+    x: jax.Array, w: jax.Array, *, stride: int = 1, padding: str = "VALID", dilation: int = 1, groups: int = 1
+) -> jax.Array:
+    """y[h, v, o] = sum over i, j, c of x[h s + i d, v s + j d, c] w[i, j, c, o], for stride s and dilation d.
+
+    x `f32[..., H, W, C]`, w `f32[kh, kw, C, O]` -> `f32[..., H', W', O]`; padding VALID has
+    H' = (H - (kh - 1) d - 1) // s + 1, SAME (zeros around) H' = ceil(H / s). Channels can be cut into groups, each of
+    which makes its part of the outputs: w `f32[kh, kw, C / groups, O]`; as many groups as channels: depthwise.
+
+    Raises `InputError` if the channels of x and w differ, the groups don't divide both, or x is too small.
+    Source: LeCun et al. 1989; Yu and Koltun 2016 (dilation); Chollet 2017 (depthwise).
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> jaxnn.conv2d(jnp.ones((32, 28, 28, 1)), jnp.ones((3, 3, 1, 16)), padding="SAME").shape
     (32, 28, 28, 16)
+    >>> jaxnn.conv2d(jnp.ones((28, 28, 8)), jnp.ones((3, 5, 1, 8)), dilation=2, groups=8).shape
+    (24, 20, 8)
     """
-    if padding not in ("VALID", "SAME"):
-        raise InputError(f"padding={padding}: must be VALID or SAME")
-    kh, kw, channels, _ = w.shape
+    kh, kw, channels, outputs = w.shape
+    check("groups", groups, f">= 1 and divide the {outputs} outputs of w", groups >= 1 and outputs % groups == 0)
+    channels *= groups
     if x.ndim >= 3 and x.shape[-1] != channels:
         moved = x.shape[-3] == channels
         cure = "move the channels last with jnp.moveaxis(x, -3, -1)" if moved else "give images with as many channels"
         raise InputError(f"x={jax.typeof(x)}: must be [..., H, W, {channels}], as w is {jax.typeof(w)}; {cure}")
-    _check(x, *((kh, kw) if padding == "VALID" else (1, 1)), stride)
-    pads = lax.padtype_to_pads(x.shape[-3:-1], (kh, kw), (stride, stride), padding)
-    return _by_platform(lambda x, w: _conv_fast(x, w, stride, pads), lambda x, w: _conv_plain(x, w, stride, pads), x, w)
+    pads = _pads(x, (kh - 1) * dilation + 1, (kw - 1) * dilation + 1, stride, padding, dilation)
+    fast = lambda x, w: _conv_fast(x, w, stride, pads, dilation, groups)
+    return _by_platform(fast, lambda x, w: _conv_plain(x, w, stride, pads, dilation, groups), x, w)
 
 
-def _conv_plain(x: jax.Array, w: jax.Array, stride: int, pads: Sequence[tuple[int, int]]) -> jax.Array:
-    images = x.reshape(-1, *x.shape[-3:])
-    y = lax.conv_general_dilated(images, w, (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def _conv_plain(
+    x: jax.Array, w: jax.Array, stride: int, pads: Sequence[tuple[int, int]], dilation: int = 1, groups: int = 1
+) -> jax.Array:
+    y = lax.conv_general_dilated(
+        x.reshape(-1, *x.shape[-3:]), w, (stride, stride), pads, rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
+    )  # fmt: skip
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
-def _conv_fast(x: jax.Array, w: jax.Array, stride: int, pads: Sequence[tuple[int, int]]) -> jax.Array:
-    kh, kw, _, outputs = w.shape
+def _conv_fast(
+    x: jax.Array, w: jax.Array, stride: int, pads: Sequence[tuple[int, int]], dilation: int = 1, groups: int = 1
+) -> jax.Array:
+    kh, kw, each, outputs = w.shape
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)])
-    down, right = x.shape[-3] - kh + 1, x.shape[-2] - kw + 1  # how far the kernel can move
-    shifts = [x[..., i : i + down : stride, j : j + right : stride, :] for i in range(kh) for j in range(kw)]
+    down, right = x.shape[-3] - (kh - 1) * dilation, x.shape[-2] - (kw - 1) * dilation  # how far the kernel can move
+    corners = [(i * dilation, j * dilation) for i in range(kh) for j in range(kw)]
+    shifts = [x[..., i : i + down : stride, j : j + right : stride, :] for i, j in corners]
+    if groups > 1 and each == 1:
+        return _depthwise(shifts, w.reshape(kh * kw, groups, outputs // groups))
+    if groups > 1:
+        patches = jnp.stack([shift.reshape(-1, groups, each) for shift in shifts])
+        y = jnp.einsum("krgc,kcgo->rgo", patches, w.reshape(kh * kw, each, groups, outputs // groups))
+        return y.reshape(*shifts[0].shape[:-1], outputs)
     patches = jnp.concatenate(shifts, -1)
     y = patches.reshape(-1, patches.shape[-1]) @ w.reshape(-1, outputs)
     return y.reshape(*patches.shape[:-1], outputs)
 
 
-def max_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Array:
+def _depthwise(shifts: Sequence[jax.Array], w: jax.Array) -> jax.Array:
+    """Each channel with the kernels of its own, w `f32[kh kw, C, O / C]`."""
+    *space, channels = shifts[0].shape
+    shape = (*space, *w.shape[1:])
+    kernels = (jnp.broadcast_to(one, shape) for one in w)
+    products = (jnp.broadcast_to(x[..., None], shape) * one for x, one in zip(shifts, kernels, strict=True))
+    return functools.reduce(jnp.add, products).reshape(*space, -1)
+
+
+def max_pool(x: jax.Array, window: int = 2, stride: int | None = None, padding: str = "VALID") -> jax.Array:
     """The largest entry of each window, for each channel: `f32[..., H, W, C]` -> `f32[..., H', W', C]`.
 
-    H' = (H - window) // stride + 1; what is left over at the right and lower edge is not read. `stride` is `window`
-    by default. The whole gradient goes to the largest entry, the first one if several are equal. Raises `InputError`
-    if x is too small.
+    Padding VALID has H' = (H - window) // stride + 1; what is left over at the right and lower edge is not read. SAME
+    has H' = ceil(H / stride); what stands around the image is never the largest. `stride` is `window` by default. The
+    whole gradient goes to the largest entry, the first one if several are equal. Raises `InputError` if x is too small.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn.nn import convolution
@@ -88,15 +139,20 @@ def max_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Ar
     [[5.0, 7.0], [13.0, 15.0]]
     """
     stride = window if stride is None else stride
-    _check(x, window, window, stride)
+    pads = _pads(x, window, window, stride, padding)
+    plain = lambda x: _max_pool_plain(x, window, stride, pads)
     # A reshape cannot cut windows that overlap; windows above 4x4 unroll into too many operations.
     if window != stride or window > 4:
-        return _max_pool_plain(x, window, stride)
-    return _by_platform(lambda x: _largest(_cut(x, window)), lambda x: _max_pool_plain(x, window, stride), x)
+        return plain(x)
+    around = [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)]
+    return _by_platform(lambda x: _largest(_cut(jnp.pad(x, around, constant_values=-jnp.inf), window)), plain, x)
 
 
-def _max_pool_plain(x: jax.Array, window: int, stride: int) -> jax.Array:
-    return lax.reduce_window(x, -jnp.inf, lax.max, _spatial(x, window), _spatial(x, stride), "VALID")
+def _max_pool_plain(
+    x: jax.Array, window: int, stride: int, pads: Sequence[tuple[int, int]] = ((0, 0), (0, 0))
+) -> jax.Array:
+    around = [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, _spatial(x, window), _spatial(x, stride), around)
 
 
 def _spatial(x: jax.Array, size: int) -> tuple[int, ...]:
@@ -148,3 +204,42 @@ def avg_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Ar
 
 def _avg_pool_plain(x: jax.Array, window: int, stride: int) -> jax.Array:
     return lax.reduce_window(x, 0.0, lax.add, _spatial(x, window), _spatial(x, stride), "VALID") / window**2
+
+
+def global_avg_pool(x: jax.Array) -> jax.Array:
+    """The mean of each channel over the whole image: `f32[..., H, W, C]` -> `f32[..., C]`. Source: Lin et al. 2014.
+
+    Raises `InputError` for anything but images of real numbers.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn.nn import convolution
+    >>> convolution.global_avg_pool(jnp.arange(8.0).reshape(2, 2, 2)).tolist()
+    [3.0, 4.0]
+    """
+    _check(x, 1, 1, 1)
+    return x.mean((-3, -2))
+
+
+def upsample(x: jax.Array, k: int = 2, method: str = "nearest") -> jax.Array:
+    """k times as high and wide: `f32[..., H, W, C]` -> `f32[..., k H, k W, C]`; each pixel k x k times, or `bilinear`.
+
+    Pixels are squares: the new pixel i has its centre at (i + 1/2) / k - 1/2 of the old ones. Between their centres
+    bilinear is the interpolation in both directions, beyond the outermost it is the edge. Raises `InputError` for
+    another method.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn.nn import convolution
+    >>> convolution.upsample(jnp.array([[[0.0], [4.0]]]), 2)[..., 0].tolist()
+    [[0.0, 0.0, 4.0, 4.0], [0.0, 0.0, 4.0, 4.0]]
+    >>> convolution.upsample(jnp.array([[[0.0], [4.0]]]), 2, "bilinear")[0, :, 0].tolist()
+    [0.0, 1.0, 3.0, 4.0]
+    """
+    if method not in ("nearest", "bilinear"):
+        raise choices("upsample method", method, ("nearest", "bilinear"))
+    check("upsample k", k, ">= 1", k >= 1)
+    _check(x, 1, 1, 1)
+    *batch, h, w, c = x.shape
+    if method == "bilinear":
+        return jax.image.resize(x, (*batch, k * h, k * w, c), "bilinear")
+    blocks = jnp.broadcast_to(x[..., :, None, :, None, :], (*batch, h, k, w, k, c))
+    return blocks.reshape(*batch, k * h, k * w, c)

@@ -35,15 +35,18 @@ def affine(
     sizes: tuple[int, ...],
     init: str | Initialiser,
     bias: bool = True,
+    groups: int = 1,
 ) -> Model:
-    """y = product(x, w) + b with `w f32[*sizes, C, width]` and `b f32[width]`: a convolution, or one with its pool."""
+    """y = product(x, w) + b with `w f32[*sizes, C / groups, width]`: a convolution, or one with its pool."""
     for size in (width, *sizes):
         check(f"{name} size", size, ">= 1", size >= 1)
     weights = initialiser(init)
 
     def init_(key: jax.Array, x: Any) -> Params:
-        dtype = param_dtype(x)
-        params = {"w": weights(key, (*sizes, features(x), width), dtype)}
+        dtype, channels = param_dtype(x), features(x)
+        if channels % groups:
+            raise InputError(f"x={x.dtype}{list(x.shape)}: its channels must be a multiple of groups={groups}")
+        params = {"w": weights(key, (*sizes, channels // groups, width), dtype)}
         return {**params, "b": jnp.zeros(width, dtype)} if bias else params
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
@@ -159,16 +162,20 @@ def largest_piece(x: jax.Array, pieces: int) -> jax.Array:
 
 def conv(
     channels: int,
-    kernel: int = 3,
+    kernel: int | tuple[int, int] = 3,
     *,
     stride: int = 1,
     padding: str = "VALID",
+    dilation: int = 1,
+    groups: int = 1,
     init: str | Initialiser = "glorot",
     bias: bool = True,
 ) -> Model:
-    """`conv2d` and a bias: x `f32[..., H, W, C]`, `w f32[kernel, kernel, C, channels]` -> `f32[..., H', W', channels]`.
+    """`conv2d` and a bias: x `f32[..., H, W, C]` -> `f32[..., H', W', channels]`.
 
-    Raises `InputError` if the image is too small, or has other channels than w.
+    `w f32[kh, kw, C / groups, channels]`; `kernel` is both its height and width, or a pair. With as many groups as x
+    has channels the convolution is depthwise. Raises `InputError` if the image is too small, has other channels than w,
+    or channels that the groups don't divide.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -177,11 +184,15 @@ def conv(
     >>> params["w"].shape, layer.apply(params, jnp.zeros((8, 28, 28, 1))).shape
     ((3, 3, 1, 32), (8, 26, 26, 32))
     """
-    product = functools.partial(convolution.conv2d, stride=stride, padding=padding)
-    return affine("conv", product, channels, (kernel, kernel), init, bias)
+    sizes = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
+    if len(sizes) != 2:
+        raise InputError(f"conv kernel={kernel}: must be a number, or height and width")
+    check("conv groups", groups, f">= 1 and divide channels={channels}", groups >= 1 and channels % groups == 0)
+    settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return affine("conv", functools.partial(convolution.conv2d, **settings), channels, sizes, init, bias, groups)
 
 
-def max_pool(window: int = 2, stride: int | None = None) -> Model:
+def max_pool(window: int = 2, stride: int | None = None, *, padding: str = "VALID") -> Model:
     """The largest entry of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.max_pool`.
 
     >>> import jax.numpy as jnp
@@ -189,7 +200,7 @@ def max_pool(window: int = 2, stride: int | None = None) -> Model:
     >>> jaxnn.max_pool(2).apply({}, jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    return stateless(lambda x: convolution.max_pool(x, window, stride), "max_pool")
+    return stateless(lambda x: convolution.max_pool(x, window, stride, padding), "max_pool")
 
 
 def avg_pool(window: int = 2, stride: int | None = None) -> Model:
@@ -201,6 +212,30 @@ def avg_pool(window: int = 2, stride: int | None = None) -> Model:
     [[2.5, 4.5], [10.5, 12.5]]
     """
     return stateless(lambda x: convolution.avg_pool(x, window, stride), "avg_pool")
+
+
+def global_avg_pool() -> Model:
+    """The mean of each channel over the whole image: `f32[..., H, W, C]` -> `f32[..., C]`. Source: Lin et al. 2014.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> jaxnn.global_avg_pool().apply({}, jnp.ones((32, 8, 8, 64))).shape
+    (32, 64)
+    """
+    return stateless(convolution.global_avg_pool, "global_avg_pool")
+
+
+def upsample(k: int = 2, *, method: str = "nearest") -> Model:
+    """An image k times as high and wide, `f32[..., H, W, C]` -> `f32[..., k H, k W, C]`: `nearest`, or `bilinear`.
+
+    See `jaxnn.convolution.upsample`. Raises `InputError` for another method.
+
+    >>> import jax.numpy as jnp
+    >>> import jaxnn
+    >>> jaxnn.upsample(2).apply({}, jnp.ones((32, 8, 8, 64))).shape
+    (32, 16, 16, 64)
+    """
+    return stateless(lambda x: convolution.upsample(x, k, method), "upsample")
 
 
 def flatten(axes: int = 3) -> Model:

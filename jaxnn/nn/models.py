@@ -12,12 +12,13 @@ import jax.numpy as jnp
 from jaxnn import tree
 from jaxnn.config.model import ModelConfig
 from jaxnn.errors import InputError
-from jaxnn.nn import convolution, layers, norms
+from jaxnn.nn import compose, convolution, layers, norms
 from jaxnn.nn.activations import MONOTONE, Activation, activation
 from jaxnn.nn.compose import Layer, after, chain
 from jaxnn.nn.init import Initialiser, initialiser
 from jaxnn.nn.layers import dense, dropout, flatten, maxout
 from jaxnn.nn.precision import in_bfloat16
+from jaxnn.nn.resnet import check_size, resnet
 from jaxnn.numerics import is_zero
 from jaxnn.types import Model, Params
 
@@ -47,12 +48,13 @@ def mlp(
     dropout: float | jax.Array = 0.0,
     input_dropout: float | jax.Array = 0.0,
     init: str | Initialiser = "auto",
+    remat: bool = False,
 ) -> Model:
     """h = f(x W + b) for each hidden layer, then a linear layer: x `f32[..., F]` -> logits `f32[..., outputs]`.
 
     `activation` is one for all hidden layers or one for each: names, `maxout` (of so many pieces), or any functions
-    that JAX can trace. Raises `InputError` for an unknown name, or if there are neither one nor as many as layers.
-    Source: the lecture.
+    that JAX can trace. `remat`: each hidden layer is `jaxnn.remat`. Raises `InputError` for an unknown name, or if
+    there are neither one nor as many as layers. Source: the lecture.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -63,7 +65,7 @@ def mlp(
     """
     each = _one_each(activation, len(hidden))
     stack = _dropout(input_dropout) + _hidden(hidden, each, pieces, dropout, init)
-    return chain(*stack, dense(outputs, init=initialiser(init)), name="mlp")
+    return chain(*_again(stack, remat), dense(outputs, init=initialiser(init)), name="mlp")
 
 
 def cnn(
@@ -76,11 +78,13 @@ def cnn(
     pieces: int = 2,
     dropout: float | jax.Array = 0.0,
     init: str | Initialiser = "auto",
+    remat: bool = False,
 ) -> Model:
     """Blocks of convolution, activation and 2x2 max-pooling, then an `mlp`: images `f32[..., H, W, C]` -> logits.
 
-    `activation` is one for all, or one for each block and hidden layer; dropout follows the hidden layers. Raises
-    `InputError` if x is not an image [H, W, C], or too small for the blocks. Source: LeCun et al. 1998.
+    `activation` is one for all, or one for each block and hidden layer; dropout follows the hidden layers. `remat`:
+    each convolution (with its pooling) and hidden layer is `jaxnn.remat`. Raises `InputError` if x is not an image
+    [H, W, C], or too small for the blocks. Source: LeCun et al. 1998.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -92,7 +96,7 @@ def cnn(
     each = _one_each(activation, len(channels) + len(hidden))
     blocks = [b for c, f in zip(channels, each, strict=False) for b in _block(c, kernel, f, pieces, init)]
     dense_part = _hidden(hidden, each[len(channels) :], pieces, dropout, init)
-    body = chain(*blocks, flatten(3), *dense_part, dense(outputs, init=initialiser(init)))
+    body = chain(*_again(blocks, remat), flatten(3), *_again(dense_part, remat), dense(outputs, init=initialiser(init)))
 
     def init_(key: jax.Array, x: Any) -> Params:
         check_image(x.shape, len(channels), kernel)
@@ -106,6 +110,11 @@ def _one_each(given: Activations, count: int) -> list[str | Activation]:
     if len(each) not in (1, count):
         raise InputError(f"activation={each}: must be one, or one for each of the {count} hidden layers")
     return each * count if len(each) == 1 else each
+
+
+def _again(stack: Sequence[Layer], remat: bool) -> Sequence[Layer]:
+    """The layers, of which those that are more than a function are computed again for the gradient if `remat`."""
+    return [compose.remat(layer) if remat and isinstance(layer, Model) else layer for layer in stack]
 
 
 def _dropout(rate: float | jax.Array) -> list[Layer]:
@@ -151,13 +160,8 @@ def _conv_pool(x: jax.Array, w: jax.Array) -> jax.Array:
 
 def check_image(shape: Sequence[int], blocks: int, kernel: int) -> None:
     """Refuse an example that is no image [H, W, C], or becomes smaller than one pixel in the blocks of a `cnn`."""
-    if len(shape) != 3:
-        cure = "use mlp for other data, x[..., None] for grey images"
-        raise InputError(f"x={list(shape)}: cnn needs images [H, W, C]; {cure}")
-    height, width, channels = shape
-    if height in (1, 3, 4) and channels not in (1, 3, 4) and height < min(width, channels):
-        cure = "these look like [C, H, W]: use np.moveaxis(x, -3, -1)"
-        raise InputError(f"x={list(shape)}: cnn needs images [H, W, C]; {cure}")
+    convolution.check_axes("cnn", shape)
+    height, width, _ = shape
     need = 1
     for _ in range(blocks):
         need = 2 * need + kernel - 1
@@ -179,7 +183,7 @@ def build(
     """The model that a config describes, for raw examples like x.
 
     x is one example's `ShapeDtypeStruct`; scale, mean, std and dtype are as in `adopt`. linear and mlp flatten images;
-    cnn raises `InputError` for anything but [H, W, C].
+    cnn and resnet raise `InputError` for anything but [H, W, C].
 
     >>> import jax
     >>> import jaxnn
@@ -189,18 +193,23 @@ def build(
     42310
     """
     c = config
-    rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init}
+    rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
+    images = c.kind in ("cnn", "resnet")
+    if images and len(x.shape) == 1:
+        rule = f"{c.kind} needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
+        raise InputError(f"--model.kind={c.kind}: {rule}; add --model.kind mlp, or name images in --data.name")
     if c.kind == "linear":
         model = linear(outputs, init=c.init)
     elif c.kind == "mlp":
         model = mlp(c.hidden, outputs, **rest)
-    else:
-        if len(x.shape) == 1:
-            rule = f"cnn needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
-            raise InputError(f"--model.kind=cnn: {rule}; add --model.kind mlp, or name images in --data.name")
+    elif c.kind == "cnn":
         check_image(x.shape, len(c.channels), c.kernel)
         model = cnn(c.channels, outputs, hidden=c.hidden, kernel=c.kernel, **rest)
-    flat = [flatten(len(x.shape))] if c.kind != "cnn" and len(x.shape) != 1 else []
+    else:
+        given = {"depth": c.depth, "width": c.width, "norm": c.norm, "init": c.init, "remat": c.remat}
+        model = resnet(outputs, activation=c.activation[0], **given)
+        check_size(x.shape, stages=3, stem="small")
+    flat = [flatten(len(x.shape))] if not images and len(x.shape) != 1 else []
     model = _behind(chain(*flat, *_dropout(c.input_dropout)), model)
     return adopt(model, x, scale=scale, mean=mean, std=std, dtype=dtype)
 

@@ -6,6 +6,7 @@ apply(xs) == vmap(apply)(xs).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -34,13 +35,15 @@ def layer_norm(eps: float = 1e-5) -> Model:
     >>> [f"{y:.3f}" for y in layer.apply(layer.init(jax.random.key(0), x), x).tolist()]
     ['-1.225', '0.000', '1.225']
     """
-    return Model(_init_norm, lambda params, x, key=None: _affine(params, _normalise(x, (-1,), eps)), "layer_norm")
+    init = functools.partial(_init_norm, 1.0)
+    return Model(init, lambda params, x, key=None: _affine(params, _normalise(x, (-1,), eps)), "layer_norm")
 
 
-def group_norm(groups: int, eps: float = 1e-5) -> Model:
+def group_norm(groups: int, eps: float = 1e-5, *, scale_init: float = 1.0) -> Model:
     """`layer_norm` over height, width and one group of channels: x, y `f32[..., H, W, C]`.
 
-    Raises `InputError` if the groups don't divide the channels. Source: Wu and He 2018.
+    `scale_init=0` for the last one of a residual block, as in `jaxnn.batch_norm`. Raises `InputError` if the groups
+    don't divide the channels. Source: Wu and He 2018.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -57,11 +60,11 @@ def group_norm(groups: int, eps: float = 1e-5) -> Model:
         grouped = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
         return _affine(params, _normalise(grouped, (-4, -3, -1), eps).reshape(x.shape))
 
-    return Model(_init_norm, apply, "group_norm")
+    return Model(functools.partial(_init_norm, scale_init), apply, "group_norm")
 
 
-def _init_norm(key: jax.Array, x: Any) -> Params:
-    return {"scale": jnp.ones(features(x), param_dtype(x)), "b": jnp.zeros(features(x), param_dtype(x))}
+def _init_norm(scale: float, key: jax.Array, x: Any) -> Params:
+    return {"scale": jnp.full(features(x), scale, param_dtype(x)), "b": jnp.zeros(features(x), param_dtype(x))}
 
 
 def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:

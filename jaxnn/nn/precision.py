@@ -32,9 +32,9 @@ def in_bfloat16(model: Model) -> Model:
     def apply(params: Params, x: Any, key: jax.Array | None = None) -> Any:
         return _to(jnp.float32, model.apply(_halved(params), _to(jnp.bfloat16, x), key))
 
-    def observe(params: Params, x: Any, key: jax.Array | None, weight: jax.Array) -> tuple[Any, Params]:
+    def observe(params: Params, x: Any, key: jax.Array | None, weight: jax.Array, frozen: Any) -> tuple[Any, Params]:
         assert model.observe
-        y, seen = model.observe(_halved(params), _to(jnp.bfloat16, x), key, weight)
+        y, seen = model.observe(_halved(params), _to(jnp.bfloat16, x), key, weight, frozen)
         kept = lambda path, old, new: new if tree.is_kept(tree.name(path)) else old
         return _to(jnp.float32, y), jax.tree.map_with_path(kept, params, seen)
 

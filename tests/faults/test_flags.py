@@ -253,6 +253,8 @@ BOUNDS = [  # flag, refused, accepted
     ("model.hidden", ["0", "-5"], ["1"]),
     ("model.channels", ["0", "-5"], ["1"]),
     ("model.kernel", ["0"], ["1"]),
+    ("model.depth", ["0", "9", "2"], ["8", "56"]),
+    ("model.width", ["0", "-5"], ["1"]),
     ("model.pieces", ["1", "0"], ["2"]),
     ("task.label_smoothing", ["1", "-0.1"], ["0", "0.99"]),
     ("task.quantiles", ["0", "1", "-0.1"], ["0.5"]),
