@@ -23,8 +23,8 @@ def rows(
 ) -> Callable[[Batch, jax.Array], Batch]:
     """Each image of a batch by these one after the other, then `mix` of the whole batch (`mixup`, `cutmix`).
 
-    Row i draws from `fold_in(key, i)`, and augmentation j of it from `fold_in` of that and j: so neither padding nor
-    the other rows change what a row becomes.
+    Row i draws from `fold_in(key, i)`, which is split over the augmentations: so neither padding nor the other rows
+    change what a row becomes.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> batch = jaxnn.Batch(jnp.ones((4, 8, 8, 1), jnp.uint8), jnp.arange(4), jnp.ones(4))
@@ -34,9 +34,9 @@ def rows(
     """
 
     def one(key: jax.Array, i: jax.Array, x: jax.Array) -> jax.Array:
-        key = jax.random.fold_in(key, i)
-        for j, augmentation in enumerate(augmentations):
-            x = augmentation(jax.random.fold_in(key, j), x)
+        keys = jax.random.split(jax.random.fold_in(key, i), len(augmentations))
+        for augmentation, key in zip(augmentations, keys, strict=True):
+            x = augmentation(key, x)
         return x
 
     def augment(batch: Batch, key: jax.Array) -> Batch:
@@ -61,10 +61,11 @@ def build(words: Sequence[str], example: Any, task: Task, white: float | None = 
     each: list[Augmentation] = []
     mix = None
     for word, name, numbers in parse(tuple(words)):
+        if name in MIXING:
+            mixing.check(f"--data.augment={word}", task)
         try:
             images.check_image(example)
             if name in MIXING:
-                mixing.check(name, task)
                 mix = getattr(mixing, name)(*numbers)
                 continue
             more = {"white": white} if name == "color_jitter" else {}

@@ -132,9 +132,11 @@ def leading(batch: Batch) -> Batch:
     return batch._replace(y=y, weight=jnp.where((share >= 0.5) | (batch.weight == 0), batch.weight, weight))
 
 
-def check(name: str, task: Task) -> None:
+def check(flag: str, task: Task) -> None:
     """Refuse a task of which no two labels have one between them. Raises `InputError`."""
     if task.distribution is None:
-        raise InputError(f"{name}: a {task.name} has no soft labels, between two of its labels; leave {name} out")
+        raise InputError(
+            f"{flag}: a {task.name} has no soft labels, so no two can be mixed; leave mixup and cutmix out"
+        )
     if task.prepare is not unchanged:
-        raise InputError(f"{name}: the task {task.name} prepares its labels itself; mix them there")
+        raise InputError(f"{flag}: the task {task.name} prepares its labels itself; mix them there")
