@@ -1,3 +1,4 @@
+from . import augment as augment
 from . import data as data
 from . import devices as devices
 from . import engine as engine

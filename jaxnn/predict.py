@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 
-from jaxnn import fork
+from jaxnn import augment, fork
 from jaxnn.config import paths
 from jaxnn.config.names import MISSING, UNKNOWN, WEIGHTS
 from jaxnn.config.settings import Config
@@ -201,6 +201,7 @@ def load_run(
     metrics: Mapping[str, Any] | None = None,
     partial: bool = False,
     weights: str = "last",
+    flips: bool = False,
 ) -> Run:
     """The trained network of a run, in any process.
 
@@ -210,6 +211,7 @@ def load_run(
       loss, metrics: those of the config file, where it brought them; needed to evaluate, not to predict.
       partial: take the weights of a run that was stopped before its end, too.
       weights: `last`, which the run ended with, or `best`, of the checkpoint that was best by `--checkpoint.best`.
+      flips: of each image the mean of the network's outputs (logits) for it and for its mirror image.
 
     Raises:
       InputError: the folder is no finished run (one that failed never is), or its weights do not belong to its config.
@@ -227,6 +229,10 @@ def load_run(
     config = from_dict(saved["config"], Config)
     stored.refuse_unfinished(folder, found, config.epochs, partial=partial)
     made, task, example = network(config, saved["data"], model, loss, metrics)
+    if flips:
+        if len(example.shape) != 3:
+            raise InputError(f"flips=True: the run was trained on {list(example.shape)}, no images; leave it out")
+        made = augment.with_flips(made)
     shapes = jax.eval_shape(made.init, jax.random.key(0), example)
     outputs = jax.jit(lambda params, x: task.link(made.apply(params, x)))
     given = {"loss": loss, "metrics": metrics}

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxnn import tree
+from jaxnn.augment import batches
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
@@ -122,9 +123,20 @@ def _check_sums(task: Task, outputs: Any, y: Any, metrics: Any) -> None:
 
 
 def recipe(
-    config: Config, model: Model, task: Task, example: Any, plan: Plan, class_weight: Any = None, own: Own | None = None
+    config: Config,
+    model: Model,
+    task: Task,
+    example: Any,
+    plan: Plan,
+    class_weight: Any = None,
+    own: Own | None = None,
+    white: float | None = None,
 ) -> Recipe:
-    """What is trained, and how. Raises `InputError` for settings of the optimizer that do not fit the model or run."""
+    """What is trained, and how; `white` is what images have for 1.0 (`Dataset.scale`).
+
+    Raises `InputError` for settings of the optimizer that do not fit the model or run, and for augmentations that do
+    not fit the examples or the task.
+    """
     optim, own = config.optim, own or Own()
     if optim.freeze:
         params = jax.eval_shape(model.init, jax.random.key(0), example)
@@ -136,7 +148,8 @@ def recipe(
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
     tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient
-    how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze}
+    augment = batches.build(config.data.augment, example, task, white)
+    how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze, "augment": augment}
     return Recipe(model, task, tx, optim.alpha, class_weight=class_weight, **how)
 
 

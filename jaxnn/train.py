@@ -33,7 +33,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     steps = plan.plan(config, len(data.train.weight))
     model, task, example = recipe.network(config, known, own.model, own.loss, own.metrics, mean=data.mean, std=data.std)
     rows = recipe.checked(task, data.parts, own)["train"]
-    made = recipe.recipe(config, model, task, example, steps, data.class_weight, own)
+    made = recipe.recipe(config, model, task, example, steps, data.class_weight, own, data.scale)
     computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
     with mesh.use(config.devices, config.dtype) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.

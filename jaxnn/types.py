@@ -78,6 +78,18 @@ class Batch(NamedTuple):
     weight: Any
 
 
+class Mixed(NamedTuple):
+    """The `y` of a batch whose rows were mixed with others (`jaxnn.augment.mixup`).
+
+    `y` and `partner [B, ...]`, the labels of both; `share f32[B]`, that of y; `weight f32[B]`, that of the partner.
+    """
+
+    y: Any
+    partner: Any
+    share: Any
+    weight: Any
+
+
 class Window(NamedTuple):
     """The rows of n steps of B rows each.
 
@@ -183,6 +195,8 @@ class Recipe(NamedTuple):
       watch: the norm of the gradient is taken at each step, for a tx that makes a finite step of an infinite gradient.
       freeze: patterns of the paths of parameters that are not trained (`dense_0`, `conv_*`, `*/b`).
       class_weight: f32[K], the factors of the classes that are in `Batch.weight`; the loss has them, no metric has.
+      augment: what the rows of each step become before they are trained on, `(batch, key) -> batch`, drawn from the key
+        of the step alone (`jaxnn.augment.rows`, `mixup`); no part of an evaluation.
     """
 
     model: Model
@@ -194,3 +208,4 @@ class Recipe(NamedTuple):
     watch: bool = False
     freeze: tuple[str, ...] = ()
     class_weight: Any = None
+    augment: Callable[[Batch, jax.Array], Batch] | None = None

@@ -84,7 +84,7 @@ BY_TIME = OTHER | {"split": "time:s", "split_by": None, "validation": None}
 def arguments(config: DataConfig) -> dict[str, Any]:
     """The arguments of `load` besides the name and the task."""
     values = dataclasses.asdict(config)
-    del values["name"]
+    del values["name"], values["augment"]  # which is of the training
     return values
 
 

@@ -117,7 +117,8 @@ def _listed(flag: str, word: str) -> list[str]:
     """A word as the several that it may stand for: labels and columns of one's own (--data) may hold a comma, numbers
     and the names that jaxnn gives do not."""
     parts = word.removesuffix(",").split(",")  # `100, 50` is two words
-    several = _is_list(FLAGS.get(flag)) and all(NUMBER.fullmatch(p) if flag.startswith("--data") else p for p in parts)
+    own = flag.startswith("--data") and flag != "--data.augment"
+    several = _is_list(FLAGS.get(flag)) and all(NUMBER.fullmatch(p) if own else p for p in parts)
     return parts if several else [word]
 
 

@@ -21,6 +21,7 @@ FLAGS = """\
   --force                  replace an output that is there
   --weights last|best      those of the end of the run, or of its best checkpoint (--checkpoint.best, --stop_on)
   --partial                a run that was stopped before its end, too
+  --flips                  images: the mean of the network's outputs for each and for its mirror image
   --config FILE.py         the config file of a run that brought a model, a loss or metrics of its own
   --traceback              show where an error was raised
 """
@@ -53,7 +54,7 @@ def predict(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(PREDICT.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--proba", "--partial", "--force", "--traceback"))
+    words, given = _parsed(argv, VALUED, ("--proba", "--partial", "--flips", "--force", "--traceback"))
     if len(words) < 2:
         raise InputError(f"{' '.join(['predict', *words])}: needs RUN and SOURCE; see jaxnn predict --help")
 
@@ -79,7 +80,7 @@ def evaluate(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(EVALUATE.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--partial", "--force", "--traceback"))
+    words, given = _parsed(argv, VALUED, ("--partial", "--flips", "--force", "--traceback"))
     if len(words) != 2:
         raise InputError(f"{' '.join(['evaluate', *words])}: needs RUN and one LABELLED; see jaxnn evaluate --help")
 
@@ -166,7 +167,7 @@ def _load(folder: str, given: dict[str, str]) -> Any:
         from jaxnn.predict import load_run
     cache.keep_programs()
     process.collect_garbage()
-    return load_run(path, weights=weights, partial="--partial" in given, **own)
+    return load_run(path, weights=weights, partial="--partial" in given, flips="--flips" in given, **own)
 
 
 def _own(config: str, digest: str | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from jaxnn.config.augment import parse
 from jaxnn.config.names import MISSING, NANS
 from jaxnn.config.values import class_weight, typed
 from jaxnn.errors import InputError, check, choices, fraction, non_negative
@@ -62,6 +63,10 @@ class DataConfig:
     """folder of images: how many damaged ones may be left out, of all parts together"""
     allow_overlap: bool = False
     """go on where a given validation or test set holds training examples"""
+    augment: tuple[str, ...] = ()
+    """images: what is drawn anew for each example of each step of the training: flip crop:PIXELS shift:PIXELS
+    rotate:DEGREES affine:DEGREES[:SHIFT:SCALE:SHEAR] color_jitter:BRIGHTNESS[:CONTRAST:SATURATION:HUE] cutout:PIXELS,
+    and mixup:ALPHA or cutmix:ALPHA, which mix two examples and their labels"""
 
     def __post_init__(self) -> None:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
@@ -82,6 +87,7 @@ class DataConfig:
                 raise InputError(f"--data.split={self.split}: {rule}")
         if self.nan not in NANS:
             raise choices("--data.nan", self.nan, NANS)
+        parse(self.augment)
         check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
         for weight in self.class_weight if isinstance(self.class_weight, tuple) else ():
             non_negative("--data.class_weight", class_weight(weight)[1])

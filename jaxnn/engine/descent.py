@@ -11,15 +11,17 @@ import optax
 from jax import lax
 
 from jaxnn import tree
+from jaxnn.augment import mixing
 from jaxnn.devices import mesh
 from jaxnn.engine import parts
 from jaxnn.errors import InputError
 from jaxnn.numerics import is_zero, key_for, refuse_half, relaxed
 from jaxnn.optim import optimizer
 from jaxnn.tasks.metrics import base_sums
-from jaxnn.types import Batch, Metrics, Params, Recipe, State
+from jaxnn.types import Batch, Metrics, Mixed, Params, Recipe, State
 
 PREPARE = 2**32 - 1  # folded into the key of a step for `Task.prepare`; layers fold in their small numbers
+AUGMENT = 2**32 - 2  # for `Recipe.augment`
 
 
 def init(recipe: Recipe, key: jax.Array, example: Any) -> State:
@@ -84,6 +86,7 @@ def gradient(
     if recipe.accumulate > 1 and model.observe:
         cure = "train on smaller batches"
         raise InputError(f"accumulate={recipe.accumulate}: batch statistics are those of a whole batch; {cure}")
+    batch = augmented(recipe, batch, key)
     batch = task.prepare(batch, None if key is None else jax.random.fold_in(key, PREPARE))
     trained, kept = tree.split(params, recipe.freeze)
     weight = batch.weight.sum() if total is None else total
@@ -96,7 +99,8 @@ def gradient(
             renewed = tree.split(params, recipe.freeze)[1]
         else:
             outputs = model.apply(params, part.x, key=key)
-        sums = base_sums(task.loss(outputs, part.y), part.weight)
+        losses = [base_sums(task.loss(outputs, side.y), side.weight) for side in mixing.sides(part)]
+        sums, part = jax.tree.map(lambda *each: sum(each[1:], each[0]), *losses), mixing.leading(part)
         if recipe.class_weight is None:
             sums |= task.metrics(outputs, part.y, part.weight)
         else:  # the weight of the loss is another than that of the metrics
@@ -118,6 +122,16 @@ def gradient(
         extra, pull = jax.value_and_grad(penalty)(trained, alpha)
         loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)
     return loss, grads, sums, kept if renewed is None else renewed
+
+
+def augmented(recipe: Recipe, batch: Batch, key: jax.Array | None) -> Batch:
+    """The rows that a step with this key trains on. Raises `InputError` where labels were mixed that cannot be."""
+    if recipe.augment is None or key is None:
+        return batch
+    batch = recipe.augment(batch, jax.random.fold_in(key, AUGMENT))
+    if isinstance(batch.y, Mixed):
+        mixing.check("augment", recipe.task)
+    return batch
 
 
 def step(

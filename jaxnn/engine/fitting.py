@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -35,6 +36,7 @@ def fit(
     alpha: float | jax.Array = 0.0,
     accumulate: int = 1,
     freeze: tuple[str, ...] = (),
+    augment: Callable[[Batch, jax.Array], Batch] | None = None,
     order_key: jax.Array | None = None,
 ) -> tuple[State, dict[str, jax.Array]]:
     """A whole training run, as one pure function of (seed, data, settings).
@@ -53,6 +55,7 @@ def fit(
       alpha: L2 penalty.
       accumulate: parts into which a batch is cut to save memory.
       freeze: patterns of the paths of parameters that are not trained.
+      augment: of the rows of each step, `(batch, key) -> batch` (`jaxnn.augment`).
       order_key: the key for the order of the rows, if not `key`: networks under `vmap` that differ in `key` and share
         this one share their batches, and are trained up to twice as fast as with batches of their own.
 
@@ -80,7 +83,7 @@ def fit(
     for name, value, most in (("epochs", epochs, None), ("batch_size", batch_size, n), ("accumulate", accumulate, n)):
         if not isinstance(value, int) or value < 1 or (most and value > most):
             raise InputError(f"{name}={value}: must be a whole number from 1" + (f" to {most} (the rows)" * bool(most)))
-    recipe = Recipe(model, task, tx, alpha, accumulate=accumulate, freeze=freeze)
+    recipe = Recipe(model, task, tx, alpha, accumulate=accumulate, freeze=freeze, augment=augment)
     steps_per_epoch = -(-n // batch_size)
     check_total("epochs", epochs, steps_per_epoch)
     multiple, order_key = mesh.count(), key if order_key is None else order_key

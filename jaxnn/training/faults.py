@@ -12,7 +12,7 @@ from jax import lax
 from jaxnn import tree
 from jaxnn.data import feeds
 from jaxnn.devices import mesh
-from jaxnn.engine.descent import gradient
+from jaxnn.engine.descent import augmented, gradient
 from jaxnn.errors import NumericsError
 from jaxnn.numerics import key_for
 from jaxnn.optim.optimizer import averaged
@@ -39,9 +39,11 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
         window = feeds.shuffled(data, key, step, 1, batch_size, multiple)
         return window.index[0], window.real[0]
 
+    augment = jax.jit(functools.partial(augmented, recipe))  # the batch whole: alone, a row would be row 0 of it
+
     @jax.jit
     def finite(params: Params, batch: Batch, noise: jax.Array) -> Any:
-        loss, grads, *_ = gradient(recipe, params, batch, noise)
+        loss, grads, *_ = gradient(recipe._replace(augment=None), params, batch, noise)
         return jax.tree.map(lambda a: jnp.isfinite(a).all(), (loss, grads))
 
     @jax.jit
@@ -52,7 +54,7 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
     for _ in range(n):
         noise = jax.random.fold_in(key_for("noise", key), state.step)
         index, real = rows_of(state.step)
-        batch, rows = feeds.take(data, index, real), index[real]
+        batch, rows = augment(feeds.take(data, index, real), noise), index[real]
         loss, grads = finite(state.params, batch, noise)
         bad = [path for path, good in tree.by_name(grads).items() if not good] or ([] if loss else ["loss"])
         if bad:
