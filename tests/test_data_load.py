@@ -74,7 +74,8 @@ def test_importing_data_imports_no_heavy_library():
 
 
 OTHER: dict[str, Any] = dict(
-    dir="d", images="p", image_size="6x7", resize="fill", color="grey", target=("t", "u"), drop=("i",), weight="w", text=("a",), missing=("-",), delimiter=";", positive="p",
+    dir="d", images="p", image_size="6x7", resize="fill", color="grey",
+    target=("t", "u"), drop=("i",), weight="w", text=("a",), missing=("-",), delimiter=";", positive="p",
     class_weight=(1.0, 2.0, 3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5,
     standardize=False, nan="drop", bad_records=6, allow_overlap=True, split_by="g",
 )  # fmt: skip

@@ -119,7 +119,7 @@ class DataConfig:
             found = re.fullmatch(r"0*([1-9][0-9]{0,4})(?:[xX]0*([1-9][0-9]{0,4}))?", self.image_size, re.ASCII)
             check("--data.image_size", self.image_size, rule, found is not None)
             height, width = found.groups() if found else ("", "")
-            object.__setattr__(self, "image_size", f"{height}x{width or height}")
+            object.__setattr__(self, "image_size", height if width in (None, height) else f"{height}x{width}")
         elif self.resize != "fit":
             raise InputError(f"--data.resize={self.resize}: says how images are resized; add --data.image_size")
 

@@ -148,11 +148,13 @@ def _mixed(files: Sequence[Path], i: int, given: tuple[int, ...], first: Path, s
     if given[:2] == shape[:2]:
         return InputError(f"{rule}; add --data.color rgb")
     sizes = Counter(size for path in files if (size := image_file.size(path)))
-    listed = sorted(sizes, key=lambda size: size[0] * size[1])
-    most = f"most of all {len(files)} are {_by(sizes.most_common(1)[0][0])}" if sizes else ""
-    ends = f", the smallest {_by(listed[0])}, the largest {_by(listed[-1])} (HEIGHTxWIDTH)" if sizes else ""
-    shorter = sorted(min(size) for size in sizes.elements()) or [64]
-    return InputError(f"{rule}; {most}{ends}; add --data.image_size {min(64, shorter[len(shorter) // 2])}")
+    if not sizes:
+        return InputError(f"{rule}; add --data.image_size 64")
+    (most, count), listed = sizes.most_common(1)[0], sorted(sizes, key=lambda size: size[0] * size[1])
+    seen = f"{len(sizes)} sizes, HEIGHTxWIDTH, the commonest {_by(most)} ({count} of {len(files)} images)"
+    shorter = sorted(map(min, sizes.elements()))
+    cure = f"add --data.image_size {min(64, shorter[len(shorter) // 2])}"
+    return InputError(f"{rule}; {seen}, the smallest {_by(listed[0])}, the largest {_by(listed[-1])}; {cure}")
 
 
 def _by(size: tuple[int, int]) -> str:

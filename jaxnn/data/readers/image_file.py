@@ -91,20 +91,22 @@ def size(path: Path) -> tuple[int, int] | None:
 def _told(path: Path, image: Image, form: Form | None) -> tuple[str, ...]:
     """What is to be done to an image of this kind; refused where that is no kind that can be read."""
     told: tuple[str, ...] = ()
-    # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.
-    if any(";16" in str(tile) for tile in getattr(image, "tile", ())):
+    # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16, or 16S where they have a sign.
+    layout = [str(tile) for tile in getattr(image, "tile", ())]
+    deep = any(";16" in each and ";16S" not in each for each in layout)
+    if image.mode.startswith("F") or (image.mode.startswith("I") and not deep):
+        raise InputError(f"{path}={image.mode}: images must have 8 or 16 bits a channel; convert it, or save a .npz")
+    if deep:
         if form is None:
             cure = "convert it, or add --data.color rgb or grey for the upper 8"
             raise InputError(f"{path}=16-bit: images must have 8 bits a channel; {cure}")
         told += ("deep",)
-    elif image.mode.startswith(("I", "F")):
-        raise InputError(f"{path}={image.mode}: images must have 8 or 16 bits a channel; convert it, or save a .npz")
     if (frames := getattr(image, "n_frames", 1)) > 1:
         if form is None:
             cure = "save one frame, or add --data.color rgb or grey for the first"
             raise InputError(f"{path}={frames} frames: must be one image; {cure}")
         told += ("frames",)
-    if image.mode not in MODES and "deep" not in told:
+    if image.mode not in MODES and not image.mode.startswith("I"):
         if form is None or image.mode not in CONVERTED:
             cure = "convert it" if image.mode not in CONVERTED else "convert it, or add --data.color rgb"
             raise InputError(f"{path}={image.mode}: must be grey, RGB or RGBA; {cure}")

@@ -39,7 +39,7 @@ def of(config: DataConfig) -> Form | None:
     size = None
     if config.image_size is not None:
         height, _, width = config.image_size.partition("x")
-        size = int(height), int(width)
+        size = int(height), int(width or height)
     return Form(size, config.resize, config.color)
 
 

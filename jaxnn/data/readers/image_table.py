@@ -69,7 +69,10 @@ def files(source: Any, grid: Grid, dir: str | None, roles: table.Roles) -> tuple
     """The rows that name an image, and the images, from the folder of the table or `dir`. Raises `InputError`, with the
     line, for a file that is not there."""
     column = roles.images or ""
-    if column not in grid.names:
+    is_new = roles.rules.unknown is not None  # rows for a trained network
+    if is_new:
+        table.there(grid, (Column(column),))
+    elif column not in grid.names:
         raise choices("--data.images", column, grid.names)
     found = typed(grid, [], roles.rules, {}, key=column)
     values, texts = found.key or (found.rows, ())
@@ -81,6 +84,6 @@ def files(source: Any, grid: Grid, dir: str | None, roles: table.Roles) -> tuple
     names = [folder / texts[k] for k in values]
     for row, path in zip(found.rows.tolist(), names, strict=True):
         if not os.path.isfile(path):  # pathlib raises an error for a name that no path can have
-            cure = "mend the path" if dir is not None else "mend the path, or say the folder with --data.dir"
-            raise InputError(f"{grid.at(column, row)}: no such file in {folder.absolute()}; {cure}")
+            cure = ", or say the folder with --data.dir" if dir is None and not is_new else ""
+            raise InputError(f"{grid.at(column, row)}: no such file in {folder.absolute()}; mend the path{cure}")
     return found.rows, names

@@ -115,7 +115,7 @@ def matrix(targets: tuple[str, ...], found: Typed) -> np.ndarray:
 def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
     """New rows, read as the training table was: its columns by name, in its order; others are not looked at."""
     grid = to_grid(source, roles)
-    names = _there(grid, columns)
+    names = there(grid, columns)
     found = typed(grid, names, roles.rules, {column.name: column for column in columns})
     return _frame(grid, columns, found, roles.rules)
 
@@ -123,7 +123,7 @@ def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
 def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[Iterator[Grid], tuple[str, ...]]:
     """What `encode` takes, in parts that fit in memory; and the columns that are no features, target or weight."""
     grid = to_grid(source, roles)
-    names = _there(grid, columns)
+    names = there(grid, columns)
     texts = frozenset(column.name for column in columns if column.categories is not None)
     target = (roles.target,) if isinstance(roles.target, str) else roles.target or ()
     others = {*names, *target, *roles.drop, roles.weight, roles.split_by, roles.time}
@@ -133,7 +133,7 @@ def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[It
 def labels(grid: Grid, targets: tuple[Column, ...], roles: Roles) -> tuple[np.ndarray, np.ndarray | None]:
     """The labels of new rows, [n] or [n, K], and their weights; texts are those of `targets` where they are known."""
     columns = targets if roles.weight is None else (*targets, Column(roles.weight))
-    names, texts = _there(grid, columns), roles.rules.text
+    names, texts = there(grid, columns), roles.rules.text
     typed_here = {column.name for column in targets} if len(targets) > 1 else texts  # true and false are texts at first
     known = {column.name: column for column in columns if column.categories or column.name not in typed_here}
     found = typed(grid, names, roles.rules, known, exact=names)
@@ -147,7 +147,7 @@ def _as_written(found: Typed, name: str) -> np.ndarray:
     return found.values[name] if texts is None else np.array(texts)[found.values[name]]
 
 
-def _there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
+def there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
     """The names of columns, all of which the grid must have."""
     names = [column.name for column in columns]
     if missing := [name for name in names if name not in grid.names]:
