@@ -20,7 +20,7 @@ from jaxnn.config.values import from_dict
 from jaxnn.data import images, incoming
 from jaxnn.data.columns import Column, Rules
 from jaxnn.data.grid import Grid, is_frame
-from jaxnn.data.readers import table
+from jaxnn.data.readers import image_form, table
 from jaxnn.engine.evaluation import evaluate, in_blocks
 from jaxnn.errors import InputError, NumericsError, choices
 from jaxnn.recipe import network
@@ -140,8 +140,9 @@ class Run(NamedTuple):
         nan = "refuse" if config.nan == "drop" else config.nan  # each row has an answer
         rules = Rules(config.text, tuple(data.get("missing", MISSING)), nan, data.get("fill"), unknown)
         target = tuple(data.get("targets") or ()) or config.target
-        others = (config.drop, config.split_by, config.time_column)
-        return incoming.Known(data, columns, table.Roles(target, config.weight, config.delimiter, rules, *others))
+        others = (config.drop, config.split_by, config.time_column, config.images)
+        roles = table.Roles(target, config.weight, config.delimiter, rules, *others)
+        return incoming.Known(data, columns, roles, image_form.of(config))
 
     def _outputs(self, x: Any, unknown: Any) -> np.ndarray:
         if isinstance(x, str | os.PathLike):

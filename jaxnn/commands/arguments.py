@@ -84,7 +84,7 @@ def _check_brought(source: str | None, brought: list[str], replayed: dict[str, A
 def _default(argv: list[str]) -> str:
     """The config where none is named: what suits a table where the data are one."""
     name = _value_of(argv, "data.name")
-    if name is None or not {"-h", "--help"}.isdisjoint(argv):
+    if name is None or _value_of(argv, "data.images") or not {"-h", "--help"}.isdisjoint(argv):
         return DEFAULT
     from jaxnn.data.assemble import is_table  # imports NumPy, which --help does without
 

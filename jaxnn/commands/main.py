@@ -48,7 +48,8 @@ def train(argv: list[str]) -> int:
     from jaxnn.report.stopwatch import Stopwatch
 
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
-    clock, reading = Stopwatch("start", since=STARTED), pool.submit(from_config, config.data, config.task.name)
+    clock, keep = Stopwatch("start", since=STARTED), not request.flags.no_cache
+    reading = pool.submit(from_config, config.data, config.task.name, keep=keep)
 
     with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read

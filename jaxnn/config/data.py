@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from jaxnn.config.augment import parse
-from jaxnn.config.names import MISSING, NANS
+from jaxnn.config.names import COLORS, MISSING, NANS, RESIZES
 from jaxnn.config.values import class_weight, typed
 from jaxnn.errors import InputError, check, choices, fraction, non_negative
 
@@ -21,7 +22,18 @@ class DataConfig:
     y_train, x_test, y_test; weight and the like besides), a folder of IDX files or of images (one sub-folder a class,
     or these in train, val and test)"""
     dir: str | None = None
-    """folder of the data files, for mnist and tfds:NAME"""
+    """folder of the data files, for mnist, tfds:NAME and --data.images"""
+    images: str | None = None
+    """table: the column with paths of images, from the folder of the table or --data.dir, which are learned from; the
+    other columns are labels (--data.target), weights and what is split by"""
+    image_size: str | None = None
+    """images: HEIGHTxWIDTH in pixels, or one number for both, that all are resized to (64, 48x64); all channels are
+    made alike too: grey where all images are, otherwise rgb"""
+    resize: str = "fit"
+    """images: how: fit has the whole picture in the middle of a black ground, fill the middle of it as large as has no
+    ground, stretch changes height and width each on its own"""
+    color: str | None = None
+    """images: rgb or grey, which all are made (default: as stored, or as --data.image_size says)"""
     target: str | tuple[str, ...] | None = None
     """table: the column to predict, or several (default: the last): numbers, or all of them 0 and 1 (multilabel)"""
     drop: tuple[str, ...] = ()
@@ -60,7 +72,7 @@ class DataConfig:
     table, mean or median fill numbers by that of the training examples, and texts by the most frequent one; category
     makes a feature COLUMN= of what is missing, and fills numbers by the median"""
     bad_records: int = 0
-    """folder of images: how many damaged ones may be left out, of all parts together"""
+    """images: how many damaged ones may be left out, of all parts together"""
     allow_overlap: bool = False
     """go on where a given validation or test set holds training examples"""
     augment: tuple[str, ...] = ()
@@ -71,7 +83,10 @@ class DataConfig:
     def __post_init__(self) -> None:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
             raise choices("--data.class_weight", self.class_weight, ["balanced"])
+        if isinstance(self.image_size, int) and not isinstance(self.image_size, bool):
+            object.__setattr__(self, "image_size", str(self.image_size))
         typed(self, "--data.")
+        self._check_images()
         if isinstance(self.target, tuple):
             self._check_targets(self.target)
         fraction("--data.validation_fraction", self.validation_fraction)
@@ -99,6 +114,20 @@ class DataConfig:
             raise InputError(f"--data.target={listed}: names a column twice; leave one out")
         if len(names) == 1:
             object.__setattr__(self, "target", names[0])
+
+    def _check_images(self) -> None:
+        if self.resize not in RESIZES:
+            raise choices("--data.resize", self.resize, RESIZES)
+        if self.color is not None and self.color not in COLORS:
+            raise choices("--data.color", self.color, COLORS)
+        if self.image_size is not None:
+            rule = "HEIGHTxWIDTH in pixels, or one number for both (64, 48x64)"
+            found = re.fullmatch(r"0*([1-9][0-9]{0,4})(?:[xX]0*([1-9][0-9]{0,4}))?", self.image_size, re.ASCII)
+            check("--data.image_size", self.image_size, rule, found is not None)
+            height, width = found.groups() if found else ("", "")
+            object.__setattr__(self, "image_size", height if width in (None, height) else f"{height}x{width}")
+        elif self.resize != "fit":
+            raise InputError(f"--data.resize={self.resize}: says how images are resized; add --data.image_size")
 
     @property
     def time_column(self) -> str | None:

@@ -24,3 +24,11 @@ def expand(flag: str, text: str | os.PathLike[str]) -> Path:
     except RuntimeError:  # neither the environment nor the list of users knows that home
         user = Path(typed).parts[0]
         raise InputError(f"{flag}={typed}: {user} is no user's home here; write the whole path") from None
+
+
+def cache() -> Path:
+    """What can be made again at any time is kept here, below `$XDG_CACHE_HOME` or `~/.cache`.
+
+    Raises `RuntimeError` where neither is known.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxnn"

@@ -24,7 +24,8 @@ class Flags:
     dry_run: tyro.conf.FlagCreatePairsOff[bool] = False
     """check everything, print shapes, parameters and memory, and stop before the first step"""
     no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
-    """do not keep compiled programs in the user's cache folder; kept, they let the next run start at once"""
+    """do not keep compiled programs and decoded images in the user's cache folder; kept, they let the next run start at
+    once"""
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False
     """show where an error was raised"""
 

@@ -12,21 +12,27 @@ from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.config.names import IMPUTED, MISSING, TASKS
 from jaxnn.config.values import class_weights, unicode
-from jaxnn.data import check, fitted, images, overlap, split
+from jaxnn.data import check, fitted, overlap, split
+from jaxnn.data import images as pixels
 from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.frame import Frame
 from jaxnn.data.grid import is_frame
-from jaxnn.data.readers import bundled, folder, idx, npz, table, tfds
+from jaxnn.data.readers import bundled, folder, idx, image_form, image_table, npz, table, tfds
 from jaxnn.data.source import Source, finite, refuse_missing
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks import targets
 from jaxnn.tasks.labels import Label
 from jaxnn.types import Batch
 
+LISTED = "table of images"  # --data.images; what is for a table is for it too
 # The kinds of source that an option is for. With any other kind the option would be ignored, so it is refused.
 OPTIONS = {
-    "dir": ("mnist", "tfds"),
+    "dir": ("mnist", "tfds", LISTED),
+    "images": ("table",),
+    "image_size": ("folder", LISTED),
+    "resize": ("folder", LISTED),
+    "color": ("folder", LISTED),
     "target": ("table",),
     "drop": ("table",),
     "weight": ("table", "npz"),
@@ -36,7 +42,7 @@ OPTIONS = {
     "missing": ("table", "npz"),
     "delimiter": ("table",),
     "validation": ("table", "npz", "idx", "mnist", "folder"),
-    "bad_records": ("folder",),
+    "bad_records": ("folder", LISTED),
 }
 
 
@@ -44,6 +50,10 @@ def load(
     name_or_path: Any,
     *,
     dir: str | os.PathLike[str] | None = None,
+    images: str | None = None,
+    image_size: str | int | None = None,
+    resize: str = "fit",
+    color: str | None = None,
     target: str | Sequence[str] | None = None,
     drop: str | Sequence[str] = (),
     weight: str | None = None,
@@ -68,8 +78,9 @@ def load(
 
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
-        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/*, or CLASS/* in train,
+        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/**, or CLASS/** in train,
         val and test); or a data frame (pandas, polars, pyarrow).
+      images: the column of a table that holds paths of images.
       class_weight: weights in the order of the classes, or by label (1 for those left out), or "balanced".
       validation: a path or a data frame.
       task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
@@ -92,6 +103,10 @@ def load(
     config = DataConfig(
         name="a table" if is_frame(name_or_path) else bundled.name_of(name_or_path),
         dir=path(dir),
+        images=images,
+        image_size=None if image_size is None else str(image_size),
+        resize=resize,
+        color=color,
         target=target if target is None or isinstance(target, str) else tuple(target),
         drop=(drop,) if isinstance(drop, str) else tuple(drop),
         weight=weight,
@@ -117,19 +132,23 @@ def load(
     return from_config(config, task, **frames)
 
 
-def from_config(config: DataConfig, task: str = "auto", *, source: Any = None, validation: Any = None) -> Dataset:
+def from_config(
+    config: DataConfig, task: str = "auto", *, source: Any = None, validation: Any = None, keep: bool = False
+) -> Dataset:
     """What `load` gives for these settings; data frames are given besides, since a config names paths alone.
+
+    keep: decoded images, in the user's cache folder.
 
     >>> from jaxnn.config import DataConfig
     >>> from_config(DataConfig("wine")).task
     'multiclass'
     """
-    found = _read(config, source, validation)
+    found = _read(config, source, validation, keep)
     if config.nan == "drop":
         found = finite(found, config.missing)
     refuse_missing(found, config.missing)
     given, labels = _encode(found, task, config.positive)
-    shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
+    shown, scale, told = pixels.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
     rows, split_notes = _split(found, labels, config)
     rows_of_features = isinstance(shown["train"], Frame) or shown["train"].ndim == 2
     standardize = rows_of_features if config.standardize is None else config.standardize
@@ -195,12 +214,13 @@ def _kind(config: DataConfig) -> str:
     raise InputError(f"--data.name={name}: must be a file ({known}), or a folder of images or IDX files; convert it")
 
 
-def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
+def _read(config: DataConfig, frame: Any, validation_frame: Any, keep: bool) -> Source:
     try:
         kind = "table" if frame is not None else _kind(config)
+        kind = LISTED if kind == "table" and config.images is not None else kind
         for option, kinds in OPTIONS.items():
             value = getattr(config, option)
-            if value != getattr(DataConfig, option) and kind not in kinds:
+            if value != getattr(DataConfig, option) and not {kind, kind.partition(" ")[0]} & {*kinds}:
                 value = " ".join(value) if isinstance(value, tuple) else value
                 raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
         if config.nan in IMPUTED and kind != "table":
@@ -211,13 +231,17 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any) -> Source:
             return bundled.read(config.name)
         if kind == "tfds":
             return tfds.read(config.name.removeprefix("tfds:"), config.dir)
-        if kind == "table":
+        form = image_form.of(config)
+        if kind in ("table", LISTED):
             rules, by = Rules(config.text, config.missing, config.nan), (config.split_by, config.time_column)
-            roles = table.Roles(config.target, config.weight, config.delimiter, rules, config.drop, *by)
+            roles = table.Roles(config.target, config.weight, config.delimiter, rules, config.drop, *by, config.images)
             other = validation if validation_frame is None else validation_frame
-            return table.read(path if frame is None else frame, roles, other)
+            given = path if frame is None else frame
+            if config.images is None:
+                return table.read(given, roles, other)
+            return image_table.read(given, config.dir, roles, form, other, config.bad_records, keep=keep)
         if kind == "folder":
-            return folder.read(path, config.bad_records, validation)
+            return folder.read(path, form, bad_records=config.bad_records, validation=validation, keep=keep)
         if kind == "mnist":
             if config.dir is None:
                 raise InputError("--data.dir=None: mnist needs the folder of its four IDX files; add --data.dir DIR")

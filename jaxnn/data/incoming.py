@@ -19,7 +19,8 @@ from jaxnn.config.values import unicode
 from jaxnn.data import check
 from jaxnn.data.columns import Column
 from jaxnn.data.grid import Grid, is_frame
-from jaxnn.data.readers import folder, image_file, npz, table
+from jaxnn.data.readers import decoding, folder, image_table, npz, table
+from jaxnn.data.readers.image_form import Form
 from jaxnn.data.source import Table
 from jaxnn.errors import Error, InputError
 from jaxnn.tasks import targets
@@ -37,10 +38,12 @@ class Known(NamedTuple):
     columns: tuple[Column, ...] | None
     """None where these were arrays without names"""
     roles: table.Roles
+    form: Form | None = None
+    """what images were made to be"""
 
     def refuse_table(self, name: str) -> None:
-        """Refuse a table for a network that has no names of columns."""
-        if self.columns is None:
+        """Refuse a table for a network that has no names of columns, of features or of the paths of images."""
+        if self.columns is None and self.roles.images is None:
             what = "images" if len(self.shape) == 3 else "arrays without names of columns"
             cure = f"give {'images or ' if len(self.shape) == 3 else ''}a .npz with x"
             raise InputError(f"{name}: is a table, and the network was trained on {what}, {self.shape}; {cure}")
@@ -55,6 +58,15 @@ class Known(NamedTuple):
     def shape(self) -> tuple[int, ...]:
         """Of one example."""
         return tuple(self.about["shape"])
+
+    @property
+    def whole_form(self) -> Form | None:
+        """What images are made to be, the colour too that the training images turned out to have."""
+        return self.form and self.form._replace(color="grey" if self.shape[-1] == 1 else "rgb")
+
+    def decoded(self, name: object, files: Sequence[Path]) -> np.ndarray:
+        """u8[n, H, W, C]: images of any size and colour, if they were so in training."""
+        return decoding.read(name, files, self.whole_form, shape=self.shape)[0].x
 
     def _listed(self) -> str:
         names = [column.name for column in self.columns or ()]
@@ -156,6 +168,10 @@ def _readable(source: Any) -> Iterator[None]:
 
 def _rows(source: Path, known: Known) -> Iterator[Part]:
     known.refuse_table(str(source))
+    if known.roles.images is not None:
+        files = image_table.files(source, table.to_grid(source, known.roles), None, known.roles)[1]
+        yield from _in_parts(files, known, ())
+        return
     grids, extra = table.in_parts(source, known.columns or (), known.roles)
     listed = ", ".join(extra[:10]) + ", ..." * (len(extra) > 10)
     notes = (f"{source}: not looked at, as the network was trained without: {listed}",) if extra else ()
@@ -173,27 +189,18 @@ def _images(sources: Sequence[Path], known: Known) -> Iterator[Part]:
         if not files:
             cure = f"must hold at least one ({', '.join(sorted(folder.SUFFIXES))}); check the path"
             raise InputError(f"{sources[0]}=0 images: {cure}")
-        if others:
-            notes = (f"{sources[0]}: {len(others)} files that are no images left out, the first is {others[0]}",)
-    shape = known.shape
-    n = max(1, min(MAX_IMAGES, MAX_BYTES // int(np.prod(shape))))
+        notes = tuple(f"{sources[0]}: {note}" for note in folder.left_out(others))
+    yield from _in_parts(files, known, notes)
+
+
+def _in_parts(files: Sequence[Path], known: Known, notes: tuple[str, ...]) -> Iterator[Part]:
+    n = max(1, min(MAX_IMAGES, MAX_BYTES // int(np.prod(known.shape))))
     for start in range(0, len(files), n):
         some = files[start : start + n]
-        x = np.empty((len(some), *shape), np.uint8)
-        for i, path in enumerate(some):
+        for path in some:
             unicode("file", str(path))
-            image, _ = image_file.read(path)
-            _check_shape(path, image.shape, shape)
-            x[i] = image
-        yield Part(x, tuple(map(str, some)), notes)
+        yield Part(known.decoded(files[0].parent, some), tuple(map(str, some)), notes)
         notes = ()
-
-
-def _check_shape(path: Path, given: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    if given != shape:
-        rule = f"the network was trained on images [H, W, C]={shape}"
-        what = "resize" if given[2] == shape[2] else "convert"
-        raise InputError(f"{path}={given}: {rule}; {what} it")
 
 
 def _table(source: Any, known: Known, classes: tuple[Label, ...] | None) -> Table:
@@ -213,17 +220,17 @@ def _table(source: Any, known: Known, classes: tuple[Label, ...] | None) -> Tabl
             listed = ", ".join(map(str, classes[:10]))
             where = grid.at(names[0], int(np.argmax(alien)))
             raise InputError(f"{where}: not a class of the training examples ({listed}); repair it")
-    return Table(grid, y, weight)
+    if known.roles.images is None:
+        return Table(grid, y, weight)
+    return Table(known.decoded(grid.name, image_table.files(source, grid, None, known.roles)[1]), y, weight)
 
 
 def _folder(source: Path, known: Known, classes: tuple[Label, ...] | None) -> Table:
     known.refuse_images(str(source))
-    found = folder.read(source)
+    found = folder.read(source, known.whole_form, shape=known.shape)
     if more := [part for part in found.parts if part != "train"]:
         raise InputError(f"{source}: has the parts train and {', '.join(more)}; name the folder of one of them")
     for label in sorted(set(found.train.y.tolist()) - set(classes or ())):
         listed = ", ".join(map(str, (classes or ())[:10]))
         raise InputError(f"{source / label}: not a class of the training examples ({listed}); rename it, or remove it")
-    first = next(path for path in folder.images(source)[0])
-    _check_shape(first, found.train.x.shape[1:], known.shape)
     return found.train

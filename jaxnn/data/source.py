@@ -56,7 +56,7 @@ def finite(source: Source, missing: Sequence[str]) -> Source:
     """The source without the examples that hold a NaN, an infinity or a word for what is missing, and a note of how
     many they were."""
     for part, table in source.parts.items():
-        if isinstance(table.x, Frame):  # whose rows were chosen as it was read
+        if isinstance(table.x, Frame) or table.key is not None:  # whose rows were chosen as it was read
             continue
         arrays = {name: array for name, array in table._asdict().items() if array is not None}
         if len({np.shape(array)[:1] or 0 for array in arrays.values()}) > 1 or np.ndim(table.x) == 0:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import os
 import platform
 import re
 import sys
@@ -15,11 +14,12 @@ from typing import Any
 
 import jax
 
+from jaxnn.config import paths
 from jaxnn.errors import printable
 
 
 def folder() -> Path:
-    """Where programs for this machine are kept, below `$XDG_CACHE_HOME` or `~/.cache`.
+    """Where programs for this machine are kept.
 
     Compiled for one CPU, a program may crash another that shares the folder: each kind of CPU has its own.
     """
@@ -29,7 +29,7 @@ def folder() -> Path:
         lines = []
     cpu = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
     kind = hashlib.sha256(f"{platform.machine()} {cpu}".encode()).hexdigest()[:12]
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxnn" / "programs" / kind
+    return paths.cache() / "programs" / kind
 
 
 def keep_programs() -> None:

@@ -242,7 +242,10 @@ def image_reader(folder: Path) -> Reader:
 
     def read(content: bytes) -> None:
         put(folder / "cat" / "1.png", content)
-        data.load(folder, bad_records=len(content) % 2, test_fraction=0, validation_fraction=0)
+        form: Any = ({}, {"image_size": "4"}, {"color": "rgb"}, {"image_size": "3x8", "color": "grey"})[
+            sum(content) % 4
+        ]
+        data.load(folder, bad_records=len(content) % 2, test_fraction=0, validation_fraction=0, **form)
 
     def hostile(rng: np.random.Generator) -> bytes:
         """A PNG with a changed chunk under a right checksum."""

@@ -1,31 +1,49 @@
-"""A folder of images with one sub-folder a class: ROOT/CLASS/*, or ROOT/PART/CLASS/*, the parts train, val and test.
+"""A folder of images with one sub-folder a class: ROOT/CLASS/**, or ROOT/PART/CLASS/**, the parts train, val and test.
 
-Channels are kept as they are stored: grey 1, grey with alpha 2, RGB 3, RGBA 4. Palettes are looked up (RGB), a
-transparent colour becomes an alpha channel, black-and-white 0 and 255, and photos are turned as their EXIF orientation
-says. All images must then have one size and one number of channels: nothing is resized, dropped or painted on a
-background by guess.
+Without a form, channels are kept as they are stored: grey 1, grey with alpha 2, RGB 3, RGBA 4. Palettes are looked up
+(RGB), a transparent colour becomes an alpha channel, black-and-white 0 and 255, and photos are turned as their EXIF
+orientation says. All images must then have one size and one number of channels: nothing is resized, dropped or painted
+on a background by guess.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxnn.data.check import unpacked_size
-from jaxnn.data.readers import image_file
+from jaxnn.data.readers import decoding
+from jaxnn.data.readers.image_form import Form
+from jaxnn.data.readers.kept_images import Images
 from jaxnn.data.source import Source, Table
-from jaxnn.errors import DataError, InputError
+from jaxnn.errors import InputError
 
-SUFFIXES = frozenset((".bmp", ".gif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
+SUFFIXES = frozenset((".bmp", ".gif", ".jfif", ".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp"))
+# Photos too, which would be missed if they were left out as files that are none.
+UNREAD = frozenset((".arw", ".avif", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".jp2", ".jxl", ".nef"))
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 JUNK = frozenset(("__macosx", "desktop.ini", "thumbs.db"))  # what other systems leave beside the images
-Files = list[tuple[Path, str]]  # images and their labels
 
 
-def read(root: Path, bad_records: int = 0, validation: Path | None = None) -> Source:
-    """Images u8[n, H, W, C] and their folders' names as labels; up to `bad_records` damaged ones are left out."""
+class File(NamedTuple):
+    """An image, its label, and the folder of its class."""
+
+    path: Path
+    label: str
+    folder: Path
+
+
+Files = list[File]
+
+
+def read(
+    root: Path, form: Form | None = None, *, bad_records: int = 0, validation: Path | None = None,
+    shape: tuple[int, ...] | None = None, keep: bool = False,
+) -> Source:  # fmt: skip
+    """Images u8[n, H, W, C] and their folders' names as labels; the other arguments are those of `decoding.read`."""
     folders = _parts(root)
     if validation is not None:
         if own := folders.get("validation"):
@@ -34,57 +52,82 @@ def read(root: Path, bad_records: int = 0, validation: Path | None = None) -> So
         if more := sorted(set(given) - {"train"}):
             raise InputError(f"--data.validation={validation}: has a {more[0]} part too; give a set in one piece")
         folders["validation"] = given["train"]
-    parts = {part: _files(folder) for part, folder in folders.items()}
+    others: list[Path] = []
+    parts = {part: _files(folder, others) for part, folder in folders.items()}
     _same_classes(folders, parts)
     bad: list[Path] = []
-    turned: list[Path] = []
-    tables = {part: _table(folders[part], files, bad, bad_records, turned) for part, files in parts.items()}
-    notes = [f"{len(bad)} damaged images left out: {_list(bad)}"] if bad else []
-    if turned:
-        notes.append(f"{len(turned)} images turned upright, as their EXIF data say")
-    notes += _joined([pair for files in parts.values() for pair in files])
-    train, others = tables["train"], (tables.get("validation"), tables.get("test"))
-    return Source(train, *others, scale=255.0, by_folder=True, notes=tuple(f"{root}: {note}" for note in notes))
+    counts, tables, troubles = Counter[str](), {}, []
+    for part, files in parts.items():
+        names, left = [file.path for file in files], bad_records - len(bad)
+        images, told = decoding.read(folders[part], names, form, bad_records=left, shape=shape, keep=keep)
+        tables[part] = _table(files, images)
+        bad += [names[i] for i in sorted({*range(len(names))} - {*images.kept})]
+        counts.update(images.told)
+        troubles += told
+    notes = [*decoding.damaged(root, bad), *decoding.told(root, counts)]
+    every = [file for files in parts.values() for file in files]
+    notes += [f"{root}: {note}" for note in (*left_out(others), *_deeper(every), *_joined(every))]
+    given = (tables["train"], tables.get("validation"), tables.get("test"))
+    return Source(*given, scale=255.0, by_folder=True, notes=(*notes, *dict.fromkeys(troubles)))
 
 
-def _list(paths: list[Path]) -> str:
-    return ", ".join(map(str, paths[:10])) + (", ..." if len(paths) > 10 else "")
+def left_out(others: list[Path]) -> tuple[str, ...]:
+    """What to tell of files that are passed over."""
+    return (f"{len(others)} files that are hidden or no images left out, the first is {others[0]}",) if others else ()
+
+
+def _deeper(files: Files) -> tuple[str, ...]:
+    """A note of images in folders below that of their class: the label is the first folder's name."""
+    deeper = [file for file in files if file.path.parent != file.folder]
+    if not deeper:
+        return ()
+    what = f"{len(deeper)} images lie in folders below those of the classes, to which they belong"
+    return (f"{what}, the first is {deeper[0].path}, of class {deeper[0].label}",)
 
 
 def _joined(files: Files) -> list[str]:
     """A note for each class of several folders whose names look alike and are not."""
     spellings: dict[str, set[str]] = {}
-    for path, label in files:
-        spellings.setdefault(label, set()).add(path.parent.name)
+    for file in files:
+        spellings.setdefault(file.label, set()).add(file.folder.name)
     several = sorted(label for label, names in spellings.items() if len(names) > 1)
     return [f"the folders named {label} are one class, though Unicode writes them differently" for label in several]
 
 
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name.lower() not in JUNK]
+def _is_visible(path: Path) -> bool:
+    return path.name[0] != "." and path.name.lower() not in JUNK
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def images(root: Path, above: frozenset[Path] = frozenset()) -> tuple[list[Path], list[Path]]:
-    """All images in a folder and its sub-folders, in the order of their names; and the files that are none."""
+    """All images in a folder and its sub-folders, in the order of their names; and what is hidden or no image.
+
+    Raises `InputError` for photos of a format that cannot be read.
+    """
     found: list[Path] = []
     others: list[Path] = []
     above |= {root.resolve()}  # a link to one of these would be followed for ever
-    for path in _visible(root):
-        if path.is_dir():
+    for path in sorted(root.iterdir()):
+        if not _is_visible(path):
+            others.append(path)
+        elif path.is_dir():
             inside = images(path, above) if path.resolve() not in above else ([], [])
             found, others = found + inside[0], others + inside[1]
-        elif path.suffix.lower() in SUFFIXES:
-            found.append(path)
+        elif path.suffix.lower() in UNREAD:
+            raise InputError(f"{path}: {path.suffix[1:]} cannot be read; convert such photos to JPEG or PNG")
         else:
-            others.append(path)
+            (found if _is_image(path) else others).append(path)
     return found, others
 
 
 def _folders(root: Path) -> list[Path]:
     """The folders of classes or parts; what else there is may be a README or a licence."""
-    visible = _visible(root)
+    visible = [path for path in sorted(root.iterdir()) if _is_visible(path)]
     for path in visible:
-        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        if _is_image(path):
             raise InputError(f"{path}: stands beside the classes; move it into the folder of its class")
     return [path for path in visible if path.is_dir()]
 
@@ -94,8 +137,8 @@ def _parts(root: Path) -> dict[str, Path]:
     folders = _folders(root)
     parts = [folder for folder in folders if folder.name.lower() in PARTS]
     others = [folder for folder in folders if folder.name.lower() not in PARTS]
-    if not parts or (others and len(parts) == 1):  # a class may be called train, or test
-        return {"train": root}
+    if not parts or (others and len(parts) == 1 and any(map(_is_image, parts[0].iterdir()))):
+        return {"train": root}  # a class may be called train, or test
     named: dict[str, Path] = {}
     for folder in parts:
         part = PARTS[folder.name.lower()]
@@ -113,22 +156,16 @@ def _names(folders: list[Path]) -> str:
     return ", ".join(folder.name for folder in folders)
 
 
-def _files(root: Path) -> Files:
-    """The images of one part; labels are in the Unicode form that nearly all programs write (NFC)."""
+def _files(root: Path, others: list[Path]) -> Files:
+    """The images of one part; labels are in the Unicode form that nearly all programs write (NFC). What is no image is
+    added to `others`."""
     files: Files = []
     for folder in _folders(root):
-        inside = _visible(folder)
+        inside, left = images(folder)
         if not inside:
             raise InputError(f"{folder}=0 images: must hold at least one; remove the empty folder")
-        for path in inside:
-            if path.is_dir():
-                raise InputError(
-                    f"{path}: a folder, not an image file; the folder of a class holds images only, and parts are "
-                    f"named train, val (valid, validation) and test; move or rename it"
-                )
-            if path.suffix.lower() not in SUFFIXES:
-                raise InputError(f"{path}: not an image file ({', '.join(sorted(SUFFIXES))}); move it out of {folder}")
-        files += [(path, unicodedata.normalize("NFC", folder.name)) for path in inside]
+        files += [File(path, unicodedata.normalize("NFC", folder.name), folder) for path in inside]
+        others += left
     if not files:
         raise InputError(f"{root}=0 images: must hold one folder of images for each class; check the path")
     return files
@@ -136,7 +173,7 @@ def _files(root: Path) -> Files:
 
 def _same_classes(folders: dict[str, Path], parts: dict[str, Files]) -> None:
     """Refuse a class that one part has and another lacks: its folder is misspelled, or was forgotten."""
-    classes = {part: {label for _, label in files} for part, files in parts.items()}
+    classes = {part: {file.label for file in files} for part, files in parts.items()}
     known = classes["train"]
     for part, folder in folders.items():
         if alien := sorted(classes[part] - known):
@@ -147,31 +184,8 @@ def _same_classes(folders: dict[str, Path], parts: dict[str, Files]) -> None:
             raise InputError(f"{folder / absent[0]}: no such folder; {rule}")
 
 
-def _table(root: Path, files: Files, bad: list[Path], bad_records: int, turned: list[Path]) -> Table:
-    """The images of one part; the damaged are added to `bad`, which may hold `bad_records`, the turned to `turned`."""
-    x = np.empty((len(files), 0, 0, 0), np.uint8)
-    kept: list[int] = []
-    for i, (path, _) in enumerate(files):
-        try:
-            image, was_turned = image_file.read(path)
-        except DataError:
-            bad.append(path)
-            if len(bad) > bad_records:
-                raise
-            continue
-        if not kept:
-            unpacked_size(root, len(files) * image.size)
-            x = np.empty((len(files), *image.shape), np.uint8)
-        if image.shape != x.shape[1:]:
-            raise InputError(
-                f"{path}={image.shape}: all images must have one size and number of channels, "
-                f"[H, W, C]={x.shape[1:]} as {files[kept[0]][0]}; convert it"
-            )
-        x[len(kept)] = image
-        kept.append(i)
-        if was_turned:
-            turned.append(path)
-    if lost := sorted({path.parent for path, _ in files} - {files[i][0].parent for i in kept}):
+def _table(files: Files, images: Images) -> Table:
+    """The images of one part. Raises `InputError` for a folder all of whose images are damaged."""
+    if lost := sorted({file.folder for file in files} - {files[i].folder for i in images.kept}):
         raise InputError(f"{lost[0]}=0 images: all of them are damaged; replace them, or remove the folder")
-    labels = np.array([label for _, label in files])
-    return Table(x[: len(kept)], labels[kept])
+    return Table(images.x, np.array([files[i].label for i in images.kept]))

@@ -2,55 +2,116 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxnn.data.check import MAX_BYTES, file_size, unpacked_size
+from jaxnn.data.readers.image_form import Form, formed
 from jaxnn.errors import DataError, InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # EPS is left out: Pillow runs Ghostscript to read it
+# EPS is left out: Pillow runs Ghostscript to read it. What phones write, MPO, it opens as a JPEG.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA")  # kept as stored
+CONVERTED = {"CMYK": "RGB", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 ORIENTATION = 0x112  # the EXIF tag: 1 is upright, 2 to 8 are turned or mirrored
 
 
-def read(path: Path) -> tuple[np.ndarray, bool]:
-    """u8[H, W, C], and whether it had to be turned."""
+def read(path: Path, form: Form | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """u8[H, W, C], as stored or in a form; and what was done to the image, words of `image_form.TOLD`."""
+    with quiet():
+        return decode(path, content(path), form)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings of damaged tags: damaged pixels are an error. Python's filters are those of all threads, so `decode`
+    cannot set them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def content(path: Path) -> bytes:
+    """The bytes of a file, which are both decoded and hashed: it may change meanwhile."""
+    file_size(path)
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES)
+
+
+def decode(path: Path, packed: bytes, form: Form | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """What `read` gives, of the bytes of the file; to be called within `quiet`.
+
+    Raises `DataError` for what is damaged, and `InputError` for what is of another kind.
+    """
     from PIL import Image
 
-    packed = file_size(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged tags; damaged pixels are an error
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            # Of a path Pillow maps the file into memory, and so scrambles a TIFF that lies on its side (Pillow 13.0).
-            with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-                # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16.
-                if image.mode.startswith("I") or any(";16" in str(tile) for tile in image.tile):
-                    raise InputError(f"{path}=16-bit: images must have 8 bits a channel; convert it")
-                if (frames := getattr(image, "n_frames", 1)) > 1:
-                    raise InputError(f"{path}={frames} frames: must be one image; save one frame")
-                if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-                    raise InputError(f"{path}={image.mode}: must be grey, RGB or RGBA; convert it")
-                unpacked_size(path, image.width * image.height * len(image.getbands()), packed)
-                turned = _orientation(image) in range(2, 9)
-                pixels = (_jpeg if image.format == "JPEG" else _pixels)(image, file)
-                if turned:
-                    pixels = _upright(pixels, image)
-                return pixels if pixels.ndim == 3 else pixels[..., None], turned
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        with Image.open(io.BytesIO(packed), formats=FORMATS) as image:
+            if image.width * image.height > (Image.MAX_IMAGE_PIXELS or MAX_BYTES):
+                raise Image.DecompressionBombError
+            told = _told(path, image, form)
+            unpacked_size(path, image.width * image.height * len(image.getbands()), len(packed))
+            if _orientation(image) in range(2, 9):
+                told += ("turned",)
+            pixels = (_jpeg if image.format in ("JPEG", "MPO") else _pixels)(image, packed)
+            if "turned" in told:
+                pixels = _upright(pixels, image)
+            if form is not None:
+                told += ("clear",) * (pixels.ndim == 3 and pixels.shape[2] in (2, 4))
+                pixels = formed(pixels, form)
+            return pixels if pixels.ndim == 3 else pixels[..., None], told
+    except Image.DecompressionBombError as error:
         raise InputError(f"{path}: too many pixels, at most {Image.MAX_IMAGE_PIXELS}; make it smaller") from error
     except InputError:
         raise
     except Exception as error:  # what is raised for damaged bytes is not documented
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk failed, not the image: permissions, a broken link
         reason = str(error).split("\n")[0]
         raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
+
+
+def size(path: Path) -> tuple[int, int] | None:
+    """Height and width as the head of the file has them, upright; None of a damaged one."""
+    from PIL import Image
+
+    with quiet(), contextlib.suppress(Exception), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        turned = image.getexif().get(ORIENTATION, 1) in range(5, 9)
+        return (image.width, image.height) if turned else (image.height, image.width)
+    return None
+
+
+def _told(path: Path, image: Image, form: Form | None) -> tuple[str, ...]:
+    """What is to be done to an image of this kind; refused where that is no kind that can be read."""
+    told: tuple[str, ...] = ()
+    # Pillow quietly halves 16-bit colours to 8; the layout of the file still says 16, or 16S where they have a sign.
+    layout = [str(tile) for tile in getattr(image, "tile", ())]
+    deep = any(";16" in each and ";16S" not in each for each in layout)
+    if image.mode.startswith("F") or (image.mode.startswith("I") and not deep):
+        raise InputError(f"{path}={image.mode}: images must have 8 or 16 bits a channel; convert it, or save a .npz")
+    if deep:
+        if form is None:
+            cure = "convert it, or add --data.color rgb or grey for the upper 8"
+            raise InputError(f"{path}=16-bit: images must have 8 bits a channel; {cure}")
+        told += ("deep",)
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        if form is None:
+            cure = "save one frame, or add --data.color rgb or grey for the first"
+            raise InputError(f"{path}={frames} frames: must be one image; {cure}")
+        told += ("frames",)
+    if image.mode not in MODES and not image.mode.startswith("I"):
+        if form is None or image.mode not in CONVERTED:
+            cure = "convert it" if image.mode not in CONVERTED else "convert it, or add --data.color rgb"
+            raise InputError(f"{path}={image.mode}: must be grey, RGB or RGBA; {cure}")
+        told += ("CMYK",) * (image.mode == "CMYK")
+    return told
 
 
 def _orientation(image: Image) -> object:
@@ -63,36 +124,38 @@ def _orientation(image: Image) -> object:
         return 1
 
 
-def _pixels(image: Image, file: BinaryIO) -> np.ndarray:
-    """u8[H, W] or u8[H, W, C] as stored; palettes and transparent colours are looked up."""
+def _pixels(image: Image, packed: bytes) -> np.ndarray:
+    """u8[H, W] or u8[H, W, C] as stored; palettes and transparent colours are looked up, 16 bits are the upper 8."""
     if image.format == "PNG":
         from PIL.PngImagePlugin import ChunkStream
 
-        file.seek(8)
-        ChunkStream(file).verify()  # the checksums, which Pillow does not compare where it reads pixels
-    mode = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
+        ChunkStream(io.BytesIO(packed[8:])).verify()  # the checksums, which Pillow does not compare for pixels
+    if image.mode.startswith("I"):
+        return (np.asarray(image) >> 8).astype(np.uint8)
+    mode = {"1": "L", "P": "RGB", **CONVERTED}.get(image.mode, image.mode)
     if "transparency" in image.info and mode in ("L", "RGB"):  # one colour is, or several of a palette
         mode += "A"
     return np.asarray(image if mode == image.mode else image.convert(mode))
 
 
-def _jpeg(image: Image, file: BinaryIO) -> np.ndarray:
+def _jpeg(image: Image, packed: bytes) -> np.ndarray:
     """The pixels that Pillow would read, but an error where libjpeg warns of damage and makes up what is missing."""
     import simplejpeg
 
-    grey = image.mode == "L"
+    color = {"L": "GRAY", "CMYK": "CMYK"}.get(image.mode, "RGB")
     # Without a buffer, simplejpeg takes the memory that the header asks for by its own reading.
-    pixels = np.empty((image.height, image.width, 1 if grey else 3), np.uint8)
-    file.seek(0)
+    pixels = np.empty((image.height, image.width, {"GRAY": 1, "RGB": 3, "CMYK": 4}[color]), np.uint8)
     try:
-        found = simplejpeg.decode_jpeg(file.read(MAX_BYTES), "GRAY" if grey else "RGB", buffer=pixels, strict=True)
+        found = simplejpeg.decode_jpeg(packed, color, buffer=pixels, strict=True)
     except ValueError as error:
         if "subsampling" not in str(error):
             raise
-        return np.asarray(image)  # TurboJPEG does not know all ratios of sampling that libjpeg knows
+        return np.asarray(image if color != "CMYK" else image.convert("RGB"))  # not all ratios are TurboJPEG's
     if found.shape != pixels.shape:
         raise ValueError(f"two sizes, {found.shape} and {pixels.shape}")
-    return pixels[..., 0] if grey else pixels
+    if color == "CMYK":  # which program wrote it says which of them are inverted: Pillow knows
+        return np.asarray(image.convert("RGB"))
+    return pixels[..., 0] if color == "GRAY" else pixels
 
 
 def _upright(pixels: np.ndarray, image: Image) -> np.ndarray:

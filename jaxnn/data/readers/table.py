@@ -33,6 +33,7 @@ class Roles(NamedTuple):
     drop: tuple[str, ...] = ()
     split_by: str | None = None
     time: str | None = None
+    images: str | None = None
 
 
 def is_text(source: Any) -> bool:
@@ -47,7 +48,7 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     if delimiter is not None and not is_text(source):
         raise InputError(f"--data.delimiter={delimiter}: is for text ({', '.join(TEXT)}); leave it out")
     grid = to_grid(source, roles)
-    targets = _targets(grid, roles)
+    targets = targets_of(grid, roles)
     exact = [*targets, *filter(None, [weight])]
     names = [name for name in grid.names if name != key and name not in roles.drop]
     inputs = [name for name in names if name not in exact]
@@ -59,7 +60,7 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
 
     def table(grid: Grid, found: Typed) -> Table:
         frame = _frame(grid, tuple(columns[name] for name in inputs), found, rules)
-        y = found.values[targets[0]] if len(targets) == 1 else _matrix(targets, found)
+        y = found.values[targets[0]] if len(targets) == 1 else matrix(targets, found)
         by = None if key is None or found.key is None else Key(grid, key, found.rows, *found.key)
         return Table(frame, y, None if weight is None else found.values[weight], by)
 
@@ -75,12 +76,14 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
     return made._replace(validation=table(other, again), notes=found.notes + again.notes)
 
 
-def _targets(grid: Grid, roles: Roles) -> tuple[str, ...]:
+def targets_of(grid: Grid, roles: Roles) -> tuple[str, ...]:
     """The columns to predict. Raises `InputError` for a column that is not there, and for one with two roles."""
-    chosen = grid.names[-1:] if roles.target is None else roles.target
+    chosen = roles.target
+    if chosen is None:
+        chosen = tuple(name for name in grid.names if name != roles.images)[-1:]
     targets = (chosen,) if isinstance(chosen, str) else chosen
     given = [*(("target", name) for name in targets), ("weight", roles.weight), ("split_by", roles.split_by)]
-    given += [("split", roles.time), *(("drop", name) for name in roles.drop)]
+    given += [("split", roles.time), ("images", roles.images), *(("drop", name) for name in roles.drop)]
     roles_of: dict[str, str] = {}
     for flag, name in [*given, *(("text", name) for name in roles.rules.text)]:
         if name is not None and name not in grid.names:
@@ -95,7 +98,7 @@ def _targets(grid: Grid, roles: Roles) -> tuple[str, ...]:
     return targets
 
 
-def _matrix(targets: tuple[str, ...], found: Typed) -> np.ndarray:
+def matrix(targets: tuple[str, ...], found: Typed) -> np.ndarray:
     """[n, K]: numbers, or truth values as 0 and 1. Raises `InputError` for a column of other texts."""
     given = []
     for name in targets:
@@ -112,7 +115,7 @@ def _matrix(targets: tuple[str, ...], found: Typed) -> np.ndarray:
 def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
     """New rows, read as the training table was: its columns by name, in its order; others are not looked at."""
     grid = to_grid(source, roles)
-    names = _there(grid, columns)
+    names = there(grid, columns)
     found = typed(grid, names, roles.rules, {column.name: column for column in columns})
     return _frame(grid, columns, found, roles.rules)
 
@@ -120,7 +123,7 @@ def encode(source: Any, columns: tuple[Column, ...], roles: Roles) -> Frame:
 def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[Iterator[Grid], tuple[str, ...]]:
     """What `encode` takes, in parts that fit in memory; and the columns that are no features, target or weight."""
     grid = to_grid(source, roles)
-    names = _there(grid, columns)
+    names = there(grid, columns)
     texts = frozenset(column.name for column in columns if column.categories is not None)
     target = (roles.target,) if isinstance(roles.target, str) else roles.target or ()
     others = {*names, *target, *roles.drop, roles.weight, roles.split_by, roles.time}
@@ -130,12 +133,12 @@ def in_parts(source: Any, columns: tuple[Column, ...], roles: Roles) -> tuple[It
 def labels(grid: Grid, targets: tuple[Column, ...], roles: Roles) -> tuple[np.ndarray, np.ndarray | None]:
     """The labels of new rows, [n] or [n, K], and their weights; texts are those of `targets` where they are known."""
     columns = targets if roles.weight is None else (*targets, Column(roles.weight))
-    names, texts = _there(grid, columns), roles.rules.text
+    names, texts = there(grid, columns), roles.rules.text
     typed_here = {column.name for column in targets} if len(targets) > 1 else texts  # true and false are texts at first
     known = {column.name: column for column in columns if column.categories or column.name not in typed_here}
     found = typed(grid, names, roles.rules, known, exact=names)
     given = tuple(column.name for column in targets)
-    y = _as_written(found, given[0]) if len(given) == 1 else _matrix(given, found)
+    y = _as_written(found, given[0]) if len(given) == 1 else matrix(given, found)
     return y, None if roles.weight is None else found.values[roles.weight]
 
 
@@ -144,7 +147,7 @@ def _as_written(found: Typed, name: str) -> np.ndarray:
     return found.values[name] if texts is None else np.array(texts)[found.values[name]]
 
 
-def _there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
+def there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
     """The names of columns, all of which the grid must have."""
     names = [column.name for column in columns]
     if missing := [name for name in names if name not in grid.names]:
