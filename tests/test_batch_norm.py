@@ -21,11 +21,12 @@ from jaxnn import data, engine, tree
 from jaxnn.commands import main
 from jaxnn.config.optim import OptimConfig
 from jaxnn.devices import mesh
+from jaxnn.engine.descent import state_of
 from jaxnn.errors import InputError
 from jaxnn.nn import norms
 from jaxnn.optim import optimizer as optim
 from jaxnn.training.faults import find_fault
-from jaxnn.types import Batch, Recipe, State, Window
+from jaxnn.types import Batch, Model, Recipe, State, Window
 
 KEY = jax.random.key(3)
 ROWS, SIZE, STEPS, LR = 13, 5, 20, 0.1  # every third batch has 3 rows
@@ -72,7 +73,7 @@ def window(given: Batch, n: int = STEPS, width: int = 8) -> Window:
 
 def start(recipe: Recipe, x: Any) -> State:
     params = begun(recipe.model, x)
-    return jax.jit(functools.partial(engine.descent.state_of, recipe))(params)
+    return jax.jit(functools.partial(state_of, recipe))(params)
 
 
 @functools.cache
@@ -92,6 +93,11 @@ def recipe_of(model: Any = MODEL, freeze: tuple[str, ...] = (), **config: Any) -
     if config:
         tx = optim.optimizer(OptimConfig(**config), steps_per_epoch=3, total_steps=40)
     return Recipe(model, jaxnn.regression(outputs=2), tx, freeze=freeze)
+
+
+def observed(model: Model, params: Any, x: Any, key: Any, weight: Any, frozen: Any) -> Any:
+    assert model.observe
+    return model.observe(params, x, key, weight, frozen)
 
 
 # ---- the same 20 steps, elsewhere --------------------------------------------------------------------------------
@@ -278,8 +284,8 @@ def test_rows_that_weigh_nothing_have_no_part():
 
     jax.tree.map(np.testing.assert_array_equal, of(given.x), of(others))
     real = given.weight > 0
-    full = MODEL.observe(params, given.x[real], None, jnp.ones(int(real.sum())), none_frozen(params))
-    some = MODEL.observe(params, given.x, None, weight, none_frozen(params))
+    full = observed(MODEL, params, given.x[real], None, jnp.ones(int(real.sum())), none_frozen(params))
+    some = observed(MODEL, params, given.x, None, weight, none_frozen(params))
     np.testing.assert_allclose(some[0][real], full[0], rtol=1e-5, atol=1e-6)
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), some[1], full[1])
 
@@ -299,7 +305,7 @@ def test_the_gradient_through_the_statistics_is_that_of_finite_differences():
 
     def loss(own: Any, x: Any, y: Any, weight: Any) -> Any:
         params = tree.merge(own, jax.tree.map(lambda a: a.astype(x.dtype), kept))
-        outputs, _ = MODEL.observe(params, x, None, weight, none_frozen(params))
+        outputs, _ = observed(MODEL, params, x, None, weight, none_frozen(params))
         return (jnp.square(outputs - y).sum(-1) * weight).sum()
 
     assert max(jaxnn.check_gradients(loss, own, *given).values()) < 1e-6
@@ -316,7 +322,7 @@ def test_the_gradient_through_the_statistics_is_that_of_finite_differences():
 def test_the_variance_of_numbers_far_from_zero_is_right():
     x = (1e4 + np.random.default_rng(0).normal(size=(500, 3))).astype(np.float32)
     params = NORM.init(KEY, jnp.zeros(3))
-    y, seen = NORM.observe(params, x, None, jnp.ones(500), none_frozen(params))
+    y, seen = observed(NORM, params, x, None, jnp.ones(500), none_frozen(params))
     exact = x.astype(float)
     var = MOMENTUM + (1 - MOMENTUM) * exact.var(0)
     np.testing.assert_allclose(seen["batch_stats"]["var"], var, rtol=1e-4)
@@ -327,7 +333,7 @@ def test_half_precision_is_normalised_in_float32():
     x = jnp.asarray(np.random.default_rng(0).normal(5, 1, (400, 3)), jnp.bfloat16)
     params = NORM.init(KEY, jnp.zeros(3))
     half = {**jax.tree.map(lambda a: a.astype(jnp.bfloat16), params), "batch_stats": params["batch_stats"]}
-    y, seen = NORM.observe(half, x, None, jnp.ones(400), none_frozen(half))
+    y, seen = observed(NORM, half, x, None, jnp.ones(400), none_frozen(half))
     exact = np.asarray(x, float)
     assert y.dtype == NORM.apply(half, x).dtype == jnp.bfloat16
     assert {leaf.dtype for leaf in jax.tree.leaves(seen["batch_stats"])} == {jnp.dtype("float32")}
@@ -340,7 +346,7 @@ def test_its_scale_may_begin_at_zero_so_that_a_residual_block_begins_as_the_iden
     x = jnp.asarray(rows().x)
     params = block.init(KEY, x[0])
     assert not params["batch_norm_0"]["scale"].any()
-    np.testing.assert_array_equal(block.observe(params, x, None, jnp.ones(ROWS), none_frozen(params))[0], x)
+    np.testing.assert_array_equal(observed(block, params, x, None, jnp.ones(ROWS), none_frozen(params))[0], x)
 
 
 @pytest.mark.parametrize("momentum, eps, words", [(1.0, 1e-5, "momentum=1.0: must be in"), (0.9, 0.0, "eps=0.0: must")])
@@ -390,7 +396,7 @@ def test_a_frozen_norm_is_trained_with_what_is_stored_which_stays_as_it_is():
     for params in (after.params, optim.averaged(after.params, after.opt_state)):
         same = {name for name, leaf in tree.by_name(params).items() if np.array_equal(leaf, begun_at[name])}
         assert same == {name for name in begun_at if name.startswith("batch_norm_0")}
-    outputs, seen = MODEL.observe(state.params, given.x, None, jnp.ones(ROWS), tree.is_frozen(state.params, freeze))
+    outputs, seen = observed(MODEL, state.params, given.x, None, jnp.ones(ROWS), tree.is_frozen(state.params, freeze))
     np.testing.assert_array_equal(outputs, MODEL.apply(state.params, given.x))
     jax.tree.map(np.testing.assert_array_equal, seen, state.params)
 
@@ -398,7 +404,7 @@ def test_a_frozen_norm_is_trained_with_what_is_stored_which_stays_as_it_is():
 @pytest.mark.parametrize("pattern, stays", [("*_0*", True), ("*/batch_stats", True), ("*/mean", True), ("*/b", False)])
 def test_what_a_pattern_has_to_name_is_the_statistics(pattern, stays):
     given, params = rows(), begun(MODEL, rows().x)
-    _, seen = MODEL.observe(params, given.x, None, jnp.ones(ROWS), tree.is_frozen(params, (pattern,)))
+    _, seen = observed(MODEL, params, given.x, None, jnp.ones(ROWS), tree.is_frozen(params, (pattern,)))
     moved = not np.array_equal(seen["batch_norm_0"]["batch_stats"]["var"], np.ones(6))
     assert moved is not stays
 
@@ -443,9 +449,7 @@ def test_the_average_of_the_weights_has_the_average_of_their_statistics():
 
 def last_loss(lr: Any, params: Any) -> Any:
     recipe = Recipe(MODEL, half_squares(), optax.sgd(lr))
-    _, info = engine.steps(
-        recipe, engine.descent.state_of(recipe, params), jax.tree.map(jnp.asarray, window(rows(), 4)), KEY
-    )
+    _, info = engine.steps(recipe, state_of(recipe, params), jax.tree.map(jnp.asarray, window(rows(), 4)), KEY)
     return info["loss"][-1]
 
 

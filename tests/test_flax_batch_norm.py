@@ -25,7 +25,7 @@ from jaxnn import data, engine, tree
 from jaxnn.commands import main
 from jaxnn.errors import InputError
 from jaxnn.nn.flax import for_example
-from jaxnn.types import Batch, Recipe
+from jaxnn.types import Batch, Model, Recipe
 
 KEY = jax.random.key(0)
 ROWS = 6
@@ -58,13 +58,16 @@ MODELS = {"linen": jaxnn.from_linen(Linen(), batch_stats=True), "nnx": jaxnn.fro
 each_half = pytest.mark.parametrize("half", MODELS)
 
 
+def observe(model: Model, params: Any, x: Any, key: Any, weight: Any, frozen: Any) -> Any:
+    assert model.observe
+    return model.observe(params, x, key, weight, frozen)
+
+
 @functools.cache
 def started(half: str) -> Any:
     model = MODELS[half]
     params = jax.jit(lambda key: model.init(key, jax.ShapeDtypeStruct((4,), jnp.float32)))(KEY)
-    observed = jax.jit(
-        lambda params, x, weight, key: model.observe(params, x, key, weight, tree.is_frozen(params)), static_argnums=()
-    )
+    observed = jax.jit(lambda params, x, weight, key: observe(model, params, x, key, weight, tree.is_frozen(params)))
     return model, params, observed
 
 
@@ -105,7 +108,8 @@ def test_the_training_pass_is_that_of_flax_on_the_rows_that_weigh_anything(half)
             expected = module(x)
         found = {"BatchNorm_0": module.BatchNorm_0, "last": module.last}
         after = {f"{n}/batch_stats/{k}": getattr(at, k)[...] for n, at in found.items() for k in ("mean", "var")}
-    np.testing.assert_allclose(y[REAL], expected, rtol=1e-4, atol=1e-5)
+    to_compare: Any = expected
+    np.testing.assert_allclose(y[REAL], to_compare, rtol=1e-4, atol=1e-5)
     assert after.keys() == stored(seen).keys()
     for name, leaf in stored(seen).items():
         np.testing.assert_allclose(leaf, after[name], rtol=1e-5, atol=1e-6, err_msg=name)
@@ -145,14 +149,14 @@ def test_dropout_follows_the_key_and_statistics_are_stored_outside_of_training(h
 def test_a_frozen_layer_is_trained_with_what_is_stored(half):
     model, params, _ = started(half)
     params = {**params, "last": {"batch_stats": {"mean": jnp.ones(3), "var": jnp.full(3, 4.0)}}}
-    frozen = jax.jit(lambda x: model.observe(params, x, None, WEIGHT, tree.is_frozen(params, ["last"])))
+    frozen = jax.jit(lambda x: observe(model, params, x, None, WEIGHT, tree.is_frozen(params, ["last"])))
     y, seen = frozen(X)
     before, after = stored(params), stored(seen)
     assert {name for name in before if np.array_equal(before[name], after[name])} == {
         "last/batch_stats/mean", "last/batch_stats/var",
     }  # fmt: skip
     all_of_it = {name: tree.is_frozen(params, ["*"])[name] for name in params}
-    everything, same = model.observe(params, X, None, WEIGHT, all_of_it)
+    everything, same = observe(model, params, X, None, WEIGHT, all_of_it)
     jax.tree.map(np.testing.assert_array_equal, same, params)
     np.testing.assert_allclose(everything, model.apply(params, X), rtol=1e-5, atol=1e-6)
     assert not np.allclose(y, everything)
@@ -220,7 +224,7 @@ def test_rows_that_a_module_puts_together_are_refused():
     model = jaxnn.from_linen(Folded(), batch_stats=True)
     params = model.init(KEY, jnp.zeros(4))
     with pytest.raises(InputError, match=r"Folded=BatchNorm: x\[12, 2\] must have the 6 rows of the batch first"):
-        model.observe(params, X, None, WEIGHT, tree.is_frozen(params))
+        observe(model, params, X, None, WEIGHT, tree.is_frozen(params))
 
 
 # ---- a run of train.py -------------------------------------------------------------------------------------------
@@ -355,7 +359,7 @@ def leaves(folder: Path) -> dict[str, np.ndarray]:
     "text, sizes",
     [
         (LINEN, "(1, 1), 4"),
-        (NNX, "(1, 1), 4"),
+        pytest.param(NNX, "(1, 1), 4", marks=pytest.mark.slow),
         pytest.param(LINEN, "(2, 2, 2, 2), 8", marks=pytest.mark.slow),
         pytest.param(NNX, "(2, 2, 2, 2), 8", marks=pytest.mark.slow),
     ],
@@ -377,10 +381,10 @@ def test_a_residual_net_trains_is_resumed_bit_for_bit_and_predicts_in_a_new_proc
     again = tmp_path / "again"
     shutil.copytree(folder, again)
     steps = sorted((again / "checkpoints").iterdir())
-    for path in steps[2:]:
+    for path in steps[3:]:
         shutil.rmtree(path)
     (again / "weights.safetensors").unlink()
-    assert len(steps) == 4 and here(file, "--workdir", again) == 0
+    assert len(steps) == 5 and here(file, "--workdir", again) == 0
     assert all(np.array_equal(leaf, leaves(again)[name]) for name, leaf in whole.items())
 
     subprocess.run([sys.executable, "-c", PREDICT, str(tmp_path)], check=True)
