@@ -54,7 +54,7 @@ def uniform(counts) -> None:
 )  # fmt: skip
 def test_shape_and_dtype_stay_and_one_key_is_one_answer(made, dtype):
     x = jnp.asarray(COLORED.astype(dtype) / (1 if dtype == np.uint8 else np.float32(255)))
-    key = jax.random.key(3)
+    made, key = jax.jit(made), jax.random.key(3)
     y = made(key, x)
     assert (y.shape, y.dtype) == (x.shape, x.dtype)
     assert y.tobytes() == made(key, x).tobytes()
@@ -310,7 +310,11 @@ def listed(*words: str):
     return batches.build(words, jax.ShapeDtypeStruct((6, 6, 1), "uint8"), jaxnn.multiclass(3))
 
 
-@pytest.mark.parametrize("words", [(*EVERY, "mixup:1"), ("flip", "cutmix:1")], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param((*EVERY, "mixup:1"), marks=pytest.mark.slow), ("shift:1", "mixup:1"), ("flip", "cutmix:1")],
+    ids=" ".join,
+)
 def test_draws_depend_on_neither_padding_nor_devices(words):
     recipe, batch = Recipe(jaxnn.linear(3), jaxnn.multiclass(3), optax.sgd(0.1), augment=listed(*words)), batch_of(6)
 
@@ -339,9 +343,9 @@ def test_row_i_draws_by_its_number():
 
 
 def test_any_cut_and_fit_take_the_same_steps():
-    model = jaxnn.chain(jaxnn.scale(std=255), jaxnn.flatten(3), jaxnn.mlp((8,), 3, dropout=0.2))
+    model = jaxnn.chain(jaxnn.scale(std=255), jaxnn.flatten(3), jaxnn.linear(3))
     task, tx, key = jaxnn.multiclass(3), optax.adam(1e-2), jax.random.key(0)
-    data, made = batch_of(15), listed("flip", "shift:1", "affine:20:1", "mixup:1")
+    data, made = batch_of(15), listed("affine:20:1", "mixup:1")
     recipe = Recipe(model, task, tx, augment=made)
     start = descent.init(recipe, key, data.x[0])
 
@@ -389,11 +393,11 @@ def test_a_fault_is_found_in_the_rows_as_they_were_augmented():
 
 # ---- as a run --------------------------------------------------------------------------------------------------------
 
-RUN = "digits_mlp --model.hidden 8 --batch-size 512 --data.validation-fraction 0 --data.augment".split()
+RUN = "digits_mlp --model.hidden 8 --batch-size 512 --data.validation-fraction 0 --optim.schedule constant --data.augment".split()
 
 
 def test_a_run_that_goes_on_is_that_of_one_piece(tmp_path):
-    words = ["flip,shift:1", "cutout:2", "mixup:0.5"]
+    words = ["shift:1,mixup:0.5"]
     assert here(*RUN, *words, "--epochs", 2, "--workdir", tmp_path / "a") == 0
     assert here(*RUN, *words, "--epochs", 1, "--workdir", tmp_path / "b") == 0
     assert here(*RUN, *words, "--epochs", 1, "--init_from", tmp_path / "b", "--workdir", tmp_path / "c") == 0
