@@ -435,7 +435,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def kept(root: Path, **more: Any) -> Any:
-    return data.from_config(DataConfig(str(root), **({"image_size": "8"} | WHOLE | more)), keep=True)
+    settings: dict[str, Any] = {"image_size": "8"} | WHOLE | more
+    return data.from_config(DataConfig(str(root), **settings), keep=True)
 
 
 def refuse(*_: object) -> Any:
