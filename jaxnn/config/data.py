@@ -26,8 +26,8 @@ class DataConfig:
     """table: the column with paths of images, from the folder of the table or --data.dir, which are learned from; the
     other columns are labels (--data.target), weights and what is split by"""
     image_size: str | None = None
-    """images: HEIGHTxWIDTH in pixels, or one number for both (48x64, 64): all are resized to it, and their channels made
-    alike: grey where all images are, otherwise rgb"""
+    """images: HEIGHTxWIDTH in pixels, or one number for both (48x64, 64): all are resized to it, and their channels
+    made alike: grey where all images are, otherwise rgb"""
     resize: str = "fit"
     """how images are resized: fit (the whole picture in the middle of black), fill (its middle, cut so that nothing is
     black) or stretch (height and width each on its own)"""
