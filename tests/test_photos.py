@@ -279,7 +279,7 @@ def test_mixed_sizes_are_refused_with_the_sizes_and_the_cure(tmp_path):
 
 def test_the_images_are_those_of_a_plain_loop_in_the_order_of_their_files(tmp_path):
     paths = photos(tmp_path, 40)
-    loop = [Image.open(path).resize((12, 10), Image.Resampling.BILINEAR) for path in paths]
+    loop = [np.asarray(Image.open(path).resize((12, 10), Image.Resampling.BILINEAR)) for path in paths]
     loaded = load(tmp_path, image_size="10x12", resize="stretch", **WHOLE)
     np.testing.assert_array_equal(loaded.train.x, np.stack(loop))
     np.testing.assert_array_equal(loaded.train.y, [0] * 20 + [1] * 20)
@@ -435,7 +435,8 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def kept(root: Path, **more: Any) -> Any:
-    return data.from_config(DataConfig(str(root), **({"image_size": "8"} | WHOLE | more)), keep=True)
+    settings: dict[str, Any] = {"image_size": "8"} | WHOLE | more
+    return data.from_config(DataConfig(str(root), **settings), keep=True)
 
 
 def refuse(*_: object) -> Any:

@@ -27,13 +27,13 @@ class DataConfig:
     """table: the column with paths of images, from the folder of the table or --data.dir, which are learned from; the
     other columns are labels (--data.target), weights and what is split by"""
     image_size: str | None = None
-    """images: HEIGHTxWIDTH in pixels, or one number for both, that all are resized to (64, 48x64); all channels are
-    made alike too: grey where all images are, otherwise rgb"""
+    """images: HEIGHTxWIDTH in pixels, or one number for both (48x64, 64): all are resized to it, and their channels
+    made alike: grey where all images are, otherwise rgb"""
     resize: str = "fit"
-    """images: how: fit has the whole picture in the middle of a black ground, fill the middle of it as large as has no
-    ground, stretch changes height and width each on its own"""
+    """how images are resized: fit (the whole picture in the middle of black), fill (its middle, cut so that nothing is
+    black) or stretch (height and width each on its own)"""
     color: str | None = None
-    """images: rgb or grey, which all are made (default: as stored, or as --data.image_size says)"""
+    """images: all are made rgb or grey (default: as stored, or as --data.image_size says)"""
     target: str | tuple[str, ...] | None = None
     """table: the column to predict, or several (default: the last): numbers, or all of them 0 and 1 (multilabel)"""
     drop: tuple[str, ...] = ()

@@ -78,8 +78,8 @@ def load(
 
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
-        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/**, or CLASS/** in train,
-        val and test); or a data frame (pandas, polars, pyarrow).
+        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/**, or CLASS/** in
+        train, val and test); or a data frame (pandas, polars, pyarrow).
       images: the column of a table that holds paths of images.
       class_weight: weights in the order of the classes, or by label (1 for those left out), or "balanced".
       validation: a path or a data frame.
