@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -108,11 +108,10 @@ def test_the_training_pass_is_that_of_flax_on_the_rows_that_weigh_anything(half)
             expected = module(x)
         found = {"BatchNorm_0": module.BatchNorm_0, "last": module.last}
         after = {f"{n}/batch_stats/{k}": getattr(at, k)[...] for n, at in found.items() for k in ("mean", "var")}
-    to_compare: Any = expected
-    np.testing.assert_allclose(y[REAL], to_compare, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(y[REAL], np.array(cast(Any, expected)), rtol=1e-4, atol=1e-5)
     assert after.keys() == stored(seen).keys()
     for name, leaf in stored(seen).items():
-        np.testing.assert_allclose(leaf, after[name], rtol=1e-5, atol=1e-6, err_msg=name)
+        np.testing.assert_allclose(leaf, np.array(cast(Any, after[name])), rtol=1e-5, atol=1e-6, err_msg=name)
         assert not np.array_equal(leaf, stored(params)[name])
 
 

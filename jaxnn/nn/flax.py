@@ -73,13 +73,7 @@ def from_linen(module: flax.linen.Module, *, core_axes: int | None = None, batch
         example, norms = jnp.zeros((1, *x.shape), x.dtype), set[str]()
         with nn.intercept_methods(_refuse_fixed(name, switch, batch_stats, norms)), relaxed():
             variables = dict(module.init(key, example, **_quiet(switch, True)))
-        params, stats = variables.pop("params", {}), variables.pop(STATISTICS, {})
-        if variables:
-            raise InputError(f"{name}={', '.join(sorted(variables))}: {_PURE}")
-        for path in tree.by_name(stats):
-            if path.rpartition("/")[0] not in norms:
-                raise InputError(f"{name}={path}: {_OTHERS}")
-        return together(params, stats)
+        return _params_of(name, variables, norms)
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         rngs = None if key is None else {"dropout": key}
@@ -102,6 +96,17 @@ def from_linen(module: flax.linen.Module, *, core_axes: int | None = None, batch
         return y, renewed(own, stats, seen.get(STATISTICS, {}), weight)
 
     return Model(init, _one_batch_axis(apply, core_axes), name.lower(), observe if batch_stats else None)
+
+
+def _params_of(name: str, variables: dict[str, Any], norms: set[str]) -> Params:
+    """What a linen module keeps, if that is parameters and the statistics of the BatchNorms at these paths."""
+    params, stats = variables.pop("params", {}), variables.pop(STATISTICS, {})
+    if variables:
+        raise InputError(f"{name}={', '.join(sorted(variables))}: {_PURE}")
+    for path in tree.by_name(stats):
+        if path.rpartition("/")[0] not in norms:
+            raise InputError(f"{name}={path}: {_OTHERS}")
+    return together(params, stats)
 
 
 def _refuse_fixed(name: str, switch: str | None, batch_stats: bool, norms: set[str]) -> Callable[..., Any]:
@@ -153,9 +158,8 @@ def from_nnx(make: Callable[[flax.nnx.Rngs], flax.nnx.Module], *, core_axes: int
     """A `flax.nnx` module as a `Model`, from the function that makes it; `params` are a nested dict of arrays.
 
     Its dropout and BatchNorm are switched with `module.train()` and `module.eval()`, and dropout is drawn from the key.
-    `core_axes` and what is kept of a BatchNorm are as in `from_linen`.
-
-    Raises `InputError` for state of other kinds, and for a Dropout without rngs.
+    `core_axes` and what is kept of a BatchNorm are as in `from_linen`. Raises `InputError` for other state, and for a
+    Dropout without rngs.
 
     >>> import jax, jax.numpy as jnp
     >>> from flax import nnx
@@ -174,9 +178,7 @@ def from_nnx(make: Callable[[flax.nnx.Rngs], flax.nnx.Module], *, core_axes: int
     switch = _switch(abstract.__call__)
     layers = [part for _, part in nnx.iter_graph(abstract)]
     _refuse_state(name, layers)
-    convolves = any(isinstance(part, nnx.Conv | nnx.ConvTranspose) for part in layers)
     observes = any(isinstance(part, nnx.BatchNorm) for part in layers)
-
     abstract.eval()
     quiet, param_shapes, stat_shapes, stream_shapes = nnx.split(abstract, nnx.Param, nnx.BatchStat, nnx.RngState)
     abstract.train()
@@ -185,8 +187,7 @@ def from_nnx(make: Callable[[flax.nnx.Rngs], flax.nnx.Module], *, core_axes: int
     def init(key: jax.Array, x: Any) -> Params:
         del x  # the shapes are in `make`
         made = make(nnx.Rngs(key))
-        params, stats = (_text_keys(nnx.to_pure_dict(nnx.state(made, kind))) for kind in (nnx.Param, nnx.BatchStat))
-        return together(params, stats)
+        return together(*(_text_keys(nnx.to_pure_dict(nnx.state(made, kind))) for kind in (nnx.Param, nnx.BatchStat)))
 
     def module(params: Params, key: jax.Array | None, training: bool) -> Any:
         # nnx.merge needs the state of every random stream, even where nothing is drawn from it.
@@ -209,11 +210,10 @@ def from_nnx(make: Callable[[flax.nnx.Rngs], flax.nnx.Module], *, core_axes: int
         set_nnx_layers(name, made, weight > 0, frozen_layers(frozen), quiet=key is None)
         with relaxed():
             y = made(x, **_quiet(switch, False))
-        seen = _text_keys(nnx.to_pure_dict(nnx.state(made, nnx.BatchStat)))
-        return y, renewed(*apart(params), seen, weight)
+        return y, renewed(*apart(params), _text_keys(nnx.to_pure_dict(nnx.state(made, nnx.BatchStat))), weight)
 
-    size, seen = IMAGES_IN_CACHE if convolves else None, observe if observes else None
-    return Model(init, _one_batch_axis(apply, core_axes), name.lower(), seen, micro_batch=size)
+    size = IMAGES_IN_CACHE if any(isinstance(part, nnx.Conv | nnx.ConvTranspose) for part in layers) else None
+    return Model(init, _one_batch_axis(apply, core_axes), name.lower(), observe if observes else None, size)
 
 
 def _refuse_state(name: str, layers: list[Any]) -> None:
