@@ -39,7 +39,7 @@ class ModelConfig:
     """how weights begin: glorot, he, lecun, orthogonal; auto follows the activation"""
     remat: bool = False
     """compute each block again for the gradient instead of keeping what it computed: less memory, more time, on an
-    accelerator; on a CPU it changes nothing"""
+    accelerator; on a CPU no less memory"""
 
     def __post_init__(self) -> None:
         typed(self, "--model.")
