@@ -10,6 +10,7 @@ from jax.test_util import check_grads
 
 from jaxnn.errors import InputError
 from jaxnn.nn import activations, compose, layers, norms
+from jaxnn.nn.batch_norm import batch_norm
 from jaxnn.types import Model
 
 KEY = jax.random.key(0)
@@ -39,6 +40,14 @@ LAYERS = {
     "group_norm": (norms.group_norm(2), IMAGE, IMAGE),
     "scale": (norms.scale(mean=np.arange(6), std=2), FEATURES, FEATURES),
     "residual": (compose.residual(layers.dense(6)), FEATURES, FEATURES),
+    "residual with shortcut": (
+        compose.residual(layers.conv(2, stride=2, padding="SAME"), layers.conv(2, 1, stride=2)),
+        IMAGE,
+        (3, 3, 2),
+    ),  # fmt: skip
+    "parallel": (compose.parallel(activations.identity, layers.conv(2, padding="SAME")), IMAGE, (6, 5, 6)),
+    "parallel of a branch": (compose.parallel(layers.dense(3)), FEATURES, (3,)),
+    "remat": (compose.remat(compose.chain(layers.dense(4), jnp.tanh)), FEATURES, (4,)),
     "chain": (compose.chain(layers.conv(3), jnp.tanh, layers.flatten(), layers.dense(2)), IMAGE, (2,)),
 }
 
@@ -203,6 +212,84 @@ def test_residual_adds_its_input():
     np.testing.assert_array_equal(compose.residual(f).apply(params, x), x + f.apply(params, x))
 
 
+def test_a_residual_with_a_shortcut_adds_both_and_names_them_by_their_kinds():
+    f, shortcut = compose.chain(layers.dense(3), jnp.tanh), layers.dense(3, bias=False)
+    layer, x = compose.residual(f, shortcut), normal(0, 2, 6)
+    params = {"chain_0": {"dense_0": {"w": normal(1, 3, 6), "b": normal(2, 3)}}, "dense_0": {"w": normal(3, 3, 6)}}
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, jax.eval_shape(layer.init, KEY, x[0]))
+    p, x64 = jax.tree.map(np.float64, params), np.float64(x)
+    inner = p["chain_0"]["dense_0"]
+    expected = np.tanh(x64 @ inner["w"].T + inner["b"]) + x64 @ p["dense_0"]["w"].T
+    np.testing.assert_allclose(layer.apply(params, x), expected, rtol=1e-5, atol=1e-6)
+    assert layer.name == "residual"
+
+
+@pytest.mark.parametrize(
+    ("join", "by_hand"),
+    [
+        ("concat", lambda *ys: np.concatenate(ys, -1)),
+        ("add", lambda *ys: sum(ys)),
+        (lambda a, b, c: a * b - c, lambda a, b, c: a * b - c),
+    ],
+)
+def test_parallel_joins_what_its_branches_make_of_the_same_x(join, by_hand):
+    layer = compose.parallel(activations.identity, layers.dense(6), layers.dense(6, bias=False), join=join)
+    x, params = (
+        normal(0, 2, 6),
+        {"dense_0": {"w": normal(1, 6, 6), "b": normal(2, 6)}, "dense_1": {"w": normal(3, 6, 6)}},
+    )
+    assert jax.tree.map(jnp.shape, params) == jax.tree.map(jnp.shape, jax.eval_shape(layer.init, KEY, x[0]))
+    p, x64 = jax.tree.map(np.float64, params), np.float64(x)
+    branches = (x64, x64 @ p["dense_0"]["w"].T + p["dense_0"]["b"], x64 @ p["dense_1"]["w"].T)
+    np.testing.assert_allclose(layer.apply(params, x), by_hand(*branches), rtol=1e-5, atol=1e-5)
+
+
+def test_the_branches_of_parallel_have_their_own_weights_and_noise_and_hand_on_what_a_model_says():
+    same = compose.parallel(layers.dense(6), layers.dense(6))
+    params = jax.jit(same.init)(KEY, jnp.zeros(6))
+    assert bool((params["dense_0"]["w"] != params["dense_1"]["w"]).any())
+    y = compose.parallel(layers.dropout(0.5), layers.dropout(0.5)).apply({}, jnp.ones(100), KEY)
+    assert bool((y[:100] != y[100:]).any()) and set(y.tolist()) == {0.0, 2.0}
+    assert compose.parallel(layers.conv(2), jnp.tanh).micro_batch == layers.IMAGES_IN_CACHE
+    assert same.micro_batch is None and same.observe is None
+
+
+def test_statistics_are_renewed_in_parallel_as_in_a_chain():
+    """A branch, a shortcut and a layer that is computed again see the batch as the layer alone does."""
+    norm, x, weight = batch_norm(), normal(0, 8, 6), jnp.ones(8)
+    alone = norm.init(KEY, x[0])
+    frozen = jax.tree.map(lambda _: False, alone)
+    y, renewed = norm.observe(alone, x, None, weight, frozen)  # pyright: ignore[reportOptionalCall]
+    for layer in (
+        compose.parallel(activations.identity, norm),
+        compose.residual(compose.chain(activations.identity), norm),
+    ):
+        params = {"batch_norm_0": alone}
+        for model in (layer, compose.remat(layer)):
+            assert model.observe
+            both, after = model.observe(params, x, None, weight, {"batch_norm_0": frozen})
+            expected = jnp.concatenate([x, y], -1) if layer.name == "parallel" else x + y
+            np.testing.assert_allclose(both, expected, rtol=1e-5, atol=1e-6)
+            for a, b in zip(jax.tree.leaves(after), jax.tree.leaves(renewed), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_an_error_names_the_layer_of_the_chain_and_its_image():
+    small = compose.chain(
+        layers.conv(4), layers.max_pool(), compose.residual(compose.chain(layers.conv(4), layers.conv(4)))
+    )
+    for model, message in [
+        (
+            compose.chain(*[layers.conv(4)] * 3),
+            r"^conv_2: x=float32\[2,1,4\]: must be at least 3 high and 3 wide; use larger",
+        ),
+        (small, r"^residual_0: conv_0: x=float32\[2,1,4\]: must be at least 3 high"),
+        (compose.parallel(jnp.tanh, layers.conv(4, 7)), r"^conv_0: x=float32\[6,5,4\]: must be at least 7 high"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            jax.eval_shape(model.init, KEY, jax.ShapeDtypeStruct(IMAGE, jnp.float32))
+
+
 def test_a_chain_counts_the_layers_of_each_kind_that_have_parameters():
     inner = compose.chain(layers.dense(4), name="tower")
     model = compose.chain(
@@ -267,6 +354,18 @@ def test_a_function_that_jax_cannot_trace_is_refused_by_name_when_the_chain_begi
         (lambda: norms.group_norm(3), IMAGE, r"x=float32\[6,5,4\].*multiple of groups=3"),
         (lambda: norms.group_norm(0), IMAGE, "groups=0"),
         (lambda: compose.residual(layers.dense(5)), FEATURES, r"f\(x\)=float32\[5\].*shape of x, float32\[6\]"),
+        (lambda: compose.parallel(), FEATURES, "parallel branches=0: must be >= 1"),
+        (lambda: compose.parallel(jnp.tanh, join="cat"), FEATURES, "parallel join=cat: unknown; did you mean concat"),
+        (
+            lambda: compose.parallel(jnp.tanh, layers.conv(2)),
+            IMAGE,
+            r"parallel branches=float32\[6,5,4\], float32\[4,3,2\]: must be alike in all axes but the last",
+        ),
+        (
+            lambda: compose.parallel(layers.dense(3), layers.dense(2), join="add"),
+            FEATURES,
+            r"parallel branches=float32\[3\], float32\[2\]: must have one shape to be added",
+        ),
         (lambda: norms.scale(std=[1, -1]), FEATURES, "std >= 0"),
         (lambda: norms.scale(mean=float("nan")), FEATURES, "must be finite"),
         (lambda: norms.scale(mean=np.zeros(5)), FEATURES, r"\(5,\): must fit the last axes of x, float32\[6\]"),

@@ -32,7 +32,13 @@ def test_every_step_is_in_one_chunk_and_every_event_at_the_end_of_one(start, mor
     assert len(lengths) <= max(plan.MOST_LENGTHS, 1 + math.floor(math.log2(longest)))
 
 
-@pytest.mark.parametrize("config", [ModelConfig(), ModelConfig(kind="cnn"), ModelConfig(hidden=(), kind="linear")])
+@pytest.mark.parametrize(
+    "config",
+    [
+        ModelConfig(), ModelConfig(kind="cnn"), ModelConfig(hidden=(), kind="linear"), ModelConfig(kind="resnet"),
+        ModelConfig(remat=True), ModelConfig(kind="cnn", remat=True), ModelConfig(kind="resnet", remat=True),
+    ],
+)  # fmt: skip
 def test_the_bound_that_spares_tracing_is_no_less_than_the_count(config):
     example = jax.ShapeDtypeStruct((28, 28, 1), "uint8")
     model = models.build(config, example, 10, scale=255)

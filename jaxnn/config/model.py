@@ -38,7 +38,8 @@ class ModelConfig:
     init: str = "auto"
     """how weights begin: glorot, he, lecun, orthogonal; auto follows the activation"""
     remat: bool = False
-    """compute each block again for the gradient instead of keeping what it computed: less memory, more time"""
+    """compute each block again for the gradient instead of keeping what it computed: less memory, more time, on an
+    accelerator; on a CPU no less memory"""
 
     def __post_init__(self) -> None:
         typed(self, "--model.")

@@ -140,8 +140,9 @@ _JOINS: dict[str, Callable[..., jax.Array]] = {"concat": _concat, "add": _add}
 def remat(layer: Layer) -> Model:
     """The same layer in less memory: what it computes on its way to y is not kept for the gradient, but computed again.
 
-    Its parameters, their paths and its outputs stay. Around each block of a deep network, only what passes from block
-    to block is kept, for one more pass forwards. Source: Chen et al. 2016 (sublinear memory cost); `jax.checkpoint`.
+    Its parameters, their paths and its outputs stay, its gradient up to rounding. Around each block of a deep network,
+    only what passes from block to block is kept, for one more pass forwards. This is for accelerators: on a CPU, XLA's
+    compiler finds what is computed twice and keeps it after all. Source: Chen et al. 2016; `jax.checkpoint`.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn

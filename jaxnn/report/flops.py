@@ -20,7 +20,8 @@ from jaxnn.types import Batch, Model, Params, Recipe
 def matrix_flops(function: Any, *args: Any) -> int:
     """FLOPs of the matrix products and convolutions in a function, two for each product of two numbers.
 
-    args: arrays or their shapes. A loop counts as often as it runs, if that is known; of branches the least one counts.
+    args: arrays or their shapes. A loop counts as often as it runs, if that is known; of branches the least one counts
+    that has any.
 
     >>> import jax, jax.numpy as jnp
     >>> matrix_flops(jnp.dot, jnp.ones((2, 3)), jnp.ones((3, 4)))
@@ -70,7 +71,8 @@ def _flops(jaxpr: Any) -> int:
             inner = [p for value in eqn.params.values() for p in (value if isinstance(value, tuple) else (value,))]
             found = [_flops(getattr(p, "jaxpr", p)) for p in inner if hasattr(getattr(p, "jaxpr", p), "eqns")]
             if found:
-                total += min(found) if eqn.primitive.name == "cond" else eqn.params.get("length", 1) * sum(found)
+                least = min(filter(None, found), default=0)  # a depthwise convolution has no product on a CPU
+                total += least if eqn.primitive.name == "cond" else eqn.params.get("length", 1) * sum(found)
     return total
 
 

@@ -404,6 +404,7 @@ def test_f10_a_dry_run_compiles_no_part_of_the_network_and_keeps_nothing_on_a_de
         (["--task.loss", "poisson"], "--task.loss=poisson"),
         (["--data.name", "no.csv"], "--data.name=no.csv"),
         (["iris_mlp", "--model.kind", "cnn"], "cnn needs images"),
+        (["digits_flax", "--model.remat"], "--model.remat=True: the model is the config file's own; wrap its blocks"),
     ],
 )
 def test_f10_a_dry_run_checks_what_a_run_checks(argv, expected, tmp_path, monkeypatch):
