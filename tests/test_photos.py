@@ -198,9 +198,10 @@ KINDS: dict[Callable[[Path], np.ndarray], tuple[str, int]] = {  # what is told, 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
 def test_every_kind_is_made_rgb_or_grey_as_documented(make, tmp_path):
-    for i in range(2):
-        (tmp_path / "ab"[i]).mkdir()
-        pixels = make(tmp_path / "ab"[i] / "x")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    make(tmp_path / "a" / "x")
+    pixels = make(tmp_path / "b" / "x")
     (path,) = (tmp_path / "b").iterdir()
     told, away = KINDS[make]
     found = as_formed(path, KEPT)

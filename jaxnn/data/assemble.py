@@ -12,8 +12,7 @@ from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.config.names import IMPUTED, MISSING, TASKS
 from jaxnn.config.values import class_weights, unicode
-from jaxnn.data import check, fitted, overlap, split
-from jaxnn.data import images as pixels
+from jaxnn.data import check, fitted, images, overlap, split
 from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.frame import Frame
@@ -30,9 +29,6 @@ LISTED = "table of images"  # --data.images; what is for a table is for it too
 OPTIONS = {
     "dir": ("mnist", "tfds", LISTED),
     "images": ("table",),
-    "image_size": ("folder", LISTED),
-    "resize": ("folder", LISTED),
-    "color": ("folder", LISTED),
     "target": ("table",),
     "drop": ("table",),
     "weight": ("table", "npz"),
@@ -42,7 +38,7 @@ OPTIONS = {
     "missing": ("table", "npz"),
     "delimiter": ("table",),
     "validation": ("table", "npz", "idx", "mnist", "folder"),
-    "bad_records": ("folder", LISTED),
+    **dict.fromkeys(("image_size", "resize", "color", "bad_records"), ("folder", LISTED)),
 }
 
 
@@ -148,7 +144,7 @@ def from_config(
         found = finite(found, config.missing)
     refuse_missing(found, config.missing)
     given, labels = _encode(found, task, config.positive)
-    shown, scale, told = pixels.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
+    shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
     rows, split_notes = _split(found, labels, config)
     rows_of_features = isinstance(shown["train"], Frame) or shown["train"].ndim == 2
     standardize = rows_of_features if config.standardize is None else config.standardize
