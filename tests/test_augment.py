@@ -393,7 +393,8 @@ def test_a_fault_is_found_in_the_rows_as_they_were_augmented():
 
 # ---- as a run --------------------------------------------------------------------------------------------------------
 
-RUN = "digits_mlp --model.hidden 8 --batch-size 512 --data.validation-fraction 0 --optim.schedule constant --data.augment".split()
+RUN = "digits_mlp --model.hidden 8 --batch-size 512 --optim.schedule constant --data.validation-fraction 0".split()
+RUN += ["--data.augment"]
 
 
 def test_a_run_that_goes_on_is_that_of_one_piece(tmp_path):
