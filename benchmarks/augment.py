@@ -2,7 +2,7 @@
 
     python benchmarks/augment.py --rounds 30
 
-Batches of 128 images of 28x28 bytes, drawn from 2,560 synthetic rows; the network and optimizer of configs/mnist_cnn.py.
+Batches of 128 images of 28x28 bytes, drawn from 2,560 synthetic rows; the network and optimizer of mnist_cnn.
 A round runs 5 steps of each; the cost is the median over the rounds of the ratio to the steps without augmentation that
 ran just before, less 1.
 """

@@ -22,6 +22,7 @@ from jaxnn.commands import arguments
 from jaxnn.config import Config, DataConfig
 from jaxnn.config.values import from_dict, to_dict
 from jaxnn.data import feeds
+from jaxnn.devices import mesh
 from jaxnn.engine import descent, evaluate, gradient, steps
 from jaxnn.errors import InputError
 from jaxnn.training.faults import find_fault
@@ -322,7 +323,7 @@ def test_draws_depend_on_neither_padding_nor_devices(words):
         short = jax.tree.map(lambda a: jnp.concatenate([a, a[:1].repeat(width - 6, 0)]), batch)
         short = short._replace(weight=short.weight.at[6:].set(0))
         with jaxnn.devices.use(devices):
-            program = jax.jit(lambda rows: descent.augmented(recipe, jaxnn.devices.mesh.shard(rows), jax.random.key(1)))
+            program = jax.jit(lambda rows: descent.augmented(recipe, mesh.shard(rows), jax.random.key(1)))
             return jax.tree.map(lambda a: np.asarray(a)[:6], program(short))
 
     one = made(1, 6)
@@ -393,7 +394,8 @@ def test_a_fault_is_found_in_the_rows_as_they_were_augmented():
 
 # ---- as a run --------------------------------------------------------------------------------------------------------
 
-RUN = "digits_mlp --model.hidden 8 --batch-size 512 --data.validation-fraction 0 --optim.schedule constant --data.augment".split()
+RUN = "digits_mlp --model.hidden 8 --batch-size 512 --optim.schedule constant --data.validation-fraction 0".split()
+RUN += ["--data.augment"]
 
 
 def test_a_run_that_goes_on_is_that_of_one_piece(tmp_path):
