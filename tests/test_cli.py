@@ -31,7 +31,7 @@ def parsed(*argv: str) -> Config:
     [
         (["--optm.lr", "0.1"], "--optm.lr: unknown flag; did you mean --optim.lr?"),
         (["--lr", "0.1"], "--lr: unknown flag; did you mean --optim.lr?"),
-        (["--augment", "1"], "--augment: unknown flag; see --help"),
+        (["--augment", "1"], "--augment: unknown flag; did you mean --data.augment?"),
         (
             ["--epochs", "2", "digits_cnn"],
             "digits_cnn: a config's name comes first, before all flags; write digits_cnn",

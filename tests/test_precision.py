@@ -106,6 +106,7 @@ def test_integers_and_statistics_are_not_rounded():
     assert float(new["w"]) == 1 + 2**-20 and float(new["batch_stats"]["mean"]) == 2 * (1 + 2**-20)
 
 
+@pytest.mark.slow
 def test_digits_are_learned_as_well():
     from sklearn.datasets import load_digits
 

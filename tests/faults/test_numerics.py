@@ -24,7 +24,7 @@ from jaxnn.data import feeds
 from jaxnn.engine.fitting import check_total
 from jaxnn.engine.tally import Tally, history_row
 from jaxnn.errors import InputError, NumericsError
-from jaxnn.nn import activations, compose, layers, models, norms
+from jaxnn.nn import activations, batch_norm, compose, layers, models, norms
 from jaxnn.optim import optimizer as optim
 from jaxnn.optim.schedules import schedule
 from jaxnn.report import diagnosis
@@ -317,6 +317,15 @@ LAYERS = {
     "standardized": (norms.standardized(layers.dense(3), np.zeros(4), np.ones(4)), (4,)),
     "in_units": (norms.in_units(layers.dense(3), np.zeros(3), np.ones(3)), (4,)),
     "residual": (compose.residual(layers.dense(4)), (4,)),
+    "conv dilated": (layers.conv(2, 2, dilation=2), (4, 4, 2)),
+    "conv depthwise": (layers.conv(4, (2, 3), groups=4), (3, 4, 4)),
+    "max_pool same": (layers.max_pool(3, 2, padding="SAME"), (4, 4, 1)),
+    "global_avg_pool": (layers.global_avg_pool(), (3, 3, 2)),
+    "upsample": (layers.upsample(2), (2, 2, 2)),
+    "upsample bilinear": (layers.upsample(2, method="bilinear"), (2, 2, 2)),
+    "batch_norm": (batch_norm.batch_norm(), (3,)),
+    "parallel": (compose.parallel(layers.dense(2), jnp.tanh), (4,)),
+    "remat": (compose.remat(layers.dense(3)), (4,)),
 }
 LOSSES = {
     "binary_cross_entropy": (losses.binary_cross_entropy, (4,), [0, 1, 1, 0]),
@@ -348,6 +357,8 @@ def cases(error):
     for name, (layer, shape) in LAYERS.items():
         x = normal(1, *shape)
         params = jax.tree.map(lambda p: normal(2, *p.shape), jax.eval_shape(layer.init, KEY, x))
+        if name == "batch_norm":
+            params["batch_stats"]["var"] = jnp.exp(params["batch_stats"]["var"])
         key = KEY if name == "dropout" else None
         found[name] = (
             lambda at, f=layer.apply, key=key: off(f(at["params"], at["x"], key), error),
@@ -380,7 +391,7 @@ def made_in(module: ModuleType) -> set[str]:
 def test_n08_no_layer_activation_or_loss_is_left_out():
     helpers = {"affine", "add_bias", "param_dtype", "refuse_integers", "features", "stateless", "largest_piece"}
     helpers |= {"chain", "after"}
-    made = made_in(layers) | made_in(norms) | made_in(compose)
+    made = made_in(layers) | made_in(norms) | made_in(compose) | made_in(batch_norm)
     assert helpers <= made and made - helpers <= {name.split()[0] for name in LAYERS}
     assert made_in(losses) - {"class_target", "same_shape"} == set(LOSSES)
 
