@@ -52,7 +52,7 @@ def decode(path: Path, packed: bytes, form: Form | None) -> tuple[np.ndarray, tu
 
     Raises `DataError` for what is damaged, and `InputError` for what is of another kind.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(packed), formats=FORMATS) as image:
@@ -73,6 +73,9 @@ def decode(path: Path, packed: bytes, form: Form | None) -> tuple[np.ndarray, tu
         raise InputError(f"{path}: too many pixels, at most {Image.MAX_IMAGE_PIXELS}; make it smaller") from error
     except InputError:
         raise
+    except UnidentifiedImageError as error:
+        reason = f"its first bytes are of none of {', '.join(FORMATS)}"
+        raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
     except Exception as error:  # what is raised for damaged bytes is not documented
         reason = str(error).split("\n")[0]
         raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
