@@ -4,7 +4,7 @@
     python benchmarks/finetune.py mnist_m.npz
 
 The network of mnist_m is trained on the digits 0 to 4; then on 20 images each of 5 to 9, drawn by the seed: with the
-weights it has and a new last layer, which learns ten times as fast; with all but that layer frozen, always or for half
+weights it has and a new last layer, which learns ten times as fast; with all but that layer frozen, or held for half
 of the epochs; and from scratch. Tested on all test images of 5 to 9.
 """
 
@@ -25,7 +25,7 @@ TUNED = ["--init_from", "old", "--optim.lr", "0.001", "--optim.lr_scale", "dense
 BODY = ["conv_0", "batch_norm_0", "stage_*"]
 WAYS = {
     "fine-tuned": TUNED,
-    "fine-tuned, all but the last layer frozen for 20 epochs": [
+    "fine-tuned, all but the last layer held for 20 epochs": [
         *TUNED,
         "--optim.unfreeze",
         *(f"{part}=20epochs" for part in BODY),

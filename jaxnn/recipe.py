@@ -56,20 +56,42 @@ def network(
     raw = {"scale": data["scale"], "mean": mean, "std": std, "dtype": config.dtype}
     if config.model.remat and own_model is not None:
         raise InputError("--model.remat=True: the model is the config file's own; wrap its blocks in jaxnn.remat there")
+    _check_jitter(config, data)
     model = _built(config, own_model, task.outputs, example, raw)
     if own_model is not None:
         _check_own_model(model, task, example)
     return model if units is None else norms.in_units(model, *units[:2]), task, example
 
 
+def _check_jitter(config: Config, data: dict[str, Any]) -> None:
+    """Refuse to change the colours of images whose numbers do not lie between black, 0, and white."""
+    for word in config.data.augment:
+        low, high = data.get("range") or (0.0, 0.0)
+        if word.startswith("color_jitter") and not 0 <= low <= high <= (data["scale"] or 1.0):
+            rule = f"images of {low:g} to {high:g} have no black and white; give bytes, or numbers of 0 to 1"
+            raise InputError(f"--data.augment={word}: {rule}")
+
+
 def head(config: Config, data: dict[str, Any], own_model: Any = None) -> frozenset[str]:
-    """The paths of the parameters whose shapes depend on how many outputs there are: those of the last layer."""
+    """The paths of the parameters whose shapes depend on how many outputs there are: those of the last layer.
+
+    Raises `InputError` where a model of one's own is not to be had with one output more.
+    """
     example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
-    shapes = []
-    for outputs in (data["outputs"], data["outputs"] + 1):
+
+    def shapes(outputs: int) -> dict[str, tuple[int, ...]]:
         model = _built(config, own_model, outputs, example, {})
-        shapes.append(tree.by_name(jax.eval_shape(model.init, jax.random.key(0), example)))
-    return frozenset(name for name, leaf in shapes[0].items() if leaf.shape != shapes[1][name].shape)
+        leaves = tree.by_name(jax.eval_shape(model.init, jax.random.key(0), example))
+        return {name: leaf.shape for name, leaf in leaves.items()}
+
+    ours = shapes(data["outputs"])
+    try:
+        wider = shapes(data["outputs"] + 1)
+    except Exception as error:  # in a function of the user's own
+        rule = f"the classes are others, and a model of {data['outputs'] + 1} outputs, which would tell the last layer"
+        cure = "name the weights.safetensors of the run, to take every array that fits"
+        raise InputError(f"--init_from: {rule}, fails ({type(error).__name__}: {error}); {cure}") from error
+    return frozenset(name for name, shape in ours.items() if wider.get(name) != shape)
 
 
 def _built(config: Config, own_model: Any, outputs: int, example: Any, raw: dict[str, Any]) -> Model:

@@ -107,7 +107,7 @@ def merge(trained: Params, kept: Params) -> Params:
 
 def check_patterns(flag: str, patterns: Sequence[str], names: Sequence[str]) -> None:
     """Refuse a pattern that names no parameter of these paths."""
-    entries = list(dict.fromkeys(leaf.rpartition("/")[0] or leaf for leaf in names))
+    entries = list(dict.fromkeys(leaf.rpartition("/")[0] or leaf for leaf in names if not is_kept(leaf)))
     for pattern in patterns:
         if not any(matches(leaf, pattern) for leaf in names):
             near = nearest(pattern, entries)

@@ -485,3 +485,14 @@ def test_words_are_listed_with_commas_or_without():
         assert config.data.augment == ("flip", "crop:4")
         assert from_dict(to_dict(config), Config) == config
     assert from_dict({"data": {"name": "digits"}}, Config).data.augment == ()  # of an older run
+
+
+def test_jitter_of_images_without_black_and_white_is_refused(tmp_path):
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (60, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / "pm.npz", x=x, y=np.arange(60) % 3)
+    with pytest.raises(
+        InputError, match=r"^--data.augment=color_jitter:0.2: images of -\S+ to 0.9\d* have no black and w"
+    ):
+        here("digits_cnn", "--data.name", tmp_path / "pm.npz", "--data.augment", "color_jitter:0.2", "--dry-run")

@@ -189,3 +189,26 @@ def test_nothing_but_the_tasks_compares_the_name_of_one():
 
 def test_the_tasks_themselves_do():
     assert any([*compared(path.read_text())] for path in OWN)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"norm": "group"},
+            "--model.norm=group: is for a resnet, and this is a network of kind cnn; add --model.kind ",
+        ),
+        (
+            {"depth": 20},
+            "--model.depth=20: is for a resnet, and this is a network of kind cnn; add --model.kind resnet",
+        ),
+        (
+            {"kind": "linear", "remat": True},
+            "--model.remat=True: a linear model has one layer, nothing to compute again",
+        ),
+    ],
+)
+def test_what_only_a_residual_network_has_is_refused_for_others(given, message):
+    with pytest.raises(InputError) as refusal:
+        ModelConfig(**({"kind": "cnn"} | given))
+    assert str(refusal.value).startswith(message)

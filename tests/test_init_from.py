@@ -169,6 +169,21 @@ def test_as_many_classes_that_are_others_have_a_new_head_unless_a_file_is_named(
     assert same(by_place, weights(source))
 
 
+def test_amounts_instead_of_classes_have_a_new_head(tmp_path):
+    binary = run(tmp_path / "binary", *table(tmp_path / "two.npz", 2))
+    _, _, lines = begun(*table(tmp_path / "amounts.npz", None), "--init-from", binary)
+    assert "of other classes, begin as initialised: 2 arrays (dense_1/b, dense_1/w)" in lines
+
+
+def test_a_model_that_knows_one_number_of_outputs_alone_is_refused_in_one_line():
+    config = arguments.parse(argv([]), ROOT / "configs").flags.run
+    known = data.from_config(config.data).describe()
+    with pytest.raises(
+        InputError, match=r"^--init_from: the classes are others, .* fails \(KeyError: 4\); name the weights"
+    ):
+        recipe.head(config, known, lambda outputs: jaxnn.mlp((8,), {3: 3}[outputs]))
+
+
 def test_the_head_is_what_depends_on_the_number_of_outputs():
     for flags, head in (([], {"dense_1/b", "dense_1/w"}), (["--model.hidden", 8, 8], {"dense_2/b", "dense_2/w"})):
         config = arguments.parse(argv(flags), ROOT / "configs").flags.run

@@ -685,3 +685,26 @@ def test_sizes_have_one_spelling():
     for given in ("64", "064", "64x64", "64X64", 64):
         assert DataConfig("x", image_size=given).image_size == "64"  # pyright: ignore[reportArgumentType]
     assert DataConfig("x", image_size="048X64").image_size == "48x64"
+
+
+def test_rows_without_a_path_are_told_of_beside_those_without_a_label(tmp_path):
+    for i in range(20):
+        Image.fromarray(np.full((8, 8, 3), i * 10, np.uint8)).save(tmp_path / f"{i}.png")
+    cells = [("" if i == 3 else f"{i}.png", "" if i == 5 else "ab"[i % 2]) for i in range(20)]
+    (tmp_path / "t.csv").write_text("file,y\n" + "".join(f"{path},{y}\n" for path, y in cells))
+    loaded = jaxnn.data.load(tmp_path / "t.csv", images="file", nan="drop", validation_fraction=0, test_fraction=0)
+    assert len(loaded.train.x) == 18
+    notes = [note for note in loaded.notes if "1 of 20" in note]
+    assert len(notes) == 2 and sum(note.endswith("(column file)") for note in notes) == 1
+
+
+def test_a_grey_part_beside_one_in_colour_is_refused_with_the_cure(tmp_path):
+    for part, shape in (("train", (8, 8)), ("test", (8, 8, 3))):
+        for label in "ab":
+            (tmp_path / part / label).mkdir(parents=True)
+            for i in range(4):
+                pixels = np.random.default_rng(i).integers(0, 255, shape, dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / part / label / f"{i}.png")
+    with pytest.raises(InputError, match=r"the test images are in colour, and those of training not; add --data.color"):
+        jaxnn.data.load(tmp_path, image_size=6)
+    assert jaxnn.data.load(tmp_path, image_size=6, color="rgb").shapes["test"] == (8, 6, 6, 3)

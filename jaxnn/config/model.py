@@ -69,6 +69,12 @@ class ModelConfig:
         check("--model.kernel", self.kernel, ">= 1", self.kernel >= 1)
         check("--model.width", self.width, ">= 1", self.width >= 1)
         basic_blocks("--model.depth", self.depth)
+        for name in ("depth", "width", "norm"):
+            if self.kind != "resnet" and getattr(self, name) != getattr(ModelConfig, name):
+                rule = f"is for a resnet, and this is a network of kind {self.kind}; add --model.kind resnet"
+                raise InputError(f"--model.{name}={getattr(self, name)}: {rule}")
+        if self.remat and self.kind == "linear":
+            raise InputError("--model.remat=True: a linear model has one layer, nothing to compute again; leave it out")
         fraction("--model.dropout", self.dropout)
         fraction("--model.input_dropout", self.input_dropout)
 

@@ -55,7 +55,8 @@ class OptimConfig:
     freeze: tuple[str, ...] = ()
     """parameters that stay as they begin: patterns of their paths such as dense_0 or 'conv_*' or '*/b'"""
     unfreeze: tuple[str, ...] = ()
-    """parameters that stay as they begin until a time in the run: PATTERN=TIME such as 'conv_*=2epochs' or '*/b=10%'"""
+    """parameters that are held until a time in the run: PATTERN=TIME such as 'conv_*=2epochs' or '*/b=10%' (batch
+    statistics are taken meanwhile)"""
     lr_scale: tuple[str, ...] = ()
     """factors of the learning rate: PATTERN=FACTOR such as 'dense_*=10'; where several patterns name one parameter, the
     last"""

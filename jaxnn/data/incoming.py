@@ -9,6 +9,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,9 +65,10 @@ class Known(NamedTuple):
         """What images are made to be, the colour too that the training images turned out to have."""
         return self.form and self.form._replace(color="grey" if self.shape[-1] == 1 else "rgb")
 
-    def decoded(self, name: object, files: Sequence[Path]) -> np.ndarray:
-        """u8[n, H, W, C]: images of any size and colour, if they were so in training."""
-        return decoding.read(name, files, self.whole_form, shape=self.shape)[0].x
+    def decoded(self, name: object, files: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
+        """u8[n, H, W, C]: images of any size and colour, if they were so in training; and what was done to them."""
+        images, _ = decoding.read(name, files, self.whole_form, shape=self.shape)
+        return images.x, decoding.told(name, Counter(images.told))
 
     def _listed(self) -> str:
         names = [column.name for column in self.columns or ()]
@@ -199,7 +201,8 @@ def _in_parts(files: Sequence[Path], known: Known, notes: tuple[str, ...]) -> It
         some = files[start : start + n]
         for path in some:
             unicode("file", str(path))
-        yield Part(known.decoded(files[0].parent, some), tuple(map(str, some)), notes)
+        x, told = known.decoded(files[0].parent, some)
+        yield Part(x, tuple(map(str, some)), (*notes, *told))
         notes = ()
 
 
@@ -222,7 +225,7 @@ def _table(source: Any, known: Known, classes: tuple[Label, ...] | None) -> Tabl
             raise InputError(f"{where}: not a class of the training examples ({listed}); repair it")
     if known.roles.images is None:
         return Table(grid, y, weight)
-    return Table(known.decoded(grid.name, image_table.files(source, grid, None, known.roles)[1]), y, weight)
+    return Table(known.decoded(grid.name, image_table.files(source, grid, None, known.roles)[1])[0], y, weight)
 
 
 def _folder(source: Path, known: Known, classes: tuple[Label, ...] | None) -> Table:

@@ -133,7 +133,7 @@ def _shared(
     """
     _refuse_other_features(path, found.data or {}, about["data"])
     ours, theirs, classes = tree.by_name(shapes.params), found.leaves, about["data"].get("classes")
-    other = head() if classes and (found.data or {}).get("classes", classes) != classes else frozenset[str]()
+    other = head() if (found.data or {}).get("classes", classes) != classes else frozenset[str]()
     fits = [name for name, leaf in ours.items() if name in theirs and theirs[name].shape == leaf.shape]
     taken = [name for name in fits if name not in other]
     anew = [name for name in ours if name not in taken and not tree.is_kept(name)]

@@ -277,18 +277,22 @@ def test_f05_every_numeric_flag_has_its_bounds_here():
     assert NUMBERS.keys() <= {name for name, *_ in BOUNDS}
 
 
+RESNET = ("model.depth", "model.width")  # refused for other kinds
+
+
 @pytest.mark.parametrize(("name", "bad", "good"), BOUNDS, ids=[name for name, *_ in BOUNDS])
 def test_f05_each_bound(name, bad, good):
     """In the class of the flag; that the command line asks the class is shown above."""
     kind, item = NUMBERS[name]
+    more = {"kind": "resnet"} if name in RESNET else {}
     for value in (*bad, *good):
         number: Any = float(value) if "float" in str(item.type) else int(value)
         number = (number,) if "tuple" in str(item.type) else number
         if value in good:
-            assert getattr(kind(**{item.name: number}), item.name) == number
+            assert getattr(kind(**more, **{item.name: number}), item.name) == number
             continue
         with pytest.raises(InputError, match=rf"^--{re.escape(name)}=({value}|{float(value)}): must be "):
-            kind(**{item.name: number})
+            kind(**more, **{item.name: number})
 
 
 @pytest.mark.slow
@@ -298,7 +302,7 @@ def test_f05_each_bound_by_the_command_line(name, bad, good):
         message = refused(f"{spelled(name)}={value}")
         assert re.match(rf"--{re.escape(name)}=({value}|{float(value)}): must be ", message), message
     for value in good:
-        config: Any = parsed(f"{spelled(name)}={value}")
+        config: Any = parsed(f"{spelled(name)}={value}", *["--model.kind", "resnet"] * (name in RESNET))
         for part in name.split("."):
             config = getattr(config, part)
         assert config in (float(value), (float(value),))

@@ -64,6 +64,11 @@ def read(
         bad += [names[i] for i in sorted({*range(len(names))} - {*images.kept})]
         counts.update(images.told)
         troubles += told
+    grey = sorted(part for part, table in tables.items() if table.x.shape[3] < tables["train"].x.shape[3])
+    rgb = sorted(part for part, table in tables.items() if table.x.shape[3] > tables["train"].x.shape[3])
+    if form is not None and form.size is not None and (grey or rgb):
+        rule = f"the {(grey or rgb)[0]} images are {'grey' if grey else 'in colour'}, and those of training not"
+        raise InputError(f"{root}: {rule}; add --data.color rgb (or grey)")
     notes = [*decoding.damaged(root, bad), *decoding.told(root, counts)]
     every = [file for files in parts.values() for file in files]
     notes += [f"{root}: {note}" for note in (*left_out(others), *_deeper(every), *_joined(every))]

@@ -40,12 +40,12 @@ def read(
 
     def part(source: Any, grid: Grid, known: dict[str, Column]) -> tuple[Table, dict[str, Column]]:
         found = typed(grid, exact, roles.rules, known, exact, key)
-        rows, names = files(source, grid, dir, roles)
+        rows, names, lost = files(source, grid, dir, roles)
         both = np.intersect1d(rows, found.rows)  # each leaves rows out in which something is missing
         names = [names[i] for i in np.searchsorted(rows, both)]
         left = bad_records - len(bad)
         images, told = decoding.read(grid.name, names, form, bad_records=left, keep=keep)
-        notes.extend((*found.notes, *told))
+        notes.extend((*found.notes, *lost, *told))
         bad.extend(names[i] for i in sorted({*range(len(names))} - {*images.kept}))
         counts.update(images.told)
         if not images.kept:
@@ -65,9 +65,11 @@ def read(
     return Source(train, other, classes=classes, targets=targets, scale=255.0, notes=tuple(dict.fromkeys(notes)))
 
 
-def files(source: Any, grid: Grid, dir: str | None, roles: table.Roles) -> tuple[np.ndarray, list[Path]]:
-    """The rows that name an image, and the images, from the folder of the table or `dir`. Raises `InputError`, with the
-    line, for a file that is not there."""
+def files(
+    source: Any, grid: Grid, dir: str | None, roles: table.Roles
+) -> tuple[np.ndarray, list[Path], tuple[str, ...]]:
+    """The rows that name an image, the images, from the folder of the table or `dir`, and what to tell of the others.
+    Raises `InputError`, with the line, for a file that is not there."""
     column = roles.images or ""
     is_new = roles.rules.unknown is not None  # rows for a trained network
     if is_new:
@@ -86,4 +88,4 @@ def files(source: Any, grid: Grid, dir: str | None, roles: table.Roles) -> tuple
         if not os.path.isfile(path):  # pathlib raises an error for a name that no path can have
             cure = ", or say the folder with --data.dir" if dir is None and not is_new else ""
             raise InputError(f"{grid.at(column, row)}: no such file in {folder.absolute()}; mend the path{cure}")
-    return found.rows, names
+    return found.rows, names, tuple(f"{note} (column {column})" for note in found.notes)
