@@ -29,8 +29,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     data = reading.result()
     clock("start")
     request.check_digest(data.digest)
-    known = data.describe()
-    steps = plan.plan(config, len(data.train.weight))
+    known, steps = data.describe(), plan.plan(config, len(data.train.weight))
     model, task, example = recipe.network(config, known, own.model, own.loss, own.metrics, mean=data.mean, std=data.std)
     rows = recipe.checked(task, data.parts, own)["train"]
     made = recipe.recipe(config, model, task, example, steps, data.class_weight, own, data.scale)
