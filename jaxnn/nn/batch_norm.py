@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import fraction, positive
-from jaxnn.nn.layers import features, param_dtype, refuse_integers
+from jaxnn.nn.layers import features, moment_dtype, param_dtype, refuse_integers
 from jaxnn.types import Model, Params
 
 STATISTICS = "batch_stats"
@@ -48,13 +48,13 @@ def batch_norm(momentum: float | jax.Array = 0.9, eps: float = 1e-5, *, scale_in
 
     def init(key: jax.Array, x: Any) -> Params:
         shape, dtype = features(x), param_dtype(x)
-        stored = {"mean": jnp.zeros(shape, _wide(dtype)), "var": jnp.ones(shape, _wide(dtype))}
+        stored = {"mean": jnp.zeros(shape, moment_dtype(dtype)), "var": jnp.ones(shape, moment_dtype(dtype))}
         return {"scale": jnp.full(shape, scale_init, dtype), "b": jnp.zeros(shape, dtype), STATISTICS: stored}
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         refuse_integers(x)
         stored = params[STATISTICS]
-        centred = x.astype(_wide(x.dtype)) - jnp.broadcast_to(stored["mean"], x.shape)
+        centred = x.astype(moment_dtype(x.dtype)) - jnp.broadcast_to(stored["mean"], x.shape)
         return _scaled(params, centred, stored["var"], eps).astype(x.dtype)
 
     def observe(
@@ -64,16 +64,12 @@ def batch_norm(momentum: float | jax.Array = 0.9, eps: float = 1e-5, *, scale_in
             return apply(params, x), params
         refuse_integers(x)
         real = weight > 0
-        centred, moments = _centred(x.astype(_wide(x.dtype)), real)
+        centred, moments = _centred(x.astype(moment_dtype(x.dtype)), real)
         share = jnp.where(real.any(), 1 - momentum, 0).astype(centred.dtype)
         stored = jax.tree.map(lambda a, b: a + share * (b - a), params[STATISTICS], lax.stop_gradient(moments))
         return _scaled(params, centred, moments["var"], eps).astype(x.dtype), {**params, STATISTICS: stored}
 
     return Model(init, apply, "batch_norm", observe)
-
-
-def _wide(dtype: Any) -> Any:
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
 def _centred(x: jax.Array, real: jax.Array) -> tuple[jax.Array, Params]:

@@ -67,6 +67,11 @@ def param_dtype(x: Any) -> Any:
     return dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.float32
 
 
+def moment_dtype(dtype: Any) -> Any:
+    """The dtype that moments are taken in: float32 for half precision, which has too few digits for a variance."""
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
+
+
 def refuse_integers(x: jax.Array) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise InputError(f"x={jax.typeof(x)}: must be floating; put scale() before this layer")

@@ -16,7 +16,7 @@ from jax import lax
 
 from jaxnn.errors import InputError, check
 from jaxnn.nn.compose import after, stateless
-from jaxnn.nn.layers import add_bias, features, param_dtype, refuse_integers
+from jaxnn.nn.layers import add_bias, features, moment_dtype, param_dtype, refuse_integers
 from jaxnn.types import Model, Params
 
 INPUT_STATISTICS = "input_stats"
@@ -69,7 +69,7 @@ def _init_norm(scale: float, key: jax.Array, x: Any) -> Params:
 
 def _normalise(x: jax.Array, axes: tuple[int, ...], eps: float) -> jax.Array:
     refuse_integers(x)
-    full = x.astype(jnp.float32) if x.dtype.itemsize < 4 else x  # half precision has too few digits for a variance
+    full = x.astype(moment_dtype(x.dtype))
     centred = full - full.mean(axes, keepdims=True)
     return (centred * lax.rsqrt(jnp.square(centred).mean(axes, keepdims=True) + eps)).astype(x.dtype)
 

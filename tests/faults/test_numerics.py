@@ -390,7 +390,7 @@ def made_in(module: ModuleType) -> set[str]:
 
 def test_n08_no_layer_activation_or_loss_is_left_out():
     helpers = {"affine", "add_bias", "param_dtype", "refuse_integers", "features", "stateless", "largest_piece"}
-    helpers |= {"chain", "after"}
+    helpers |= {"chain", "after", "moment_dtype"}
     made = made_in(layers) | made_in(norms) | made_in(compose) | made_in(batch_norm)
     assert helpers <= made and made - helpers <= {name.split()[0] for name in LAYERS}
     assert made_in(losses) - {"class_target", "same_shape"} == set(LOSSES)
