@@ -145,7 +145,8 @@ def max_pool(x: jax.Array, window: int = 2, stride: int | None = None, padding: 
     if window != stride or window > 4:
         return plain(x)
     around = [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)]
-    return _by_platform(lambda x: _largest(_cut(jnp.pad(x, around, constant_values=-jnp.inf), window)), plain, x)
+    padded = lambda x: x if padding == "VALID" else jnp.pad(x, around, constant_values=-jnp.inf)
+    return _by_platform(lambda x: _largest(_cut(padded(x), window)), plain, x)
 
 
 def _max_pool_plain(
