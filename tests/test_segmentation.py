@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import functools
+import json
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.test_util import check_grads
 from scipy.special import log_softmax
 
 import jaxnn
 from jaxnn import engine
+from jaxnn.commands import main
 from jaxnn.config.model import ModelConfig
 from jaxnn.config.task import TaskConfig
+from jaxnn.devices import mesh
 from jaxnn.errors import InputError
 from jaxnn.nn.models import build
 from jaxnn.nn.unet import unet
 from jaxnn.tasks import segmentation as module
 from jaxnn.tasks.metrics import measure
 from jaxnn.tasks.segmentation import segmentation
+from jaxnn.training.programs import run_steps
 from jaxnn.types import Batch, Model, Recipe
 
 KEY = jax.random.key(0)
@@ -201,7 +207,6 @@ def test_a_loss_and_a_metric_of_ones_own():
         ),
         (lambda: segmentation(5, size=(6, 4)).check(np.zeros((2, 6, 4))), r"y=float64\[2, 6, 4\]: masks must be whole"),
         (lambda: TaskConfig(dice=-0.1), "--task.dice=-0.1: must be finite and >= 0"),
-        (lambda: TaskConfig(name="binary", dice=0.1), "--task.dice=0.1: is for segmentation, and this task is binary"),
     ],
 )
 def test_what_cannot_work_is_refused(make, message):
@@ -283,3 +288,130 @@ def of_kind(kind, shape=(8, 8, 1), outputs: int | tuple[int, ...] = (8, 8, 3), *
 def test_a_network_that_does_not_fit_is_refused_with_the_numbers(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+# ---- steps and runs ----------------------------------------------------------------------------------------------
+
+
+def scenes(n=24, size=8):
+    """Bright and dark squares on grey: x u8[n, S, S, 1], y u8[n, S, S] of 3 classes, some pixels of none."""
+    rng = np.random.default_rng(0)
+    y = np.zeros((n, size, size), np.uint8)
+    for i in range(n):
+        top, left = rng.integers(0, size - 3, 2)
+        y[i, top : top + 4, left : left + 3] = 1 + i % 2
+    x = np.array([128, 255, 0])[y] + rng.integers(-20, 21, y.shape)
+    y[:, 0, 0] = 255
+    return x.clip(0, 255).astype(np.uint8)[..., None], y
+
+
+def test_any_cut_gives_the_same_bits_and_devices_and_parts_the_same_losses():
+    x, y = scenes()
+    data = Batch(x, y, np.ones(len(x), np.float32))
+    model = jaxnn.adopt(unet(3, channels=(4,)), jax.ShapeDtypeStruct((8, 8, 1), "uint8"))
+    task, tx = segmentation(3, size=(8, 8), dice=0.5), optax.adam(0.01)
+    recipe = Recipe(model, task, tx)
+    start = jax.jit(functools.partial(engine.init, recipe))(KEY, x[0])
+
+    def trained(recipe, devices, *cut):
+        with mesh.use(devices):
+            run = jax.jit(functools.partial(run_steps, recipe, 8, devices), static_argnums=2)
+            state, rows, losses = mesh.replicate(start), mesh.replicate(data), []
+            for n in cut:
+                state, info = run(state, rows, n, key=KEY)
+                losses.append(info["loss"] / info["weight"])
+            return jax.device_get(state.params), np.concatenate(losses)
+
+    params, losses = trained(recipe, 1, 6)
+    again, _ = trained(recipe, 1, 1, 5)
+    jax.tree.map(np.testing.assert_array_equal, params, again)
+    assert losses[-1] < losses[0]
+    for other, devices in ((recipe, 8), (recipe._replace(accumulate=2), 1)):
+        np.testing.assert_allclose(trained(other, devices, 6)[1], losses, rtol=1e-5)
+
+
+FLAGS = ["--model.kind", "unet", "--model.channels", "4", "6", "--epochs", "3", "--batch-size", "8"]
+FLAGS += ["--optim.name", "adam", "--optim.lr", "0.02", "--optim.schedule", "constant", "--task.dice", "0.5"]
+
+
+def here(*argv):
+    return main.train([*map(str, argv), "--devices", "1"])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder, (x, y) = tmp_path_factory.mktemp("masks"), scenes()
+    np.savez(folder / "scenes.npz", x=x, y=y, classes=["ground", "light", "dark"])
+    assert here("digits_mlp", *FLAGS, "--data.name", folder / "scenes.npz", "--workdir", folder / "run") == 0
+    return folder
+
+
+def test_a_run_learns_and_its_history_has_each_class(finished):
+    rows = [json.loads(line) for line in (finished / "run" / "history.jsonl").read_text().splitlines()]
+    assert {"train/miou", "train/accuracy", "val/miou", "val/iou/light"} <= rows[0].keys()
+    assert rows[2]["train/loss"] < rows[0]["train/loss"] and "test/iou/dark" in rows[-1]
+
+
+def test_the_screen_has_the_mean_of_the_classes_only(finished, tmp_path, capsys):
+    assert here("digits_mlp", *FLAGS, "--data.name", finished / "scenes.npz", "--workdir", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "val/miou" in shown and "miou" in shown.rpartition("test")[2] and "iou/" not in shown
+    again, first = (folder / "run" / "weights.safetensors" for folder in (tmp_path, finished))
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(finished, tmp_path):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    last = max((tmp_path / "run" / "checkpoints").iterdir())
+    shutil.rmtree(last)
+    (tmp_path / "run" / "weights.safetensors").unlink()
+    assert here("digits_mlp", *FLAGS, "--data.name", finished / "scenes.npz", "--workdir", tmp_path / "run") == 0
+    again, first = (folder / "run" / "weights.safetensors" for folder in (tmp_path, finished))
+    assert again.read_bytes() == first.read_bytes()
+
+
+def test_what_a_run_answers_are_masks_and_what_it_measures_a_plain_count(finished):
+    run, (x, y) = jaxnn.load_run(finished / "run"), scenes()
+    answers = run.predict(x)
+    assert answers.shape == y.shape and answers.dtype == np.uint8
+    found, expected = run.evaluate(finished / "scenes.npz"), of_a_whole_set(answers, y, 3)
+    for name, index in (("miou", "miou"), ("accuracy", "accuracy"), ("iou/ground", "iou/0"), ("iou/dark", "iou/2")):
+        assert found[name] == pytest.approx(expected[index], abs=1e-12)
+
+
+def test_bfloat16_trains(finished, tmp_path):
+    flags = [*FLAGS, "--dtype", "bf16", "--data.name", finished / "scenes.npz", "--workdir", tmp_path / "run"]
+    assert here("digits_mlp", *flags) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()]
+    assert rows[2]["train/loss"] < rows[0]["train/loss"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--model.kind", "mlp"], "--model.kind=mlp: the task needs a class for each pixel; add --model.kind unet"),
+        (["--model.channels", *"4444"], r"x=\[8, 8, 1\]: height and width must be multiples of 16"),
+        (["--data.name", "digits"], "--task.dice=0.5: is for segmentation, and this task is multiclass"),
+        (["--data.name", "digits", "--task.dice", "0"], "--model.kind=unet: the task needs an answer for each image"),
+        (["--task.name", "multiclass"], "--task.name=multiclass: the labels of this data are masks"),
+        (["--data.augment", "mixup:1"], "mixup"),
+        (["--data.class_weight", "balanced"], "class_weight"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused_and_nothing_is_written(finished, tmp_path, argv, message):
+    name = [] if "--data.name" in argv else ["--data.name", finished / "scenes.npz"]
+    kept = [flag for flag in FLAGS] if "--model.channels" not in argv else FLAGS[:2] + FLAGS[5:]
+    kept = kept if "--model.kind" not in argv else [*kept[5:]]
+    kept = kept if "--task.dice" not in argv else kept[:-2]
+    with pytest.raises(InputError, match=message):
+        here("digits_mlp", *kept, *name, *argv, "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_masks_with_a_class_beyond_are_refused_and_nothing_is_written(tmp_path):
+    x, y = scenes()
+    y[7, 3, 2] = 9
+    np.savez(tmp_path / "bad.npz", x=x, y=y, classes=["ground", "light", "dark"])
+    with pytest.raises(InputError, match=r"=9: must be in \[0, 3\), or 255 for a pixel of no class"):
+        here("digits_mlp", *FLAGS, "--data.name", tmp_path / "bad.npz", "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()

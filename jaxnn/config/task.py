@@ -38,10 +38,6 @@ class TaskConfig:
             raise choices("--task.loss", self.loss, LOSSES)
         fraction("--task.label_smoothing", self.label_smoothing)
         non_negative("--task.dice", self.dice)
-        if self.dice and self.name not in ("auto", "segmentation"):
-            raise InputError(
-                f"--task.dice={self.dice}: is for segmentation, and this task is {self.name}; leave it out"
-            )
         for q in self.quantiles:
             decay("--task.quantiles", q)
         text = " ".join(map(str, self.quantiles))
