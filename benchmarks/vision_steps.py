@@ -4,9 +4,9 @@
 
 All take the same steps from the same weights on the same rows, which are resident, and take turns; their losses must
 agree. By hand is what one would write without jaxnn: `value_and_grad` and an optax update, convolutions by
-`lax.conv_general_dilated`, the loss and no other metric; in a `lax.scan` of all steps, or in a Python loop of a compiled
-step, which on a CPU is faster: XLA runs convolutions inside a compiled loop many times slower. The ratios are medians
-over the rounds of the seconds by hand over those of jaxnn: above 1 jaxnn is faster.
+`lax.conv_general_dilated`, the loss and no other metric; in a `lax.scan` of all steps, or in a Python loop of a
+compiled step, which on a CPU is faster: XLA runs convolutions inside a compiled loop many times slower. The ratios are
+medians over the rounds of the seconds by hand over those of jaxnn: above 1 jaxnn is faster.
 """
 
 from __future__ import annotations
