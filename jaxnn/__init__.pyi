@@ -41,6 +41,7 @@ from .nn.activations import softplus as softplus
 from .nn.activations import tanh as tanh
 from .nn.batch_norm import batch_norm as batch_norm
 from .nn.compose import chain as chain
+from .nn.compose import concat as concat
 from .nn.compose import parallel as parallel
 from .nn.compose import remat as remat
 from .nn.compose import residual as residual
@@ -68,7 +69,12 @@ from .nn.norms import layer_norm as layer_norm
 from .nn.norms import scale as scale
 from .nn.norms import standardized as standardized
 from .nn.precision import in_bfloat16 as in_bfloat16
+from .nn.resampling import conv_transpose as conv_transpose
+from .nn.resampling import depth_to_space as depth_to_space
+from .nn.resampling import global_max_pool as global_max_pool
+from .nn.resampling import space_to_depth as space_to_depth
 from .nn.resnet import resnet as resnet
+from .nn.unet import unet as unet
 from .optim.optimizer import learning_rate as learning_rate
 from .optim.optimizer import optimizer as optimizer
 from .predict import Run as Run
@@ -101,6 +107,7 @@ from .tasks.scores import auc as auc
 from .tasks.scores import balanced_accuracy as balanced_accuracy
 from .tasks.scores import macro_f1 as macro_f1
 from .tasks.scores import top_k as top_k
+from .tasks.segmentation import segmentation as segmentation
 from .types import Batch as Batch
 from .types import Metric as Metric
 from .types import Metrics as Metrics

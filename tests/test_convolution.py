@@ -71,7 +71,9 @@ def test_fast_and_plain_convolution_agree_in_value_and_gradient(kernel, stride, 
     @jax.jit
     def both(x, w, dy):
         y, pullback = jax.vjp(lambda x, w: convolution.conv2d(x, w, **options), x, w)
-        z, plain_pullback = jax.vjp(lambda x, w: convolution._conv_plain(x, w, stride, pads, dilation, groups), x, w)
+        z, plain_pullback = jax.vjp(
+            lambda x, w: convolution._conv_plain(x, w, (stride, stride), pads, dilation, groups), x, w
+        )
         return (y, *pullback(dy)), (z, *plain_pullback(dy))
 
     values, plain_values = both(x, w, normal(2, 2, *expected.shape))
@@ -86,6 +88,18 @@ def test_one_channel_is_the_correlation_of_scipy():
     close(y, signal.correlate2d(np.asarray(x, np.float64), np.asarray(w, np.float64), "same"))
     y = convolution.conv2d(x[..., None], w[..., None, None], stride=2)[..., 0]
     close(y, signal.correlate2d(np.asarray(x, np.float64), np.asarray(w, np.float64), "valid")[::2, ::2])
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 1)])
+def test_reflect_padding_is_that_of_numpy_and_strides_may_differ(stride):
+    x, w = normal(0, 2, 6, 7, 2), normal(1, 3, 5, 2, 4)
+    down, right = (stride, stride) if isinstance(stride, int) else stride
+    pads = lax.padtype_to_pads((6, 7), (3, 5), (down, right), "SAME")
+    around = np.pad(x[1], [*pads, (0, 0)], mode="reflect")
+    expected = loop_conv(around, w, 1, ((0, 0), (0, 0)))[::down, ::right]
+    close(convolution.conv2d(x, w, stride=stride, padding="REFLECT")[1], expected)
+    expected = loop_conv(x[1], w, 1, pads)[::down, ::right]
+    close(convolution.conv2d(x, w, stride=stride, padding="SAME")[1], expected)
 
 
 POOL = [((7, 5), 2, 2), ((6, 4), 2, 2), ((7, 8), 3, 3), ((7, 9), 4, 4), ((7, 8), 5, 5), ((7, 8), 3, 2), ((7, 8), 2, 3)]
@@ -221,7 +235,8 @@ def test_a_scanned_gradient_step_on_cpu_compiles_to_no_convolution_and_no_select
         return [name for name in names if name in text]
 
     plain = program(
-        lambda x, w: convolution._conv_plain(x, w, 1, ((0, 0), (0, 0))), lambda x: convolution._max_pool_plain(x, 2, 2)
+        lambda x, w: convolution._conv_plain(x, w, (1, 1), ((0, 0), (0, 0))),
+        lambda x: convolution._max_pool_plain(x, 2, 2),
     )
     assert "convolution(" in operations(plain)
     assert operations(program(convolution.conv2d, convolution.max_pool)) == []
@@ -248,6 +263,8 @@ def test_other_platforms_get_the_plain_form():
         ((2, 8, 1), (3, 3, 1, 4), {}, "at least 3 high and 3 wide"),
         ((8, 8, 1), (3, 3, 1, 4), {"padding": "same"}, "padding=same"),
         ((8, 8, 1), (3, 3, 1, 4), {"stride": 0}, "stride=0: must be >= 1"),
+        ((8, 8, 1), (3, 3, 1, 4), {"stride": (1, 2, 3)}, r"stride=\(1, 2, 3\): must be a number, or height and width"),
+        ((8, 2, 1), (3, 5, 1, 4), {"padding": "REFLECT"}, "at least 2 high and 3 wide"),
         ((8, 8, 1), (3, 3, 1, 4), {"dilation": 0}, "dilation=0: must be >= 1"),
         ((8, 8, 1), (3, 3, 1, 4), {"dilation": 4}, "at least 9 high and 9 wide"),
         ((8, 8, 6), (3, 3, 2, 4), {"groups": 3}, "groups=3: must be >= 1 and divide the 4 outputs of w"),

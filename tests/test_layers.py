@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.test_util import check_grads
 
 from jaxnn.errors import InputError
-from jaxnn.nn import activations, compose, layers, norms
+from jaxnn.nn import activations, compose, convolution, layers, norms, resampling
 from jaxnn.nn.batch_norm import batch_norm
 from jaxnn.types import Model
 
@@ -27,6 +28,13 @@ LAYERS = {
     "conv dilated": (layers.conv(2, (3, 2), dilation=2), IMAGE, (2, 3, 2)),
     "conv depthwise": (layers.conv(8, groups=4, padding="SAME"), IMAGE, (6, 5, 8)),
     "conv grouped": (layers.conv(6, groups=2), IMAGE, (4, 3, 6)),
+    "conv strides": (layers.conv(2, (3, 2), stride=(1, 2), bias_init=-4.0), IMAGE, (4, 2, 2)),
+    "conv reflect": (layers.conv(2, (3, 5), padding="REFLECT"), IMAGE, (6, 5, 2)),
+    "conv_transpose": (resampling.conv_transpose(3), IMAGE, (12, 10, 3)),
+    "conv_transpose same": (resampling.conv_transpose(3, (3, 4), (2, 3), padding="SAME"), IMAGE, (12, 15, 3)),
+    "space_to_depth": (resampling.space_to_depth(2), (6, 4, 3), (3, 2, 12)),
+    "depth_to_space": (resampling.depth_to_space(2), IMAGE, (12, 10, 1)),
+    "global_max_pool": (resampling.global_max_pool(), IMAGE, (4,)),
     "max_pool": (layers.max_pool(), IMAGE, (3, 2, 4)),
     "max_pool same": (layers.max_pool(3, 2, padding="SAME"), IMAGE, (3, 3, 4)),
     "global_avg_pool": (layers.global_avg_pool(), IMAGE, (4,)),
@@ -45,6 +53,7 @@ LAYERS = {
         IMAGE,
         (3, 3, 2),
     ),  # fmt: skip
+    "concat": (compose.concat(layers.dense(2)), IMAGE, (6, 5, 6)),
     "parallel": (compose.parallel(activations.identity, layers.conv(2, padding="SAME")), IMAGE, (6, 5, 6)),
     "parallel of a branch": (compose.parallel(layers.dense(3)), FEATURES, (3,)),
     "remat": (compose.remat(compose.chain(layers.dense(4), jnp.tanh)), FEATURES, (4,)),
@@ -343,6 +352,27 @@ def test_a_function_that_jax_cannot_trace_is_refused_by_name_when_the_chain_begi
         (lambda: layers.conv(2, (0, 3)), IMAGE, "conv size=0: must be >= 1"),
         (lambda: layers.conv(3, groups=2), IMAGE, "conv groups=2: must be >= 1 and divide channels=3"),
         (lambda: layers.conv(3, groups=3), IMAGE, r"\[6, 5, 4\]: its channels must be a multiple of groups=3"),
+        (lambda: layers.conv(3, bias_init=(1.0, 2.0)), IMAGE, r"bias_init of shape \(2,\): must be a number, or 3"),
+        (lambda: layers.conv(3, padding="REFLEC"), IMAGE, "padding=REFLEC: must be VALID, SAME or REFLECT"),
+        (lambda: resampling.space_to_depth(2), IMAGE, r"float32\[6,5,4\]: height and width must be multiples of 2"),
+        (lambda: resampling.space_to_depth(0), IMAGE, "space_to_depth k=0: must be >= 1"),
+        (lambda: resampling.depth_to_space(3), IMAGE, r"float32\[6,5,4\]: its channels must be a multiple of 3x3"),
+        (
+            lambda: resampling.conv_transpose(3, 2, 3),
+            IMAGE,
+            "conv_transpose stride=3: must be >= 1 and at most the kernel, 2",
+        ),
+        (
+            lambda: resampling.conv_transpose(3, padding="REFLECT"),
+            IMAGE,
+            "conv_transpose padding=REFLECT: must be VALID or",
+        ),
+        (lambda: resampling.global_max_pool(), FEATURES, r"x=float32\[6\]: must be images"),
+        (
+            lambda: compose.concat(layers.conv(2)),
+            IMAGE,
+            r"concat f\(x\)=float32\[4,3,2\]: must have the shape of x, float32",
+        ),
         (lambda: layers.maxout(2, 1), FEATURES, "maxout pieces=1: must be >= 2"),
         (lambda: layers.dense(2, init="hee"), FEATURES, "init=hee: unknown; did you mean he"),
         (lambda: layers.dropout(1.0), FEATURES, r"dropout rate=1.0: must be in \[0, 1\)"),
@@ -390,3 +420,58 @@ def test_other_features_than_the_weights_are_refused(shape, message):
     params = layers.dense(2).init(KEY, jnp.zeros(6))
     with pytest.raises(InputError, match=message):
         layers.dense(2).apply(params, jnp.ones(shape))
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), ((5, 3), (2, 3)), (4, 1)])
+def test_a_transposed_convolution_is_the_transpose_of_one(padding, kernel, stride):
+    layer, x = resampling.conv_transpose(3, kernel, stride, padding=padding, bias=False), normal(0, 2, 4, 5, 2)
+    w = normal(1, *layer.init(KEY, x[0])["w"].shape)
+    y = layer.apply({"w": w}, x)
+    forth = lambda y: convolution.conv2d(y, w.swapaxes(2, 3), stride=stride, padding=padding)
+    assert forth(y).shape == x.shape
+    (back,) = jax.vjp(forth, jnp.zeros_like(y))[1](x)
+    np.testing.assert_allclose(y, back, rtol=1e-5, atol=1e-5)
+    strides = (stride, stride) if isinstance(stride, int) else stride
+    flipped = lax.conv_transpose(
+        x, w[::-1, ::-1], strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )  # lax flips no kernel
+    np.testing.assert_allclose(y, flipped, rtol=1e-5, atol=1e-5)
+
+
+def test_a_transposed_convolution_and_pixels_as_channels_are_those_of_pytorch():
+    torch = pytest.importorskip("torch")
+    x = normal(0, 2, 4, 6, 8)
+    first = torch.tensor(np.moveaxis(np.asarray(x), -1, 1))
+    last = lambda t: np.moveaxis(t.numpy(), 1, -1)
+    layer = resampling.conv_transpose(3, (3, 5), (2, 3))
+    params = {"w": normal(1, 3, 5, 8, 3), "b": normal(2, 3)}
+    w = torch.tensor(np.asarray(params["w"]).transpose(2, 3, 0, 1).copy())
+    theirs = torch.nn.functional.conv_transpose2d(first, w, torch.tensor(np.asarray(params["b"])), (2, 3))
+    np.testing.assert_allclose(layer.apply(params, x), last(theirs), rtol=1e-5, atol=1e-5)
+    block_first = lambda y: y.reshape(*y.shape[:-1], -1, 4).swapaxes(-1, -2).reshape(y.shape)  # PyTorch: channel first
+    theirs = last(torch.nn.functional.pixel_unshuffle(first, 2))
+    np.testing.assert_array_equal(resampling.space_to_depth(2).apply({}, x), block_first(theirs))
+    theirs = last(torch.nn.functional.pixel_shuffle(torch.tensor(np.moveaxis(theirs, -1, 1).copy()), 2))
+    back = resampling.depth_to_space(2).apply({}, resampling.space_to_depth(2).apply({}, x))
+    np.testing.assert_array_equal(back, theirs)
+    np.testing.assert_array_equal(resampling.global_max_pool().apply({}, x), first.amax((2, 3)))
+
+
+def test_concat_hands_its_input_on_and_renews_statistics():
+    model = compose.concat(compose.chain(layers.dense(3), batch_norm()))
+    x = normal(0, 5, 4)
+    params = model.init(KEY, x[0])
+    y = model.apply(params, x)
+    np.testing.assert_array_equal(y[:, :4], x)
+    assert y.shape == (5, 7) and sorted(params) == ["batch_norm_0", "dense_0"] and model.observe
+    frozen = jax.tree.map(lambda _: False, params)
+    y, after = model.observe(params, x, None, jnp.ones(5), frozen)
+    np.testing.assert_allclose(y[:, 4:].mean(0), np.zeros(3), atol=1e-5)
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), after, params)
+    assert sum(jax.tree.leaves(changed)) == 2  # mean and variance
+
+
+def test_a_bias_begins_where_it_is_told():
+    begins = lambda bias_init: layers.conv(3, bias_init=bias_init).init(KEY, jnp.zeros(IMAGE))["b"].tolist()
+    assert begins(-4.0) == [-4.0] * 3 and begins((1.0, 2.0, 3.0)) == [1.0, 2.0, 3.0]

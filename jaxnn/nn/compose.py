@@ -36,7 +36,6 @@ def residual(model: Model, shortcut: Layer | None = None) -> Model:
     >>> layer.apply(params, jnp.zeros((2, 4))).shape
     (2, 4)
     """
-
     if shortcut is not None:
         return parallel(model, shortcut, join="add")._replace(name="residual")
 
@@ -46,17 +45,47 @@ def residual(model: Model, shortcut: Layer | None = None) -> Model:
             raise InputError(f"residual f(x)={jax.typeof(y)}: must have the shape of x, {jax.typeof(x)}; {cure}")
         return x + y
 
+    return _beside(model, plus, "residual")
+
+
+def concat(model: Model) -> Model:
+    """y = [x, f(x)] on the last axis, x handed on beside what is made of it: `f32[..., F]` -> `f32[..., F + G]`.
+
+    The parameters are those of f; several branches are `parallel`. Raises `InputError` if f changes the other axes.
+
+    Source: Ronneberger et al. 2015 (the skips of a U-Net); Huang et al. 2017.
+
+    >>> import jax, jax.numpy as jnp
+    >>> import jaxnn
+    >>> layer = jaxnn.concat(jaxnn.dense(4))
+    >>> params = layer.init(jax.random.key(0), jnp.zeros(3))
+    >>> layer.apply(params, jnp.zeros((2, 3))).shape
+    (2, 7)
+    """
+
+    def beside(x: jax.Array, y: jax.Array) -> jax.Array:
+        if y.shape[:-1] != x.shape[:-1]:
+            rule = f"must have the shape of x, {jax.typeof(x)}, but for the last axis"
+            raise InputError(f"concat f(x)={jax.typeof(y)}: {rule}; pad f, or upsample to the size of x")
+        return jnp.concatenate([x, y], -1)
+
+    return _beside(model, beside, "concat")
+
+
+def _beside(model: Model, join: Callable[[jax.Array, jax.Array], jax.Array], name: str) -> Model:
+    """y = join(x, f(x)), over the parameters of f."""
+
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        return plus(x, model.apply(params, x, key))
+        return join(x, model.apply(params, x, key))
 
     def observe(
         params: Params, x: jax.Array, key: jax.Array | None, weight: jax.Array, frozen: Any
     ) -> tuple[jax.Array, Params]:
         assert model.observe
         y, params = model.observe(params, x, key, weight, frozen)
-        return plus(x, y), params
+        return join(x, y), params
 
-    return Model(model.init, apply, "residual", observe if model.observe else None, model.micro_batch)
+    return Model(model.init, apply, name, observe if model.observe else None, model.micro_batch)
 
 
 def after(model: Model, init: Init, first: Callable[..., jax.Array]) -> Model:

@@ -23,9 +23,18 @@ def _by_platform(fast: Callable[..., jax.Array], plain: Callable[..., jax.Array]
     return lax.platform_dependent(*arrays, cpu=fast, default=plain)
 
 
-def _check(x: jax.Array, height: int, width: int, stride: int, dilation: int = 1) -> None:
+def pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width, of which a number is both. Raises `InputError` for anything but a number or two."""
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2:
+        raise InputError(f"{name}={value}: must be a number, or height and width")
+    return both
+
+
+def _check(x: jax.Array, height: int, width: int, stride: int | tuple[int, int] = 1, dilation: int = 1) -> None:
     """Refuse what has no axes [H, W, C], no real numbers, or is smaller than the window; and sizes of 0."""
-    for name, value in (("window", height), ("window", width), ("stride", stride), ("dilation", dilation)):
+    strides = [("stride", size) for size in pair("stride", stride)]
+    for name, value in (("window", height), ("window", width), *strides, ("dilation", dilation)):
         check(name, value, ">= 1", value >= 1)
     if x.ndim < 3:
         raise InputError(f"x={jax.typeof(x)}: must be images [..., H, W, C]; add the missing axes, as in x[..., None]")
@@ -34,6 +43,11 @@ def _check(x: jax.Array, height: int, width: int, stride: int, dilation: int = 1
     if x.shape[-3] < height or x.shape[-2] < width:
         rule = f"must be at least {height} high and {width} wide"
         raise InputError(f"x={jax.typeof(x)}: {rule}; use larger images, fewer layers or a smaller window")
+
+
+def check_images(x: jax.Array) -> None:
+    """Refuse anything but images `f[..., H, W, C]` of at least one pixel."""
+    _check(x, 1, 1)
 
 
 def check_axes(kind: str, shape: Sequence[int]) -> None:
@@ -48,25 +62,34 @@ def check_axes(kind: str, shape: Sequence[int]) -> None:
 
 
 def _pads(
-    x: jax.Array, height: int, width: int, stride: int, padding: str, dilation: int = 1
+    x: jax.Array, height: int, width: int, stride: int | tuple[int, int], padding: str, dilation: int = 1
 ) -> Sequence[tuple[int, int]]:
     """What is added above and below, left and right of the image for a window of that size; refuse what can't be."""
     if padding not in ("VALID", "SAME"):
         raise InputError(f"padding={padding}: must be VALID or SAME")
     _check(x, *((height, width) if padding == "VALID" else (1, 1)), stride, dilation)
-    return lax.padtype_to_pads(x.shape[-3:-1], (height, width), (stride, stride), padding)
+    return lax.padtype_to_pads(x.shape[-3:-1], (height, width), pair("stride", stride), padding)
 
 
 def conv2d(
-    x: jax.Array, w: jax.Array, *, stride: int = 1, padding: str = "VALID", dilation: int = 1, groups: int = 1
+    x: jax.Array,
+    w: jax.Array,
+    *,
+    stride: int | tuple[int, int] = 1,
+    padding: str = "VALID",
+    dilation: int = 1,
+    groups: int = 1,
 ) -> jax.Array:
     """y[h, v, o] = sum over i, j, c of x[h s + i d, v s + j d, c] w[i, j, c, o], for stride s and dilation d.
 
     x `f32[..., H, W, C]`, w `f32[kh, kw, C, O]` -> `f32[..., H', W', O]`; padding VALID has
-    H' = (H - (kh - 1) d - 1) // s + 1, SAME (zeros around) H' = ceil(H / s). Channels can be cut into groups, each of
-    which makes its part of the outputs: w `f32[kh, kw, C / groups, O]`; as many groups as channels: depthwise.
+    H' = (H - (kh - 1) d - 1) // s + 1, SAME (zeros around) H' = ceil(H / s), and so has REFLECT (a mirror image around,
+    in which the edge itself is not repeated). `stride` is one number, or that of the height and of the width. Channels
+    can be cut into groups, each of which makes its part of the outputs: w `f32[kh, kw, C / groups, O]`; as many groups
+    as channels: depthwise.
 
-    Raises `InputError` if the channels of x and w differ, the groups don't divide both, or x is too small.
+    Raises `InputError` if the channels of x and w differ, the groups don't divide both, or x is too small: for REFLECT
+    also where it is no larger than what is added at an edge.
     Source: LeCun et al. 1989; Yu and Koltun 2016 (dilation); Chollet 2017 (depthwise).
 
     >>> import jax.numpy as jnp
@@ -83,29 +106,46 @@ def conv2d(
         moved = x.shape[-3] == channels
         cure = "move the channels last with jnp.moveaxis(x, -3, -1)" if moved else "give images with as many channels"
         raise InputError(f"x={jax.typeof(x)}: must be [..., H, W, {channels}], as w is {jax.typeof(w)}; {cure}")
-    pads = _pads(x, (kh - 1) * dilation + 1, (kw - 1) * dilation + 1, stride, padding, dilation)
-    fast = lambda x, w: _conv_fast(x, w, stride, pads, dilation, groups)
-    return _by_platform(fast, lambda x, w: _conv_plain(x, w, stride, pads, dilation, groups), x, w)
+    kernel, reflect = ((kh - 1) * dilation + 1, (kw - 1) * dilation + 1), padding == "REFLECT"
+    if padding not in ("VALID", "SAME", "REFLECT"):
+        raise InputError(f"padding={padding}: must be VALID, SAME or REFLECT")
+    pads = _pads(x, *kernel, stride, "SAME" if reflect else padding, dilation)
+    if reflect:
+        _check(x, *(max(both) + 1 for both in pads))
+        x, pads = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)], mode="reflect"), ((0, 0), (0, 0))
+    strides = pair("stride", stride)
+    fast = lambda x, w: _conv_fast(x, w, strides, pads, dilation, groups)
+    return _by_platform(fast, lambda x, w: _conv_plain(x, w, strides, pads, dilation, groups), x, w)
 
 
 def _conv_plain(
-    x: jax.Array, w: jax.Array, stride: int, pads: Sequence[tuple[int, int]], dilation: int = 1, groups: int = 1
+    x: jax.Array,
+    w: jax.Array,
+    strides: tuple[int, int],
+    pads: Sequence[tuple[int, int]],
+    dilation: int = 1,
+    groups: int = 1,
 ) -> jax.Array:
     y = lax.conv_general_dilated(
-        x.reshape(-1, *x.shape[-3:]), w, (stride, stride), pads, rhs_dilation=(dilation, dilation),
+        x.reshape(-1, *x.shape[-3:]), w, strides, pads, rhs_dilation=(dilation, dilation),
         dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=groups,
     )  # fmt: skip
     return y.reshape(*x.shape[:-3], *y.shape[1:])
 
 
 def _conv_fast(
-    x: jax.Array, w: jax.Array, stride: int, pads: Sequence[tuple[int, int]], dilation: int = 1, groups: int = 1
+    x: jax.Array,
+    w: jax.Array,
+    strides: tuple[int, int],
+    pads: Sequence[tuple[int, int]],
+    dilation: int = 1,
+    groups: int = 1,
 ) -> jax.Array:
     kh, kw, each, outputs = w.shape
     x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)])
     down, right = x.shape[-3] - (kh - 1) * dilation, x.shape[-2] - (kw - 1) * dilation  # how far the kernel can move
     corners = [(i * dilation, j * dilation) for i in range(kh) for j in range(kw)]
-    shifts = [x[..., i : i + down : stride, j : j + right : stride, :] for i, j in corners]
+    shifts = [x[..., i : i + down : strides[0], j : j + right : strides[1], :] for i, j in corners]
     if groups > 1 and each == 1:
         return _depthwise(shifts, w.reshape(kh * kw, groups, outputs // groups))
     if groups > 1:
@@ -217,7 +257,7 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
     >>> convolution.global_avg_pool(jnp.arange(8.0).reshape(2, 2, 2)).tolist()
     [3.0, 4.0]
     """
-    _check(x, 1, 1, 1)
+    check_images(x)
     return x.mean((-3, -2))
 
 
@@ -238,7 +278,7 @@ def upsample(x: jax.Array, k: int = 2, method: str = "nearest") -> jax.Array:
     if method not in ("nearest", "bilinear"):
         raise choices("upsample method", method, ("nearest", "bilinear"))
     check("upsample k", k, ">= 1", k >= 1)
-    _check(x, 1, 1, 1)
+    check_images(x)
     *batch, h, w, c = x.shape
     if method == "bilinear":
         return jax.image.resize(x, (*batch, k * h, k * w, c), "bilinear")

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxnn.errors import InputError, check, fraction
 from jaxnn.nn import convolution
@@ -36,18 +38,21 @@ def affine(
     init: str | Initialiser,
     bias: bool = True,
     groups: int = 1,
+    bias_init: ArrayLike | Sequence[float] = 0.0,
 ) -> Model:
     """y = product(x, w) + b with `w f32[*sizes, C / groups, width]`: a convolution, or one with its pool."""
     for size in (width, *sizes):
         check(f"{name} size", size, ">= 1", size >= 1)
     weights = initialiser(init)
+    if np.shape(bias_init) not in ((), (width,)):
+        raise InputError(f"{name} bias_init of shape {np.shape(bias_init)}: must be a number, or {width} of them")
 
     def init_(key: jax.Array, x: Any) -> Params:
         dtype, channels = param_dtype(x), features(x)
         if channels % groups:
             raise InputError(f"x={x.dtype}{list(x.shape)}: its channels must be a multiple of groups={groups}")
         params = {"w": weights(key, (*sizes, channels // groups, width), dtype)}
-        return {**params, "b": jnp.zeros(width, dtype)} if bias else params
+        return {**params, "b": jnp.broadcast_to(jnp.asarray(bias_init, dtype), (width,))} if bias else params
 
     def apply(params: Params, x: jax.Array, key: jax.Array | None = None) -> jax.Array:
         y = product(x, params["w"])
@@ -169,18 +174,20 @@ def conv(
     channels: int,
     kernel: int | tuple[int, int] = 3,
     *,
-    stride: int = 1,
+    stride: int | tuple[int, int] = 1,
     padding: str = "VALID",
     dilation: int = 1,
     groups: int = 1,
     init: str | Initialiser = "glorot",
     bias: bool = True,
+    bias_init: ArrayLike | Sequence[float] = 0.0,
 ) -> Model:
     """`conv2d` and a bias: x `f32[..., H, W, C]` -> `f32[..., H', W', channels]`.
 
-    `w f32[kh, kw, C / groups, channels]`; `kernel` is both its height and width, or a pair. With as many groups as x
-    has channels the convolution is depthwise. Raises `InputError` if the image is too small, has other channels than w,
-    or channels that the groups don't divide.
+    `w f32[kh, kw, C / groups, channels]`; `kernel` and `stride` are those of both height and width, or a pair. With as
+    many groups as x has channels the convolution is depthwise. Padding is VALID, SAME (zeros around) or REFLECT (a
+    mirror image, without its edge). The bias begins at `bias_init`, a number or one for each channel. Raises
+    `InputError` if the image is too small, has other channels than w, or channels that the groups don't divide.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -189,12 +196,12 @@ def conv(
     >>> params["w"].shape, layer.apply(params, jnp.zeros((8, 28, 28, 1))).shape
     ((3, 3, 1, 32), (8, 26, 26, 32))
     """
-    sizes = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
-    if len(sizes) != 2:
-        raise InputError(f"conv kernel={kernel}: must be a number, or height and width")
+    sizes = convolution.pair("conv kernel", kernel)
     check("conv groups", groups, f">= 1 and divide channels={channels}", groups >= 1 and channels % groups == 0)
     settings = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-    return affine("conv", functools.partial(convolution.conv2d, **settings), channels, sizes, init, bias, groups)
+    return affine(
+        "conv", functools.partial(convolution.conv2d, **settings), channels, sizes, init, bias, groups, bias_init
+    )
 
 
 def max_pool(window: int = 2, stride: int | None = None, *, padding: str = "VALID") -> Model:

@@ -24,7 +24,7 @@ from jaxnn.data import feeds
 from jaxnn.engine.fitting import check_total
 from jaxnn.engine.tally import Tally, history_row
 from jaxnn.errors import InputError, NumericsError
-from jaxnn.nn import activations, batch_norm, compose, layers, models, norms
+from jaxnn.nn import activations, batch_norm, compose, layers, models, norms, resampling
 from jaxnn.optim import optimizer as optim
 from jaxnn.optim.schedules import schedule
 from jaxnn.report import diagnosis
@@ -323,6 +323,12 @@ LAYERS = {
     "global_avg_pool": (layers.global_avg_pool(), (3, 3, 2)),
     "upsample": (layers.upsample(2), (2, 2, 2)),
     "upsample bilinear": (layers.upsample(2, method="bilinear"), (2, 2, 2)),
+    "conv reflect": (layers.conv(2, 3, stride=(1, 2), padding="REFLECT"), (3, 3, 1)),
+    "conv_transpose": (resampling.conv_transpose(2, 3, 2, padding="SAME"), (2, 3, 2)),
+    "space_to_depth": (resampling.space_to_depth(2), (2, 4, 1)),
+    "depth_to_space": (resampling.depth_to_space(2), (1, 2, 4)),
+    "global_max_pool": (resampling.global_max_pool(), (3, 3, 2)),
+    "concat": (compose.concat(layers.dense(3)), (4,)),
     "batch_norm": (batch_norm.batch_norm(), (3,)),
     "parallel": (compose.parallel(layers.dense(2), jnp.tanh), (4,)),
     "remat": (compose.remat(layers.dense(3)), (4,)),
@@ -391,7 +397,7 @@ def made_in(module: ModuleType) -> set[str]:
 def test_n08_no_layer_activation_or_loss_is_left_out():
     helpers = {"affine", "add_bias", "param_dtype", "refuse_integers", "features", "stateless", "largest_piece"}
     helpers |= {"chain", "after", "moment_dtype"}
-    made = made_in(layers) | made_in(norms) | made_in(compose) | made_in(batch_norm)
+    made = made_in(layers) | made_in(norms) | made_in(compose) | made_in(batch_norm) | made_in(resampling)
     assert helpers <= made and made - helpers <= {name.split()[0] for name in LAYERS}
     assert made_in(losses) - {"class_target", "same_shape"} == set(LOSSES)
 
