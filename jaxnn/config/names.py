@@ -5,7 +5,7 @@ ACTIVATIONS = (
     "silu", "softmax", "softplus", "tanh",
 )  # fmt: skip
 INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
-MODELS = ("cnn", "linear", "mlp", "resnet")
+MODELS = ("cnn", "detector", "linear", "mlp", "resnet")
 NORMS = ("batch", "group")
 TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")

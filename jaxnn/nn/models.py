@@ -194,7 +194,7 @@ def build(
     """
     c = config
     rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
-    images = c.kind in ("cnn", "resnet")
+    images = c.kind in ("cnn", "resnet", "detector")
     if images and len(x.shape) == 1:
         rule = f"{c.kind} needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
         raise InputError(f"--model.kind={c.kind}: {rule}; add --model.kind mlp, or name images in --data.name")
@@ -205,6 +205,8 @@ def build(
     elif c.kind == "cnn":
         check_image(x.shape, len(c.channels), c.kernel)
         model = cnn(c.channels, outputs, hidden=c.hidden, kernel=c.kernel, **rest)
+    elif c.kind == "detector":
+        model = _detector(c, x, outputs)
     else:
         given = {"depth": c.depth, "width": c.width, "norm": c.norm, "init": c.init, "remat": c.remat}
         model = resnet(outputs, activation=c.activation[0], **given)
@@ -212,6 +214,18 @@ def build(
     flat = [flatten(len(x.shape))] if not images and len(x.shape) != 1 else []
     model = _behind(chain(*flat, *_dropout(c.input_dropout)), model)
     return adopt(model, x, scale=scale, mean=mean, std=std, dtype=dtype)
+
+
+def _detector(config: ModelConfig, x: Any, outputs: Any) -> Model:
+    """Raises `InputError` for outputs that are no grid of boxes, and images that the stride does not divide."""
+    from jaxnn.nn.detector import check_size, detector
+
+    if isinstance(outputs, int) or len(outputs) != 3:
+        rule = "finds boxes in images, and the labels of this data are none; choose another kind"
+        raise InputError(f"--model.kind=detector: {rule}")
+    check_size(x.shape)
+    given = {"activation": config.activation[0], "init": config.init, "remat": config.remat}
+    return detector(outputs[-1] - 4, channels=config.channels, **given)
 
 
 def adopt(
