@@ -73,6 +73,7 @@ class ModelConfig:
         basic_blocks("--model.depth", self.depth)
         if self.kind == "detector":
             two_channels("--model.channels", self.channels)
+            check("--model.kernel", self.kernel, "3 for a detector; leave it out", self.kernel == 3)
         for name in ("depth", "width", "norm"):
             if self.kind != "resnet" and getattr(self, name) != getattr(ModelConfig, name):
                 rule = f"is for a resnet, and this is a network of kind {self.kind}; add --model.kind resnet"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jaxnn.config.names import LOSSES, METRICS, TASKS
 from jaxnn.config.values import typed
-from jaxnn.errors import InputError, choices, decay, fraction
+from jaxnn.errors import InputError, check, choices, decay, fraction
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class TaskConfig:
     """quantile: which ones, 0.1 0.5 0.9"""
     label_smoothing: float = 0.0
     """share of the probability spread evenly over the classes"""
+    most: int = 100
+    """detection: how many objects are found in an image at most"""
     metrics: tuple[str, ...] = ()
     """what is measured besides: auc (not of training) and balanced_accuracy for binary; balanced_accuracy, macro_f1
     and top_5 (or another number) for multiclass"""
@@ -34,6 +36,7 @@ class TaskConfig:
             raise choices("--task.name", self.name, TASKS)
         if self.loss not in LOSSES:
             raise choices("--task.loss", self.loss, LOSSES)
+        check("--task.most", self.most, ">= 1", self.most >= 1)
         fraction("--task.label_smoothing", self.label_smoothing)
         for q in self.quantiles:
             decay("--task.quantiles", q)

@@ -16,6 +16,7 @@ from jaxnn.config.task import TaskConfig
 from jaxnn.errors import InputError, check
 from jaxnn.tasks.base import means, weighed
 from jaxnn.tasks.boxes import giou, iou, matched, nms
+from jaxnn.tasks.coco_map import coco_map
 from jaxnn.types import Metrics, Task
 
 BINS = 1000  # of scores, in the histograms that AP is read from while a network trains
@@ -92,15 +93,21 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
         more = {"map50": average_precision(sums["hits"], sums["misses"], sums["there"])} if "there" in sums else {}
         return means(sums, loss="loss") | more
 
+    def final(sums: Metrics) -> dict[str, float]:
+        counted = np.asarray(sums["counted"])
+        found = coco_map(*(np.asarray(sums[name])[counted] for name in ("detections", "boxes")), most=most)
+        return {name: found[name] for name in ("map50", "map")}
+
     metrics = lambda outputs, y, weight: weighed(weight)
     checked = functools.partial(check_boxes, classes=classes, size=size, most=most)
-    return Task("detection", shape, loss, link, metrics, summary, decide, check=checked, whole=whole)
+    given = {"check": checked, "whole": whole, "final": final, "labels": "boxes"}
+    return Task("detection", shape, loss, link, metrics, summary, decide, **given)
 
 
 def of(config: TaskConfig, data: dict[str, Any]) -> Task:
     """The task of a config, for images with boxes (`Dataset.describe`)."""
     height, width, _ = data["shape"]
-    return detection(len(data["classes"]), size=(height, width))
+    return detection(len(data["classes"]), size=(height, width), most=config.most)
 
 
 def image_loss(outputs: jax.Array, y: jax.Array, stride: int) -> jax.Array:
@@ -189,6 +196,7 @@ def histograms(found: jax.Array, y: jax.Array, counted: jax.Array, classes: int)
     return {"hits": count(kind, right, bins), "misses": count(kind, ~right, bins), "there": count(real, real >= 0)}
 
 
+@jax.jit  # by itself XLA never holds [K, 101, bins] at once
 def average_precision(hits: Any, misses: Any, there: Any) -> jax.Array:
     """COCO's AP from histograms `[K, bins]` of scores from 0 to 1, averaged over the classes that are there: f[].
 
