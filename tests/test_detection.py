@@ -1,13 +1,19 @@
 """The task of detection: its loss against a plain loop, what is found, AP, bad labels, and whole runs."""
 
 import functools
+import json
+import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 from jax.test_util import check_grads
 
+import jaxnn
+from jaxnn.commands import main
 from jaxnn.errors import InputError
 from jaxnn.tasks.coco_map import coco_map
 from jaxnn.tasks.detection import SPREAD, average_precision, detection, histograms
@@ -197,3 +203,112 @@ def test_sizes_that_the_stride_does_not_divide_are_refused():
     )
     with pytest.raises(InputError, match=r"outputs\[2, 7, 8, 7\]: must be \[..., 6, 8, 7\]"):
         TASK.loss(jnp.zeros((2, 7, 8, 7)), jnp.zeros((2, 1, 5)))
+
+
+# ---- runs of train.py --------------------------------------------------------------------------------------------
+
+SHORT = ["--epochs", "3", "--batch-size", "8", "--model.kind", "detector", "--model.channels", "4", "4"]
+
+
+def squares(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """16x16 images with a full or a hollow square, or none."""
+    rng = np.random.default_rng(0)
+    x, y = np.zeros((n, 16, 16, 1), np.uint8), np.full((n, 2, 5), -1, np.float32)
+    for i in range(n):
+        if i % 5:
+            side, kind = rng.integers(5, 10), i % 2
+            x1, y1 = rng.integers(0, 17 - side, 2)
+            x[i, y1 : y1 + side, x1 : x1 + side] = 255
+            if kind:
+                x[i, y1 + 1 : y1 + side - 1, x1 + 1 : x1 + side - 1] = 0
+            y[i, 0] = kind, x1, y1, x1 + side, y1 + side
+    return x, y
+
+
+def here(*argv: object) -> int:
+    return main.train([*map(str, argv), *([] if "--devices" in argv else ["--devices", "1"])])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("squares")
+    x, y = squares(60)
+    np.savez(folder / "squares.npz", x=x, y=y, classes=np.array(["full", "hollow"]))
+    flags = ["--optim.name", "adam", "--optim.lr", "0.01", "--optim.ema", "0.9", "--checkpoint.keep", "9"]
+    own = f"from jaxnn.config import *\nconfig = Config(name='squares', data=DataConfig(name={str(folder / 'squares.npz')!r}))"
+    (folder / "squares.py").write_text(own)
+    assert here(folder / "squares.py", *SHORT, *flags, "--workdir", folder / "run") == 0
+    return folder
+
+
+def again(finished: Path, folder: Path, *flags: object) -> list[dict[str, float]]:
+    """The rows of another run like the first, with these flags."""
+    assert here("--config", finished / "run" / "config.json", "--workdir", folder, *flags) == 0
+    return rows(folder)
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    first, second = (safetensors.numpy.load_file(folder / "weights.safetensors") for folder in (a, b))
+    return all(np.array_equal(leaf, second[name]) for name, leaf in first.items())
+
+
+def test_a_run_measures_and_answers(finished):
+    *history, last = rows(finished / "run")
+    assert {"train/loss", "val/loss", "val/map50"} <= history[0].keys() and "train/map50" not in history[0]
+    assert history[-1]["train/loss"] < history[0]["train/loss"] and {"test/map50", "test/map"} <= last.keys()
+    run, test = jaxnn.load_run(finished / "run"), jaxnn.data.load(finished / "squares.npz").test
+    assert test is not None
+    answers = run.predict(test.x)
+    assert answers.shape == (len(test.x), 32, 6) and answers.dtype == np.float32
+    exact = coco_map(answers, test.y)
+    assert [exact["map50"], exact["map"]] == pytest.approx([last["test/map50"], last["test/map"]], abs=1e-3)
+
+
+def test_a_run_has_the_same_bits_however_it_is_cut_and_if_it_is_resumed(finished, tmp_path):
+    again(finished, tmp_path / "cut", "--checkpoint.every", "4")
+    assert same_weights(tmp_path / "cut", finished / "run")
+    for name in sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir())[-2:]:
+        shutil.rmtree(tmp_path / "cut" / "checkpoints" / name)
+    (tmp_path / "cut" / "weights.safetensors").unlink()
+    again(finished, tmp_path / "cut", "--checkpoint.every", "4")
+    assert same_weights(tmp_path / "cut", finished / "run")
+
+
+def test_eight_devices_and_parts_of_a_batch_take_the_same_steps(finished, tmp_path):
+    expected = rows(finished / "run")
+    for flags in (["--devices", "8"], ["--optim.accumulate", "2"]):
+        for row, other in zip(expected, again(finished, tmp_path / flags[0], *flags), strict=True):
+            losses = {name: value for name, value in row.items() if name.endswith("/loss")}
+            assert losses == pytest.approx({name: other[name] for name in losses}, rel=1e-4), flags
+
+
+@pytest.mark.slow
+def test_bfloat16_learns_alike(finished, tmp_path):
+    last, half = rows(finished / "run")[-1], again(finished, tmp_path / "half", "--dtype", "bf16")[-1]
+    assert half["test/loss"] == pytest.approx(last["test/loss"], rel=0.05)
+
+
+def test_boxes_that_are_wrong_train_nothing(finished, tmp_path):
+    x, y = squares(60)
+    y[7, 0, 3] = 17
+    np.savez(tmp_path / "wrong.npz", x=x, y=y)
+    with pytest.raises(InputError, match=r"must lie in the image, 16 wide and 16 high; cut it off at the edge"):
+        again(finished, tmp_path / "run", "--data.name", tmp_path / "wrong.npz")
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_of_other_tasks_are_refused(finished, tmp_path):
+    for flags, line in (
+        (["--task.label_smoothing", "0.1"], "--task.label_smoothing=0.1: is for classes and amounts"),
+        (["--model.kind", "mlp"], "--model.kind=mlp: "),
+    ):
+        with pytest.raises(InputError) as error:
+            again(finished, tmp_path / "run", *flags)
+        assert str(error.value).startswith(line)
+    with pytest.raises(InputError, match="--task.most=7: is for detection, and this task is multiclass; leave it out"):
+        here("digits_softmax", "--task.most", "7", "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
