@@ -105,7 +105,11 @@ def test_nms_is_the_plain_loop_on_1000_random_sets(by_class):
 
 def test_nms_of_many_images_at_once():
     rng = np.random.default_rng(4)
-    boxes, scores, classes = corners(rng, 3, 4, 20), rng.random((3, 4, 20)).astype(np.float32), rng.integers(0, 3, (3, 4, 20))
+    boxes, scores, classes = (
+        corners(rng, 3, 4, 20),
+        rng.random((3, 4, 20)).astype(np.float32),
+        rng.integers(0, 3, (3, 4, 20)),
+    )
     whole = nms(boxes, scores, classes, 0.4)
     for i in np.ndindex(3, 4):
         np.testing.assert_array_equal(whole[i], plain_nms(boxes[i], scores[i], classes[i], np.float32(0.4)))

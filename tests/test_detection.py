@@ -72,7 +72,9 @@ def test_the_loss_is_that_of_the_plain_loop():
 def test_gradients_are_those_of_finite_differences():
     with jax.enable_x64(True):
         y = jnp.asarray(labels(2, 4), jnp.float64)
-        check_grads(jax.jit(lambda z: TASK.loss(z, y)), (jnp.asarray(outputs(3, 4), jnp.float64),), 1, ["rev"], rtol=1e-5)
+        check_grads(
+            jax.jit(lambda z: TASK.loss(z, y)), (jnp.asarray(outputs(3, 4), jnp.float64),), 1, ["rev"], rtol=1e-5
+        )
 
 
 def test_images_without_boxes_and_extreme_outputs_train_without_nan():
@@ -304,7 +306,7 @@ def test_boxes_that_are_wrong_train_nothing(finished, tmp_path):
 def test_settings_of_other_tasks_are_refused(finished, tmp_path):
     for flags, line in (
         (["--task.label_smoothing", "0.1"], "--task.label_smoothing=0.1: is for classes and amounts"),
-        (["--model.kind", "mlp"], "--model.kind=mlp: "),
+        (["--model.kind", "mlp"], "--model.kind=mlp: the task needs boxes; add --model.kind detector"),
     ):
         with pytest.raises(InputError) as error:
             again(finished, tmp_path / "run", *flags)

@@ -18,7 +18,9 @@ X = jax.ShapeDtypeStruct((8, 12, 1), "uint8")
 def test_every_image_is_on_its_own_and_classes_begin_rare():
     params = SMALL.init(jax.random.key(0), jnp.zeros((8, 12, 2)))
     x = jax.random.normal(jax.random.key(1), (2, 3, 8, 12, 2))
-    whole, each = jax.jit(lambda x: (SMALL.apply(params, x), jax.vmap(jax.vmap(lambda x: SMALL.apply(params, x)))(x)))(x)
+    whole, each = jax.jit(lambda x: (SMALL.apply(params, x), jax.vmap(jax.vmap(lambda x: SMALL.apply(params, x)))(x)))(
+        x
+    )
     assert whole.shape == (2, 3, 2, 3, 7)
     np.testing.assert_allclose(whole, each, rtol=1e-5, atol=1e-5)
     assert SMALL.apply(params, jnp.zeros((8, 12, 2)))[0, 0].tolist() == [-4, -4, -4, 0, 0, 0, 0]
@@ -49,7 +51,10 @@ def test_it_is_built_from_a_config():
         (lambda: detector(3, channels=(4, 4, 4)), "detector channels=4 4 4: must be two numbers"),
         (lambda: ModelConfig(kind="detector", dropout=0.1), "--model.dropout=0.1: a detector model has no hidden"),
         (lambda: ModelConfig(kind="detector", activation=("maxout",)), "--model.activation=maxout: must be one name"),
-        (lambda: jaxnn.build(ModelConfig(kind="detector"), X, 10), "--model.kind=detector: finds boxes in images, and"),
+        (
+            lambda: jaxnn.build(ModelConfig(kind="detector"), X, 10),
+            "--model.kind=detector: the task needs an answer for each image; add --model.kind cnn",
+        ),
         (
             lambda: SMALL.init(jax.random.key(0), jnp.zeros((30, 64, 1))),
             "x=[30, 64, 1]: height and width must be multiples of 4, the stride of the detector; make the images 32x64",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jaxnn.config.names import LOSSES, METRICS, TASKS
 from jaxnn.config.values import typed
-from jaxnn.errors import InputError, check, choices, decay, fraction
+from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class TaskConfig:
     """quantile: which ones, 0.1 0.5 0.9"""
     label_smoothing: float = 0.0
     """share of the probability spread evenly over the classes"""
+    dice: float = 0.0
+    """segmentation: weight of the soft dice loss beside the cross-entropy"""
     most: int = 100
     """detection: how many objects are found in an image at most"""
     metrics: tuple[str, ...] = ()
@@ -38,6 +40,7 @@ class TaskConfig:
             raise choices("--task.loss", self.loss, LOSSES)
         check("--task.most", self.most, ">= 1", self.most >= 1)
         fraction("--task.label_smoothing", self.label_smoothing)
+        non_negative("--task.dice", self.dice)
         for q in self.quantiles:
             decay("--task.quantiles", q)
         text = " ".join(map(str, self.quantiles))

@@ -173,7 +173,7 @@ def check_image(shape: Sequence[int], blocks: int, kernel: int) -> None:
 def build(
     config: ModelConfig,
     x: Any,
-    outputs: int,
+    outputs: int | tuple[int, ...],
     *,
     scale: float | None = None,
     mean: Any = None,
@@ -183,7 +183,8 @@ def build(
     """The model that a config describes, for raw examples like x.
 
     x is one example's `ShapeDtypeStruct`; scale, mean, std and dtype are as in `adopt`. linear and mlp flatten images;
-    cnn and resnet raise `InputError` for anything but [H, W, C].
+    the others raise `InputError` for anything but [H, W, C]. The outputs of a unet are a shape (H, W, K), those of a
+    detector (H / 4, W / 4, K + 4), of all others a number.
 
     >>> import jax
     >>> import jaxnn
@@ -194,19 +195,19 @@ def build(
     """
     c = config
     rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
-    images = c.kind in ("cnn", "resnet", "detector")
+    images = c.kind in ("cnn", "resnet", "unet", "detector")
     if images and len(x.shape) == 1:
         rule = f"{c.kind} needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
         raise InputError(f"--model.kind={c.kind}: {rule}; add --model.kind mlp, or name images in --data.name")
-    if c.kind == "linear":
+    if isinstance(outputs, tuple) or c.kind in ("unet", "detector"):
+        model = _pictured(c, x, outputs)
+    elif c.kind == "linear":
         model = linear(outputs, init=c.init)
     elif c.kind == "mlp":
         model = mlp(c.hidden, outputs, **rest)
     elif c.kind == "cnn":
         check_image(x.shape, len(c.channels), c.kernel)
         model = cnn(c.channels, outputs, hidden=c.hidden, kernel=c.kernel, **rest)
-    elif c.kind == "detector":
-        model = _detector(c, x, outputs)
     else:
         given = {"depth": c.depth, "width": c.width, "norm": c.norm, "init": c.init, "remat": c.remat}
         model = resnet(outputs, activation=c.activation[0], **given)
@@ -216,15 +217,23 @@ def build(
     return adopt(model, x, scale=scale, mean=mean, std=std, dtype=dtype)
 
 
-def _detector(config: ModelConfig, x: Any, outputs: Any) -> Model:
-    """Raises `InputError` for outputs that are no grid of boxes, and images that the stride does not divide."""
+def _pictured(config: ModelConfig, x: Any, outputs: int | tuple[int, ...]) -> Model:
+    """A unet or detector, whose outputs lie in the image. Raises `InputError` where the task needs another network."""
+    fit, needs = "cnn", "an answer for each image"
+    if isinstance(outputs, tuple):
+        pixels = outputs[:2] == tuple(x.shape[:2])
+        fit, needs = ("unet", "a class for each pixel") if pixels else ("detector", "boxes")
+    if config.kind != fit or isinstance(outputs, int):
+        raise InputError(f"--model.kind={config.kind}: the task needs {needs}; add --model.kind {fit}")
+    given = {"activation": config.activation[0], "init": config.init, "remat": config.remat}
+    if fit == "unet":
+        from jaxnn.nn.unet import check_levels, unet
+
+        check_levels(x.shape, len(config.channels))
+        return unet(outputs[-1], channels=config.channels, **given)
     from jaxnn.nn.detector import check_size, detector
 
-    if isinstance(outputs, int) or len(outputs) != 3:
-        rule = "finds boxes in images, and the labels of this data are none; choose another kind"
-        raise InputError(f"--model.kind=detector: {rule}")
     check_size(x.shape)
-    given = {"activation": config.activation[0], "init": config.init, "remat": config.remat}
     return detector(outputs[-1] - 4, channels=config.channels, **given)
 
 

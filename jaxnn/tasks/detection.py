@@ -72,7 +72,9 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
 
     def loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
         one = functools.partial(image_loss, stride=stride)
-        return jnp.vectorize(one, signature="(h,w,k),(m,n)->()")(_of_shape(outputs, shape), jnp.asarray(y, outputs.dtype))
+        return jnp.vectorize(one, signature="(h,w,k),(m,n)->()")(
+            _of_shape(outputs, shape), jnp.asarray(y, outputs.dtype)
+        )
 
     def link(outputs: jax.Array) -> jax.Array:
         logits, edges = jnp.split(_of_shape(outputs, shape), [classes], -1)
