@@ -4,8 +4,9 @@ Run it with
 
     python train.py digits_detection
 
-The figure is the mean ± standard deviation over 3 seeds, of canvases with other digits than those of training; mAP@[.5:.95]
-is XX ± XX. A run takes XX min on two CPU cores. How detection works, and boxes of your own: docs/detection.md.
+The figure is the mean ± standard deviation over 3 seeds, of canvases with other digits than those of training;
+mAP@[.5:.95] is XX ± XX. A run takes XX min on two CPU cores. How detection works, and boxes of your own:
+docs/detection.md.
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig

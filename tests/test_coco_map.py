@@ -13,7 +13,7 @@ NAMES = ["map", "map50", "map75", "map_small", "map_medium", "map_large"]
 
 
 def some(rng, n, classes, *, crowds=True, fine=True, size=200):
-    """Boxes, crowds and detections: copies of the boxes, moved a little, and others; empty images and absent classes."""
+    """Boxes, crowds and detections: the boxes moved a little, and others; empty images and absent classes."""
     m, k = 7, 14
     boxes = np.full((n, m, 5), -1.0)
     crowd = np.zeros((n, m), bool)

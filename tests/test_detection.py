@@ -237,8 +237,8 @@ def finished(tmp_path_factory) -> Path:
     x, y = squares(60)
     np.savez(folder / "squares.npz", x=x, y=y, classes=np.array(["full", "hollow"]))
     flags = ["--optim.name", "adam", "--optim.lr", "0.01", "--optim.ema", "0.9", "--checkpoint.keep", "9"]
-    own = f"from jaxnn.config import *\nconfig = Config(name='squares', data=DataConfig(name={str(folder / 'squares.npz')!r}))"
-    (folder / "squares.py").write_text(own)
+    value = f"Config(name='squares', data=DataConfig(name={str(folder / 'squares.npz')!r}))"
+    (folder / "squares.py").write_text(f"from jaxnn.config import *\nconfig = {value}\n")
     assert here(folder / "squares.py", *SHORT, *flags, "--workdir", folder / "run") == 0
     return folder
 
@@ -273,11 +273,12 @@ def test_a_run_measures_and_answers(finished):
 def test_a_run_has_the_same_bits_however_it_is_cut_and_if_it_is_resumed(finished, tmp_path):
     again(finished, tmp_path / "cut", "--checkpoint.every", "4")
     assert same_weights(tmp_path / "cut", finished / "run")
-    for name in sorted(path.name for path in (tmp_path / "cut" / "checkpoints").iterdir())[-2:]:
-        shutil.rmtree(tmp_path / "cut" / "checkpoints" / name)
-    (tmp_path / "cut" / "weights.safetensors").unlink()
-    again(finished, tmp_path / "cut", "--checkpoint.every", "4")
-    assert same_weights(tmp_path / "cut", finished / "run")
+    shutil.copytree(tmp_path / "cut", tmp_path / "resumed")
+    for name in sorted(path.name for path in (tmp_path / "resumed" / "checkpoints").iterdir())[-2:]:
+        shutil.rmtree(tmp_path / "resumed" / "checkpoints" / name)
+    (tmp_path / "resumed" / "weights.safetensors").unlink()
+    again(finished, tmp_path / "resumed", "--checkpoint.every", "4")
+    assert same_weights(tmp_path / "resumed", finished / "run")
 
 
 def test_eight_devices_and_parts_of_a_batch_take_the_same_steps(finished, tmp_path):

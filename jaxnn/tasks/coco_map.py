@@ -14,8 +14,8 @@ AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large
 
 
 def coco_map(detections: Any, boxes: Any, crowd: Any = None, *, most: int = 100) -> dict[str, float]:
-    """COCO's average precision: `map` over IoU 0.50, 0.55, ..., 0.95, `map50` and `map75` at one of them, and `map_small`,
-    `map_medium` and `map_large` of boxes below 32x32, up to 96x96 and above.
+    """COCO's average precision: `map` over IoU 0.50, 0.55, ..., 0.95, `map50` and `map75` at one of them, and
+    `map_small` (boxes up to 32x32), `map_medium` (up to 96x96) and `map_large`.
 
     The mean over the classes, and the IoUs, of the best precision at recalls 0, 0.01, ..., 1 or higher ones. A class
     without a box is left out; what no class has is NaN (COCO's -1).
@@ -62,8 +62,8 @@ class Image(NamedTuple):
 def _of_class(
     found: np.ndarray, there: np.ndarray, crowds: np.ndarray, kind: float, most: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of all detections of a class, image after image: their scores [D], for each area and IoU whether they are right and
-    whether they do not count, [areas, IoUs, D]; and how many boxes each area has."""
+    """Of all detections of a class, image after image: their scores [D]; for each area and IoU whether they are right,
+    and whether they do not count, [areas, IoUs, D]; and how many boxes each area has."""
     scores, right, ignored, counts = [], [], [], np.zeros(len(AREAS))
     for image, boxes, crowd in zip(found, there, crowds, strict=True):
         mine, real = image[image[:, 5] == kind, :5], boxes[:, 0] == kind
@@ -78,8 +78,8 @@ def _of_class(
 def _match(image: Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Whether each detection is right, and whether it does not count, [areas, IoUs, D]; the number of boxes, [areas].
 
-    From the best score downwards each takes the box that it overlaps most among those that are left: first of those that
-    count in this area, then of the others, of which crowds are never taken away.
+    From the best score downwards each takes the box that it overlaps most among those that are left: first of those
+    that count in this area, then of the others, of which crowds are never taken away.
     """
     found, boxes, crowd = image
     overlaps = _overlaps(found[:, :4], boxes, crowd)

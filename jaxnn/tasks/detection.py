@@ -42,8 +42,8 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
 
     `link` gives probabilities and boxes in pixels, `f[B, H / stride, W / stride, K + 4]`; `decide` the detections
     `f32[B, N, 6]`, N = `most` at most: x1, y1, x2, y2, score, class, the best first, class -1 for none. Those are the
-    cells whose probability is the largest of their 3x3 neighbours', less what overlaps a better one by an IoU above 0.5,
-    whatever the classes.
+    cells whose probability is the largest of their 3x3 neighbours', less what overlaps a better one by an IoU above
+    0.5, whatever the classes.
 
     Measured where a split is evaluated, not of training batches: `map50`, the mean over the classes of the average
     precision at IoU 0.5 (COCO's, with scores rounded to 1,000 steps). At the end and in `evaluate` it is exact, and
@@ -71,10 +71,9 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
     decided = functools.partial(detections, most=min(most, math.prod(shape[:2]) * classes))
 
     def loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
-        one = functools.partial(image_loss, stride=stride)
-        return jnp.vectorize(one, signature="(h,w,k),(m,n)->()")(
-            _of_shape(outputs, shape), jnp.asarray(y, outputs.dtype)
-        )
+        outputs = _of_shape(outputs, shape)
+        of_each = jnp.vectorize(functools.partial(image_loss, stride=stride), signature="(h,w,k),(m,n)->()")
+        return of_each(outputs, jnp.asarray(y, outputs.dtype))
 
     def link(outputs: jax.Array) -> jax.Array:
         logits, edges = jnp.split(_of_shape(outputs, shape), [classes], -1)
@@ -165,7 +164,7 @@ def decoded(edges: jax.Array, stride: int) -> jax.Array:
 
 
 def detections(p: jax.Array, most: int) -> jax.Array:
-    """The best detections of one image: f[h, w, K + 4] -> f32[most, 6], x1, y1, x2, y2, score, class; class -1: none."""
+    """The best detections of one image: f[h, w, K + 4] -> f32[most, 6], x1, y1, x2, y2, score, class; -1: none."""
     p = p.astype(jnp.float32)
     scores, boxes, classes = p[..., :-4], p[..., -4:].reshape(-1, 4), p.shape[-1] - 4
     around = lax.reduce_window(scores, -jnp.inf, lax.max, (3, 3, 1), (1, 1, 1), "SAME")
@@ -178,8 +177,8 @@ def detections(p: jax.Array, most: int) -> jax.Array:
 
 def histograms(found: jax.Array, y: jax.Array, counted: jax.Array, classes: int) -> Metrics:
     """How many detections of each class and score are right at IoU 0.5, and how many are not: `hits` and `misses`
-    f32[K, 1000]; and how many boxes of each class there are, `there` f32[K]. Found f32[n, N, 6], y f32[n, M, 5], counted
-    bool[n]: of the other images nothing."""
+    f32[K, 1000]; and how many boxes of each class there are, `there` f32[K]. Found f32[n, N, 6], y f32[n, M, 5];
+    of images that are not counted, bool[n], nothing."""
 
     def of_image(row: tuple[jax.Array, jax.Array]) -> jax.Array:
         found, y = row
