@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def oracle(found, boxes, crowd):
         if row[5] >= 0
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
+        coco: Any = COCO()
         coco.dataset = {"images": known, "annotations": truth, "categories": [{"id": k} for k in range(12)]}
         coco.createIndex()
         if not given:

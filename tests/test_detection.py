@@ -44,7 +44,7 @@ def plain_loss(outputs, y):
     """As the docstring of `detection` says, in float64 and loops."""
     height, width, _ = outputs.shape
     heat, apart, boxes = np.zeros((height, width, K)), 0.0, [row for row in y if row[0] >= 0]
-    for kind, *box in np.float64(boxes):
+    for kind, *box in np.array(boxes, np.float64).reshape(-1, 5):
         x1, y1, x2, y2 = (v / 4 for v in box)
         column, row = int((x1 + x2) // 2), int((y1 + y2) // 2)
         for i in range(height):
@@ -152,15 +152,16 @@ def test_rows_of_weight_0_count_nowhere_even_if_they_are_nan():
     for name in ("loss", "weight", "hits", "misses", "there"):
         np.testing.assert_allclose(clean[name], more[name], rtol=1e-6, err_msg=name)
     assert more["counted"].tolist() == [True] * 6 + [False] * 2
+    assert TASK.final
     final = [TASK.final(jax.device_get(sums)) for sums in (clean, more)]
     assert final[0] == final[1] and set(final[0]) == {"map", "map50"}
 
 
 def test_the_numbers_of_the_end_are_those_of_coco_map():
     y = labels(11, 20, m=2, whole=True)
-    sums = jax.device_get(measure(TASK, jnp.asarray(perfect(y)), y, np.ones(20, np.float32)))
+    sums = jax.device_get(measure(TASK, jnp.asarray(perfect(y)), y, jnp.ones(20)))
     exact = coco_map(sums["detections"], y)
-    assert TASK.final(sums) == {"map50": exact["map50"], "map": exact["map"]} and exact["map50"] > 0.7
+    assert TASK.final and TASK.final(sums) == {"map50": exact["map50"], "map": exact["map"]} and exact["map50"] > 0.7
     assert abs(float(TASK.summary(sums)["map50"]) - exact["map50"]) < 0.02  # equal scores are one step
     assert set(TASK.summary({"loss": sums["loss"], "weight": sums["weight"]})) == {"loss"}  # of training
 
@@ -186,7 +187,7 @@ def with_box(*row):
         (with_box(3, 2, 2, 4, 8), "boxes[2, 1]=3 2 2 4 8: its class must be a whole number from 0 to 2, or -1"),
         (with_box(0.5, 2, 2, 4, 8), "boxes[2, 1]=0.5 2 2 4 8: its class must be a whole number"),
         (GOOD[..., :4], "y=float32[3, 4, 4]: must be f32[n, M, 5], class, x1, y1, x2, y2; reshape it"),
-        (np.broadcast_to(np.float32([0, 1, 1, 2, 2]), (1, 101, 5)), "boxes[0]: has 101, and at most 100 are found"),
+        (np.broadcast_to(np.array([0, 1, 1, 2, 2]), (1, 101, 5)), "boxes[0]: has 101, and at most 100 are found"),
     ],
 )  # fmt: skip
 def test_labels_that_are_no_boxes_are_refused_by_example_and_box(y, line):

@@ -6,16 +6,16 @@ Everything has a fixed shape, so that it compiles, and leading axes are free. Bo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from jaxnn.errors import InputError
 
 
-def iou(a: jax.Array, b: jax.Array) -> jax.Array:
+def iou(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """`|A and B| / |A or B|`, the intersection over the union: f[..., 4], f[..., 4] -> f[...], in [0, 1].
 
     One box against one; of all pairs `iou(a[:, None], b[None])`. Its gradient is 0 for boxes that do not meet. Raises
@@ -29,7 +29,7 @@ def iou(a: jax.Array, b: jax.Array) -> jax.Array:
     return _overlap(*_pair(a, b))[0]
 
 
-def giou(a: jax.Array, b: jax.Array) -> jax.Array:
+def giou(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """`IoU - |C without A and B| / |C|`, C the smallest box around both: f[..., 4], f[..., 4] -> f[...], in [-1, 1].
 
     Boxes that do not meet have a gradient, which draws them together. Source: Rezatofighi et al. 2019.
@@ -40,13 +40,12 @@ def giou(a: jax.Array, b: jax.Array) -> jax.Array:
     -0.33333...
     """
     a, b = _pair(a, b)
-    value, union = _overlap(a, b)
-    size = _around(a, b)
+    (value, union), size = _overlap(a, b), _around(a, b)
     around = size[..., 0] * size[..., 1]
     return value - _ratio(around - union, around)
 
 
-def diou(a: jax.Array, b: jax.Array) -> jax.Array:
+def diou(a: ArrayLike, b: ArrayLike) -> jax.Array:
     """`IoU - d^2 / c^2`, d between the centres, c the diagonal of the smallest box around both: f[...], in [-1, 1].
 
     Source: Zheng et al. 2020.
@@ -62,7 +61,7 @@ def diou(a: jax.Array, b: jax.Array) -> jax.Array:
     return _overlap(a, b)[0] - _ratio(squared(apart), squared(_around(a, b)))
 
 
-def nms(boxes: jax.Array, scores: jax.Array, classes: jax.Array | None, threshold: float | jax.Array) -> jax.Array:
+def nms(boxes: ArrayLike, scores: ArrayLike, classes: ArrayLike | None, threshold: float | jax.Array) -> jax.Array:
     """Which boxes stay when the best one is taken and those are left out whose IoU with it is above `threshold`, again
     and again: boxes f[..., N, 4], scores f[..., N], classes [..., N] -> bool[..., N].
 
@@ -81,6 +80,7 @@ def nms(boxes: jax.Array, scores: jax.Array, classes: jax.Array | None, threshol
     n = scores.shape[-1]
     near = iou(boxes[..., :, None, :], boxes[..., None, :, :]) > threshold
     if classes is not None:
+        classes = jnp.asarray(classes)
         near &= classes[..., :, None] == classes[..., None, :]
     rivals = near & _better(scores)  # [..., i, j]: j, if it stays, leaves out i
     keep = lambda stays: ~jnp.any(rivals & stays[..., None, :], -1)
@@ -123,7 +123,7 @@ def _better(scores: jax.Array) -> jax.Array:
     return (other > mine) | ((other == mine) & before)
 
 
-def _pair(a: Any, b: Any) -> tuple[jax.Array, jax.Array]:
+def _pair(a: ArrayLike, b: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Both in one floating shape."""
     a, b = jnp.asarray(a, float), jnp.asarray(b, float)
     if a.shape[-1:] != (4,) or b.shape[-1:] != (4,):
