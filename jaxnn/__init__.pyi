@@ -46,6 +46,7 @@ from .nn.compose import parallel as parallel
 from .nn.compose import remat as remat
 from .nn.compose import residual as residual
 from .nn.convolution import conv2d as conv2d
+from .nn.detector import detector as detector
 from .nn.flax import from_linen as from_linen
 from .nn.flax import from_nnx as from_nnx
 from .nn.layers import avg_pool as avg_pool
@@ -86,9 +87,15 @@ from .report.summary import summary as summary
 from .store import checkpoint as checkpoint
 from .tasks import losses as losses
 from .tasks import metrics as metrics
+from .tasks.boxes import diou as diou
+from .tasks.boxes import giou as giou
+from .tasks.boxes import iou as iou
+from .tasks.boxes import nms as nms
 from .tasks.classification import binary as binary
 from .tasks.classification import multiclass as multiclass
 from .tasks.classification import multilabel as multilabel
+from .tasks.coco_map import coco_map as coco_map
+from .tasks.detection import detection as detection
 from .tasks.labels import Labels as Labels
 from .tasks.labels import check_labels as check_labels
 from .tasks.labels import check_targets as check_targets

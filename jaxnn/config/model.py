@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxnn.config.names import ACTIVATIONS, INITIALISERS, MODELS, NORMS
@@ -14,7 +15,7 @@ class ModelConfig:
     """The network. Shapes in and out follow from the data."""
 
     kind: str = "mlp"
-    """linear, mlp, cnn, resnet; or unet, from images to a class for each pixel"""
+    """linear, mlp, cnn, resnet; unet, from images to a class for each pixel; detector, from images to boxes"""
     hidden: tuple[int, ...] = (50, 50)
     """widths of the hidden dense layers; no width, no hidden layer"""
     activation: tuple[str, ...] = ("relu",)
@@ -22,7 +23,8 @@ class ModelConfig:
     pieces: int = 2
     """linear pieces of a maxout unit"""
     channels: tuple[int, ...] = (32, 64)
-    """cnn: channels of each block of convolution, activation and 2x2 max-pooling; unet: of each level, from the top"""
+    """cnn: channels of each block of convolution, activation and 2x2 max-pooling; unet: of each level, from the top;
+    detector: at half and at a quarter of the size"""
     kernel: int = 3
     """cnn: height and width of the convolution"""
     depth: int = 8
@@ -52,11 +54,13 @@ class ModelConfig:
                 raise choices("--model.activation", name, ACTIVATIONS)
         if self.norm not in NORMS:
             raise choices("--model.norm", self.norm, NORMS)
-        if self.kind in ("linear", "resnet", "unet") and self.dropout:
+        if self.kind in ("linear", "resnet", "unet", "detector") and self.dropout:
             rule = f"a {self.kind} model has no hidden dense units; add --model.dropout 0, or use --model.input_dropout"
             raise InputError(f"--model.dropout={self.dropout}: {rule}")
         layers = len(self.hidden) + (len(self.channels) if self.kind == "cnn" else 0)
-        if self.kind in ("resnet", "unet") and (len(self.activation) != 1 or self.activation == ("maxout",)):
+        if self.kind in ("resnet", "unet", "detector") and (
+            len(self.activation) != 1 or self.activation == ("maxout",)
+        ):
             rule = f"must be one name, and not maxout, for a {self.kind}"
             raise InputError(f"--model.activation={' '.join(self.activation)}: {rule}")
         if self.kind in ("mlp", "cnn") and len(self.activation) not in (1, layers):
@@ -69,6 +73,9 @@ class ModelConfig:
         check("--model.kernel", self.kernel, ">= 1", self.kernel >= 1)
         check("--model.width", self.width, ">= 1", self.width >= 1)
         basic_blocks("--model.depth", self.depth)
+        if self.kind == "detector":
+            two_channels("--model.channels", self.channels)
+            check("--model.kernel", self.kernel, "3 for a detector; leave it out", self.kernel == 3)
         for name in ("depth", "width", "norm"):
             if self.kind != "resnet" and getattr(self, name) != getattr(ModelConfig, name):
                 rule = f"is for a resnet, and this is a network of kind {self.kind}; add --model.kind resnet"
@@ -81,6 +88,11 @@ class ModelConfig:
             raise InputError("--model.remat=True: a linear model has one layer, nothing to compute again; leave it out")
         fraction("--model.dropout", self.dropout)
         fraction("--model.input_dropout", self.input_dropout)
+
+
+def two_channels(flag: str, channels: Sequence[int]) -> None:
+    """Refuse other channels of a detector than those at half and at a quarter of the size."""
+    check(flag, " ".join(map(str, channels)), "two numbers, at half and at a quarter of the size", len(channels) == 2)
 
 
 def basic_blocks(flag: str, depth: int) -> int:

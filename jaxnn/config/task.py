@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jaxnn.config.names import LOSSES, METRICS, TASKS
 from jaxnn.config.values import typed
-from jaxnn.errors import InputError, choices, decay, fraction, non_negative
+from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class TaskConfig:
     """share of the probability spread evenly over the classes"""
     dice: float = 0.0
     """segmentation: weight of the soft dice loss beside the cross-entropy"""
+    most: int = 100
+    """detection: how many objects are found in an image at most"""
     metrics: tuple[str, ...] = ()
     """what is measured besides: auc (not of training) and balanced_accuracy for binary; balanced_accuracy, macro_f1
     and top_5 (or another number) for multiclass"""
@@ -36,6 +38,7 @@ class TaskConfig:
             raise choices("--task.name", self.name, TASKS)
         if self.loss not in LOSSES:
             raise choices("--task.loss", self.loss, LOSSES)
+        check("--task.most", self.most, ">= 1", self.most >= 1)
         fraction("--task.label_smoothing", self.label_smoothing)
         non_negative("--task.dice", self.dice)
         for q in self.quantiles:

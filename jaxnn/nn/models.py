@@ -183,8 +183,8 @@ def build(
     """The model that a config describes, for raw examples like x.
 
     x is one example's `ShapeDtypeStruct`; scale, mean, std and dtype are as in `adopt`. linear and mlp flatten images;
-    cnn, resnet and unet raise `InputError` for anything but [H, W, C]. A unet's outputs are a shape (H, W, K), that of
-    the others a number.
+    the others raise `InputError` for anything but [H, W, C]. The outputs of a unet are a shape (H, W, K), those of a
+    detector (H / 4, W / 4, K + 4), of all others a number.
 
     >>> import jax
     >>> import jaxnn
@@ -195,20 +195,12 @@ def build(
     """
     c = config
     rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
-    images = c.kind in ("cnn", "resnet", "unet")
+    images = c.kind in ("cnn", "resnet", "unet", "detector")
     if images and len(x.shape) == 1:
         rule = f"{c.kind} needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
         raise InputError(f"--model.kind={c.kind}: {rule}; add --model.kind mlp, or name images in --data.name")
-    if isinstance(outputs, tuple) != (c.kind == "unet"):
-        needs, cure = (
-            ("a class for each pixel", "unet") if isinstance(outputs, tuple) else ("an answer for each image", "cnn")
-        )
-        raise InputError(f"--model.kind={c.kind}: the task needs {needs}; add --model.kind {cure}")
-    if isinstance(outputs, tuple):
-        from jaxnn.nn.unet import check_levels, unet
-
-        check_levels(x.shape, len(c.channels))
-        model = unet(outputs[-1], channels=c.channels, activation=c.activation[0], init=c.init, remat=c.remat)
+    if isinstance(outputs, tuple) or c.kind in ("unet", "detector"):
+        model = _pictured(c, x, outputs)
     elif c.kind == "linear":
         model = linear(outputs, init=c.init)
     elif c.kind == "mlp":
@@ -223,6 +215,26 @@ def build(
     flat = [flatten(len(x.shape))] if not images and len(x.shape) != 1 else []
     model = _behind(chain(*flat, *_dropout(c.input_dropout)), model)
     return adopt(model, x, scale=scale, mean=mean, std=std, dtype=dtype)
+
+
+def _pictured(config: ModelConfig, x: Any, outputs: int | tuple[int, ...]) -> Model:
+    """A unet or detector, whose outputs lie in the image. Raises `InputError` where the task needs another network."""
+    fit, needs = "cnn", "an answer for each image"
+    if isinstance(outputs, tuple):
+        pixels = outputs[:2] == tuple(x.shape[:2])
+        fit, needs = ("unet", "a class for each pixel") if pixels else ("detector", "boxes")
+    if config.kind != fit or isinstance(outputs, int):
+        raise InputError(f"--model.kind={config.kind}: the task needs {needs}; add --model.kind {fit}")
+    given = {"activation": config.activation[0], "init": config.init, "remat": config.remat}
+    if fit == "unet":
+        from jaxnn.nn.unet import check_levels, unet
+
+        check_levels(x.shape, len(config.channels))
+        return unet(outputs[-1], channels=config.channels, **given)
+    from jaxnn.nn.detector import check_size, detector
+
+    check_size(x.shape)
+    return detector(outputs[-1] - 4, channels=config.channels, **given)
 
 
 def adopt(
