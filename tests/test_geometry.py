@@ -9,8 +9,8 @@ from jaxnn.data.readers import geometry
 from jaxnn.data.readers.image_form import Form, formed
 
 RNG = np.random.default_rng(0)
-CASES = [(size, (H, W), resize) for resize in ("fit", "fill", "stretch")
-         for size, (H, W) in (((40, 60), (16, 16)), ((60, 40), (20, 50)), ((16, 16), (16, 16)), ((30, 31), (64, 48)))]  # fmt: skip
+SIZES = [((40, 60), (16, 16)), ((60, 40), (20, 50)), ((16, 16), (16, 16)), ((30, 31), (64, 48))]
+CASES = [(size, made, resize) for resize in ("fit", "fill", "stretch") for size, made in SIZES]
 
 
 @pytest.mark.parametrize(("size", "made", "resize"), CASES)

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.data.check import unpacked_size
+from jaxnn.data.pictured import IGNORE
 from jaxnn.data.readers import decoding, geometry, image_file
 from jaxnn.data.readers.image_form import Form
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError
 from jaxnn.tasks.labels import Label
 
-IGNORE = geometry.IGNORE
 ROUNDING = 2.0  # pixels by which a box may stand out of its image; it is cut at the edge
 LEFT = 0.25  # of the area of a box must be in the picture still where `--data.resize fill` cuts it
 
@@ -109,13 +109,13 @@ def checked(boxes: Boxes, sizes: np.ndarray, name: object) -> tuple[Boxes, tuple
 
 
 def source(
-    parts: Mapping[str, Part], form: Form | None, *, most: int = 100, known: Sequence[Label] | None = None,
+    parts: Mapping[str, Part], form: Form | None, *, most: int | None = None, known: Sequence[Label] | None = None,
     bad_records: int = 0, shape: tuple[int, ...] | None = None, keep: bool = False,
 ) -> Source:  # fmt: skip
     """Arrays of all parts: y is u8[n, H, W] or f32[n, M, 5] (class, x1, y1, x2, y2; class -1 pads), M by part.
 
     Args:
-      most: boxes that an image may have.
+      most: boxes that an image may have; None is any number.
       known: the classes, in the order of their numbers; those of the training part where None.
 
     Other arguments are those of `decoding.read`, and so are the errors; `InputError` too for a class that the training
@@ -147,11 +147,11 @@ def source(
 
 
 def _boxes(
-    part: Part, labels: Boxes, kept: list[int], form: Form | None, most: int
+    part: Part, labels: Boxes, kept: list[int], form: Form | None, most: int | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """f32[n, M, 5] of the images that are kept, in the pixels of what they are made to be."""
     counts = np.bincount(labels.image, minlength=len(part.files))
-    if (counts > most).any():
+    if most is not None and (counts > most).any():
         i = int(np.argmax(counts > most))
         rule = f"more than --data.max_boxes {most}"
         raise InputError(f"{part.files[i]}={counts[i]} boxes: {rule}; add --data.max_boxes {counts.max()}")

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.data.check import file_size
+from jaxnn.data.pictured import IGNORE
 from jaxnn.data.readers import annotated, outlines
-from jaxnn.data.readers.annotated import IGNORE, ROUNDING, Boxes, Masks, Part
+from jaxnn.data.readers.annotated import ROUNDING, Boxes, Masks, Part
 from jaxnn.data.readers.folder import PARTS
 from jaxnn.errors import InputError
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from jaxnn.data.pictured import IGNORE
+
 if TYPE_CHECKING:
     from jaxnn.data.readers.image_form import Form
-
-IGNORE = 255  # in a mask: no class, counted nowhere
 
 
 class Geometry(NamedTuple):

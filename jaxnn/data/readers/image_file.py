@@ -7,7 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -131,8 +131,13 @@ def head(path: Path) -> tuple[int, int] | None:
     from PIL import Image
 
     with contextlib.suppress(Exception), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        height, width = image.height, image.width
+        if image.format == "PNG" and not any(word in content(path) for word in (b"eXIf", b"exif", b"adobe.xmp")):
+            return height, width  # Pillow decodes the whole of a PNG to look for EXIF data
+        tags: Any = getattr(image, "tag_v2", None)  # of a TIFF, which new versions of Pillow open as it is turned
+        height, width = (height, width) if tags is None else (tags[257], tags[256])
         turned = image.getexif().get(ORIENTATION, 1) in range(5, 9)
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return (width, height) if turned else (height, width)
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from jaxnn.config.names import PICTURED
 from jaxnn.data.readers import annotated, coco, masks, voc, yolo
 from jaxnn.data.readers.annotated import Part
 from jaxnn.data.readers.image_form import Form
@@ -12,12 +13,10 @@ from jaxnn.data.source import Source
 from jaxnn.errors import InputError
 from jaxnn.tasks.labels import Label
 
-TASKS = ("auto", "detection", "segmentation")
-
 
 def kind(path: Path, task: str = "auto") -> str | None:
-    """One of `LAYOUTS`, or None; a folder may be one of images by class for other tasks than `TASKS`."""
-    if path.is_dir() and task not in TASKS:
+    """One of `LAYOUTS`, or None; a folder is one of images by class where another task is asked for."""
+    if path.is_dir() and task not in ("auto", *PICTURED):
         return None
     if coco.files(path):
         return "coco"
@@ -32,7 +31,7 @@ def kind(path: Path, task: str = "auto") -> str | None:
 
 def read(
     path: Path, form: Form | None, *, task: str, dir: Path | None = None, validation: Path | None = None,
-    most: int = 100, bad_records: int = 0, keep: bool = False,
+    most: int | None = None, bad_records: int = 0, keep: bool = False,
 ) -> Source:  # fmt: skip
     """The arrays of a data set to train on; the arguments are those of `annotated.source`.
 
@@ -49,11 +48,9 @@ def read(
     return annotated.source(parts, form, most=most, bad_records=bad_records, keep=keep)
 
 
-def labelled(
-    path: Path, form: Form | None, *, task: str, classes: Sequence[Label], shape: tuple[int, ...], most: int = 100
-) -> Source:
+def labelled(path: Path, form: Form | None, *, task: str, classes: Sequence[Label], shape: tuple[int, ...]) -> Source:
     """Examples for a network that was trained on images of that shape, with the numbers of its classes."""
-    return annotated.source({"train": _one(path, None, task)}, form, most=most, known=classes, shape=shape)
+    return annotated.source({"train": _one(path, None, task)}, form, known=classes, shape=shape)
 
 
 def _one(path: Path, dir: Path | None, task: str, flag: str = "") -> Part:

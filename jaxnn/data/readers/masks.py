@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxnn.data.pictured import IGNORE
 from jaxnn.data.readers import annotated, folder, image_file, pairs
-from jaxnn.data.readers.annotated import IGNORE, Masks, Part
+from jaxnn.data.readers.annotated import Masks, Part
 from jaxnn.errors import InputError
 
 SUFFIXES = (".bmp", ".gif", ".png", ".tif", ".tiff")
@@ -82,7 +83,8 @@ def indices(path: Path, classes: Classes | None) -> np.ndarray:
         if (pixels[..., 3] != 255).any():
             raise told("=RGBA: a mask must have no transparent pixels; save it without")
         pixels = pixels[..., :3]
-    if pixels.ndim == 3:
+        mode = "RGB"
+    if mode == "RGB":
         return _look_up(path, pixels, classes)
     if mode == "1":
         return pixels.astype(np.uint8)
