@@ -243,8 +243,9 @@ def test_other_options_and_tasks(tmp_path):
     fill(tmp_path / "other")
     loaded = load(tmp_path, validation=tmp_path / "other", test_fraction=0)
     assert len(loaded.train.y) == len(loaded.validation.y) == 8
-    by_class = load(tmp_path, task="binary", color="rgb")  # two folders of images are two classes, where that is asked for
-    assert by_class.classes == ("images", "masks")
+    # Folders of images are classes where these are asked for.
+    by_class = load(tmp_path, task="multiclass", color="rgb")
+    assert by_class.classes == ("images", "masks", "other")
 
 
 def test_the_classes_of_a_network_are_found_by_name(tmp_path):
