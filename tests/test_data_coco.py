@@ -349,3 +349,18 @@ def test_many_annotations_are_read_as_a_plain_loop_reads_them(tmp_path):
         rows = range(i, n, 4)
         expected = np.array([[1 - k % 2, *xy[k], *(xy[k] + wh[k])] for k in rows])
         np.testing.assert_allclose(y[i], expected, rtol=1e-6)
+
+
+def test_the_script_of_the_docs_makes_the_same_labels_in_each_format(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parent.parent / "docs" / "labels.md").read_text()
+    exec(text.split("```python\n")[1].split("```")[0], {})
+    coco, yolo, voc = (whole(Path(name)) for name in ("shapes_coco/labels.json", "shapes_yolo", "shapes_voc"))
+    assert (coco.classes, yolo.classes, voc.classes) == (("red", "green"), ("red", "green"), ("green", "red"))
+    np.testing.assert_allclose(yolo.train.y, coco.train.y, atol=1e-4)
+    np.testing.assert_array_equal(voc.train.y[..., 1:], coco.train.y[..., 1:])
+    np.testing.assert_array_equal(voc.train.y[..., 0], 1 - coco.train.y[..., 0])
+    masks = whole(Path("shapes_masks"))
+    drawn = whole(Path("shapes_coco/labels.json"), task="segmentation")
+    assert masks.classes == drawn.classes == ("background", "red", "green")
+    np.testing.assert_array_equal(masks.train.y, drawn.train.y)
