@@ -263,6 +263,7 @@ BOUNDS = [  # flag, refused, accepted
     ("data.test_fraction", ["1", "-0.1"], ["0", "0.99"]),
     ("data.split_seed", ["-1"], ["0"]),
     ("data.bad_records", ["-1"], ["0", "7"]),
+    ("data.max_boxes", ["0", "-1"], ["1"]),
     ("data.class_weight", ["-1"], ["0", "2.5"]),
     ("checkpoint.keep", ["0", "-1"], ["1"]),
     ("seed", ["-1", str(2**32)], ["0", str(2**32 - 1)]),
