@@ -12,12 +12,12 @@ import numpy as np
 from jax import lax
 
 from jaxnn import fork
+from jaxnn.config.names import GENERATIVE
 from jaxnn.errors import InputError, NumericsError, check, choices, non_negative
 from jaxnn.predict import Run
 from jaxnn.types import Params
 
 BLOCK = 64  # images of one compiled call; each has its place in a block, so that its bits do not depend on n
-GENERATIVE = ("flow_matching", "vae")
 
 
 def sample(

@@ -5,7 +5,7 @@ ACTIVATIONS = (
     "silu", "softmax", "softplus", "tanh",
 )  # fmt: skip
 INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
-MODELS = ("cnn", "linear", "mlp", "resnet")
+MODELS = ("cnn", "linear", "mlp", "resnet", "unet")
 NORMS = ("batch", "group")
 TASKS = (
     "auto", "binary", "detection", "flow_matching", "multiclass", "multilabel", "regression", "segmentation", "vae",

@@ -32,7 +32,7 @@ def time_features(t: jax.Array) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> time_features(jnp.array(0.25))[1:2].round(4).tolist()
-    [1.0, 1.0]
+    [1.0]
     """
     turns = jnp.stack([math.pi * 2**octave * t for octave in range(OCTAVES)], -1)
     return jnp.concatenate([jnp.sin(turns), jnp.cos(turns)], -1)

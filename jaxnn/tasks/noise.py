@@ -14,19 +14,28 @@ from jaxnn.errors import InputError
 _ODD = (0x9E3779B1, 0x85EBCA77)  # of the places of an image, one for each word of a key
 
 
-def row_keys(x: jax.Array, key: jax.Array | None) -> jax.Array:
-    """A key for each row of x `[B, ...]`: `fold_in(key, i)`; without a key that of the row's own bits.
+def normal(x: jax.Array, key: jax.Array | None, size: int) -> jax.Array:
+    """So many normal numbers for each row of x `[B, ...]`, `f32[B, size]` (f64 where x is).
 
-    So neither the other rows nor padding change what a row draws, and what is drawn without a key is the same in any
-    batch and order: a loss with such noise is a function of the rows alone.
+    Row i draws from `fold_in(key, i)`, without a key from its own bits. So neither the other rows nor padding change
+    what a row draws, and without a key that is the same in any batch and order: a loss with such noise is a function of
+    the rows alone.
 
-    >>> import jax, jax.numpy as jnp
-    >>> x = jnp.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
-    >>> jax.vmap(jax.random.uniform)(row_keys(x, None))[:, None].round(3).tolist()
-    [[0.8080000281333923], [0.8410000205039978], [0.8080000281333923]]
+    >>> import jax.numpy as jnp
+    >>> drawn = normal(jnp.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]]), None, 5)
+    >>> drawn.shape, bool((drawn[0] == drawn[2]).all()), bool((drawn[0] == drawn[1]).any())
+    ((3, 5), True, False)
     """
-    if key is not None:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, lax.iota(jnp.uint32, len(x)))
+    dtype = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
+    if key is None:
+        keys = _own_keys(x)
+    else:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, lax.iota(jnp.uint32, len(x)))
+    return jax.vmap(lambda key: jax.random.normal(key, (size,), dtype))(keys)
+
+
+def _own_keys(x: jax.Array) -> jax.Array:
+    """A key of the bits of each row."""
     words = _words(x).reshape(len(x), -1)
     place = lax.iota(jnp.uint32, words.shape[1])[None]
     # Sums of whole numbers modulo 2^32 are the same in any order, on any device.
@@ -69,6 +78,9 @@ def scale_of(name: str, data: dict[str, Any]) -> float:
 
     Raises `InputError` for images whose numbers do not lie between black, 0, and white.
     """
+    if data.get("standardized"):
+        rule = f"a {name} has its own range, black to white"
+        raise InputError(f"--data.standardize=True: {rule}; leave it out")
     white = data["scale"] or (255.0 if data["dtype"] == "uint8" else 1.0)
     low, high = data.get("range") or (0.0, white)
     if not 0 <= low <= high <= white:

@@ -64,9 +64,8 @@ def vae(
         return ((jnp.square(mean) + jnp.exp(log_variance) - log_variance - 1) / 2).sum(-1)
 
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
-        images, keys = noise.unit(batch.x, scale), noise.row_keys(batch.x, key)
-        drawn = jax.vmap(lambda key: jax.random.normal(key, (latent,), images.dtype))(keys)
-        return batch._replace(x={"x": images, "noise": drawn}, y=images)
+        images = noise.unit(batch.x, scale)
+        return batch._replace(x={"x": images, "noise": noise.normal(batch.x, key, latent)}, y=images)
 
     def link(outputs: jax.Array) -> jax.Array:
         decoded = outputs[..., :pixels]
