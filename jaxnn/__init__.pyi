@@ -75,6 +75,7 @@ from .nn.resampling import depth_to_space as depth_to_space
 from .nn.resampling import global_max_pool as global_max_pool
 from .nn.resampling import space_to_depth as space_to_depth
 from .nn.resnet import resnet as resnet
+from .nn.unet import unet as unet
 from .optim.optimizer import learning_rate as learning_rate
 from .optim.optimizer import optimizer as optimizer
 from .predict import Run as Run
@@ -111,6 +112,7 @@ from .tasks.scores import auc as auc
 from .tasks.scores import balanced_accuracy as balanced_accuracy
 from .tasks.scores import macro_f1 as macro_f1
 from .tasks.scores import top_k as top_k
+from .tasks.segmentation import segmentation as segmentation
 from .tasks.vae import vae as vae
 from .types import Batch as Batch
 from .types import Metric as Metric

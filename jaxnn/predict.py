@@ -35,8 +35,10 @@ SIZES = (1, 16, 128, 1024)  # rows of one compiled call: the smallest that holds
 
 
 class Outputs(NamedTuple):
-    """Probabilities (or numbers) of some examples, f32[n, ...]; the files that these are; and what to tell of them."""
+    """Some examples as the network takes them, and its probabilities (or numbers) of these, f32[n, ...]; the files that
+    these are; and what to tell of them."""
 
+    x: np.ndarray
     outputs: np.ndarray
     files: tuple[str, ...] | None
     notes: tuple[str, ...]
@@ -109,7 +111,8 @@ class Run(NamedTuple):
             x = self.encode(part.x, unknown) if isinstance(part.x, Grid) else part.x
             # In an image file 1 is nearly black, in an array it may be white: the check of the range is for arrays.
             same_range = part.files is not None and (self.data["dtype"], self.data["scale"]) == ("uint8", 255)
-            yield Outputs(self._apply(x if same_range else self._checked(x), first), part.files, part.notes)
+            x = x if same_range else self._checked(x)
+            yield Outputs(x, self._apply(x, first), part.files, part.notes)
             first += len(x)
 
     def encode(self, source: Any, unknown: Any = "refuse") -> np.ndarray:

@@ -14,7 +14,7 @@ class ModelConfig:
     """The network. Shapes in and out follow from the data."""
 
     kind: str = "mlp"
-    """linear, mlp, cnn or resnet"""
+    """linear, mlp, cnn, resnet; or unet, from images to a class for each pixel"""
     hidden: tuple[int, ...] = (50, 50)
     """widths of the hidden dense layers; no width, no hidden layer"""
     activation: tuple[str, ...] = ("relu",)
@@ -22,7 +22,7 @@ class ModelConfig:
     pieces: int = 2
     """linear pieces of a maxout unit"""
     channels: tuple[int, ...] = (32, 64)
-    """cnn: channels of each block of convolution, activation and 2x2 max-pooling"""
+    """cnn: channels of each block of convolution, activation and 2x2 max-pooling; unet: of each level, from the top"""
     kernel: int = 3
     """cnn: height and width of the convolution"""
     depth: int = 8
@@ -52,12 +52,12 @@ class ModelConfig:
                 raise choices("--model.activation", name, ACTIVATIONS)
         if self.norm not in NORMS:
             raise choices("--model.norm", self.norm, NORMS)
-        if self.kind in ("linear", "resnet") and self.dropout:
+        if self.kind in ("linear", "resnet", "unet") and self.dropout:
             rule = f"a {self.kind} model has no hidden dense units; add --model.dropout 0, or use --model.input_dropout"
             raise InputError(f"--model.dropout={self.dropout}: {rule}")
         layers = len(self.hidden) + (len(self.channels) if self.kind == "cnn" else 0)
-        if self.kind == "resnet" and (len(self.activation) != 1 or self.activation == ("maxout",)):
-            rule = "must be one name, and not maxout, for a resnet"
+        if self.kind in ("resnet", "unet") and (len(self.activation) != 1 or self.activation == ("maxout",)):
+            rule = f"must be one name, and not maxout, for a {self.kind}"
             raise InputError(f"--model.activation={' '.join(self.activation)}: {rule}")
         if self.kind in ("mlp", "cnn") and len(self.activation) not in (1, layers):
             rule = f"must be one name, or one for each of the {layers} hidden layers"
@@ -73,6 +73,10 @@ class ModelConfig:
             if self.kind != "resnet" and getattr(self, name) != getattr(ModelConfig, name):
                 rule = f"is for a resnet, and this is a network of kind {self.kind}; add --model.kind resnet"
                 raise InputError(f"--model.{name}={getattr(self, name)}: {rule}")
+        if self.kind == "unet" and (self.kernel != ModelConfig.kernel or not self.channels):
+            given = ("kernel", self.kernel) if self.channels else ("channels", "")
+            rule = "a unet has 3x3 convolutions, and a level or more"
+            raise InputError(f"--model.{given[0]}={given[1]}: {rule}; leave it out, or name the channels of each level")
         if self.remat and self.kind == "linear":
             raise InputError("--model.remat=True: a linear model has one layer, nothing to compute again; leave it out")
         fraction("--model.dropout", self.dropout)

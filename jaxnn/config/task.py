@@ -24,6 +24,8 @@ class TaskConfig:
     """quantile: which ones, 0.1 0.5 0.9"""
     label_smoothing: float = 0.0
     """share of the probability spread evenly over the classes"""
+    dice: float = 0.0
+    """segmentation: weight of the soft dice loss beside the cross-entropy"""
     metrics: tuple[str, ...] = ()
     """what is measured besides: auc (not of training) and balanced_accuracy for binary; balanced_accuracy, macro_f1
     and top_5 (or another number) for multiclass"""
@@ -44,6 +46,7 @@ class TaskConfig:
         if self.loss not in LOSSES:
             raise choices("--task.loss", self.loss, LOSSES)
         fraction("--task.label_smoothing", self.label_smoothing)
+        non_negative("--task.dice", self.dice)
         for q in self.quantiles:
             decay("--task.quantiles", q)
         text = " ".join(map(str, self.quantiles))

@@ -75,7 +75,7 @@ def _padded(boxes: np.ndarray, most: int) -> np.ndarray:
 
 def _numbers(found: str, y: np.ndarray) -> tuple[Label, ...]:
     labels: Any = y[y != IGNORE] if found == "segmentation" else y[..., 0]
-    most = labels.max(initial=-1)
+    most = labels.astype(np.int32).max(initial=-1)
     if not (found == "segmentation" and most >= 1 or found == "detection" and most >= 0):
         what = "no class but 0" if found == "segmentation" else "no box"
         raise InputError(f"y={y.shape}: the training labels have {what}; there is nothing to learn")

@@ -173,7 +173,7 @@ def check_image(shape: Sequence[int], blocks: int, kernel: int) -> None:
 def build(
     config: ModelConfig,
     x: Any,
-    outputs: int,
+    outputs: int | tuple[int, ...],
     *,
     scale: float | None = None,
     mean: Any = None,
@@ -183,7 +183,8 @@ def build(
     """The model that a config describes, for raw examples like x.
 
     x is one example's `ShapeDtypeStruct`; scale, mean, std and dtype are as in `adopt`. linear and mlp flatten images;
-    cnn and resnet raise `InputError` for anything but [H, W, C].
+    cnn, resnet and unet raise `InputError` for anything but [H, W, C]. A unet's outputs are a shape (H, W, K), that of
+    the others a number.
 
     >>> import jax
     >>> import jaxnn
@@ -199,11 +200,21 @@ def build(
         return in_bfloat16(model) if dtype == "bf16" else model
     c = config
     rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
-    images = c.kind in ("cnn", "resnet")
+    images = c.kind in ("cnn", "resnet", "unet")
     if images and len(x.shape) == 1:
         rule = f"{c.kind} needs images [H, W, C], and these examples are rows of {x.shape[0]} features"
         raise InputError(f"--model.kind={c.kind}: {rule}; add --model.kind mlp, or name images in --data.name")
-    if c.kind == "linear":
+    if isinstance(outputs, tuple) != (c.kind == "unet"):
+        needs, cure = (
+            ("a class for each pixel", "unet") if isinstance(outputs, tuple) else ("an answer for each image", "cnn")
+        )
+        raise InputError(f"--model.kind={c.kind}: the task needs {needs}; add --model.kind {cure}")
+    if isinstance(outputs, tuple):
+        from jaxnn.nn.unet import check_levels, unet
+
+        check_levels(x.shape, len(c.channels))
+        model = unet(outputs[-1], channels=c.channels, activation=c.activation[0], init=c.init, remat=c.remat)
+    elif c.kind == "linear":
         model = linear(outputs, init=c.init)
     elif c.kind == "mlp":
         model = mlp(c.hidden, outputs, **rest)

@@ -1,0 +1,1 @@
+"""Pictures of what a network finds, as u8 arrays."""

@@ -136,9 +136,10 @@ def line(row: dict[str, Any]) -> str:
 
 
 def table(console: Console, row: dict[str, Any], title: str) -> None:
-    """The last row: a line for each metric, a column for each part of the data."""
+    """The last row: a line for each metric, a column for each part of the data. Those of one class, as iou/3, of which
+    there may be many, are in the history alone."""
     parts = [part for part in ("train", "val", "test") if any(name.startswith(f"{part}/") for name in row)]
-    names = list(dict.fromkeys(name.partition("/")[2] for name in row if "/" in name))
+    names = list(dict.fromkeys(name.partition("/")[2] for name in row if name.count("/") == 1))
     console.print(title, soft_wrap=True)
     result = Table("", *parts)
     for metric in names:

@@ -38,6 +38,8 @@ def choose(
     if own is not None:
         return _own(config, data, own, loss, metrics)
     kind = data["task"] if config.name == "auto" else config.name
+    if config.dice and kind != "segmentation":
+        raise InputError(f"--task.dice={config.dice}: is for segmentation, and this task is {kind}; leave it out")
     if kind not in (*GENERATIVE, *PICTURED):
         if data["task"] in PICTURED:
             rule = f"the labels of this data are {LABELS[data['task']]}"

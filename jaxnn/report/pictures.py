@@ -1,0 +1,64 @@
+"""What a network makes of images, to look at: pictures/*.png in the folder of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn.config.names import GENERATIVE
+from jaxnn.predict import Run
+from jaxnn.store import durable
+from jaxnn.types import Batch
+
+COUNT, SAMPLES = 16, 64  # examples of the test (or what is there in its place), and generated images
+
+
+def save(folder: Path, run: Run, parts: dict[str, Batch]) -> None:
+    """A picture of a run whose answers lie in images, or are images; of others none.
+
+    Args:
+      folder: the run's.
+      run: what has been trained.
+      parts: the splits, as a history calls them.
+    """
+    marked, generated = run.task.labels != "whole", run.config.task.name in GENERATIVE
+    if not (marked or generated):
+        return
+    from jaxnn.pictures import grid
+
+    if marked:
+        name = next(part for part in ("test", "val", "train") if part in parts)
+        images, columns = _marked(run, parts[name].x[:COUNT]), 4
+    else:
+        from jaxnn.generation import sample
+
+        label = run.data["classes"][0] if run.config.task.label_dropout == 0 else None
+        images = as_bytes(sample(run, jax.random.key(0), SAMPLES, label=label), run.data["scale"])
+        name, columns = "samples", 8
+    path = folder / "pictures" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    durable.replace(path, [grid.png(grid.grid(images, columns))])
+
+
+def _marked(run: Run, x: np.ndarray) -> np.ndarray:
+    """u8[n, H, W, 3]: images with the masks or boxes that are found."""
+    from jaxnn.pictures import boxes, masks
+
+    answers, images = run.predict(x), as_bytes(x, run.data["scale"])
+    if run.task.labels == "mask":
+        return masks.overlay(images, answers)
+    each = zip(images, answers, strict=True)
+    return np.stack([boxes.drawn(image, found, run.data["classes"]) for image, found in each])
+
+
+def as_bytes(x: np.ndarray, scale: float | None) -> np.ndarray:
+    """u8[n, H, W, C], of images in which `scale` means white (None: 255 in bytes, 1 in other numbers).
+
+    >>> as_bytes(np.array([0, 8, 16], np.uint8), 16.0).tolist()
+    [0, 128, 255]
+    """
+    white: Any = scale or (255.0 if x.dtype == np.uint8 else 1.0)
+    return np.round(np.clip(x / white, 0, 1) * 255).astype(np.uint8)
