@@ -175,7 +175,9 @@ def test_the_terms_of_the_elbo_are_sums_over_pixels_and_over_the_latent():
     x = np.asarray(batch.x).reshape(5, 64) / 16
     p = scipy.special.expit(logits)
     reconstruction = -(x * np.log(p) + (1 - x) * np.log1p(-p)).sum(1)
-    kl = [kl_of_gaussians(m, np.diag(np.exp(v)), np.zeros(4), np.eye(4)) for m, v in zip(mean, log_variance, strict=True)]
+    kl = [
+        kl_of_gaussians(m, np.diag(np.exp(v)), np.zeros(4), np.eye(4)) for m, v in zip(mean, log_variance, strict=True)
+    ]
     assert np.allclose(task.loss(outputs, prepared.y), reconstruction + 3 * np.array(kl), rtol=1e-5)
     weight = jnp.array([1.0, 2, 1, 1, 0])
     found = task.summary(jaxnn.metrics.measure(task, outputs.at[4].set(jnp.nan), prepared.y, weight))
@@ -304,7 +306,10 @@ def test_the_frechet_distance_is_that_of_scipy():
     root: Any = scipy.linalg.sqrtm(of_a @ of_b)
     expected = np.square(a.mean(0) - b.mean(0)).sum() + np.trace(of_a + of_b - 2 * root.real)
     assert math.isclose(fidelity.frechet_distance(a, b), expected, rel_tol=1e-9)
-    assert abs(fidelity.frechet_distance(a[:, :1], 2 + 3 * a[:, :1]) - ((2 + 2 * a[:, 0].mean()) ** 2 + 4 * of_a[0, 0])) < 1e-9
+    assert (
+        abs(fidelity.frechet_distance(a[:, :1], 2 + 3 * a[:, :1]) - ((2 + 2 * a[:, 0].mean()) ** 2 + 4 * of_a[0, 0]))
+        < 1e-9
+    )
     with pytest.raises(InputError, match="must be two rows or more each"):
         fidelity.frechet_distance(a, b[:, :5])
 

@@ -141,9 +141,15 @@ def test_a_classifier_and_a_folder_that_is_no_run_generate_nothing(tmp_path):
         (["digits_flow", "--model.kind", "unet", "--model.channels", "4", "4", "4", "4"], "x=[8, 8, 1]: 4 levels need"),
         (["digits_flow", "--data.class-weight", "balanced"], "--data.class_weight=balanced: weighs the answers"),
         (["digits_flow", "--data.standardize"], "--data.standardize=True: a flow_matching has its own range"),
-        (["digits_flow", "--data.augment", "mixup:0.2"], "--data.augment=mixup:0.2: a flow_matching has no soft labels"),
+        (
+            ["digits_flow", "--data.augment", "mixup:0.2"],
+            "--data.augment=mixup:0.2: a flow_matching has no soft",
+        ),
         (["digits_flow", "--data.name", "iris"], "--task.name=flow_matching: needs images [H, W, C]"),
-        (["digits_flow", "--model.activation", "maxout"], "--model.activation=maxout: must be one name, and not maxout"),
+        (
+            ["digits_flow", "--model.activation", "maxout"],
+            "--model.activation=maxout: must be one name, and",
+        ),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_before_a_folder_is_made(flags, told, tmp_path):

@@ -43,7 +43,6 @@ def sample(argv: list[str]) -> int:
     n, seed, steps = (_whole(given, *flag) for flag in (("-n", 64, 1), ("--seed", 0, 0), ("--steps", 25, 1)))
     guidance = _number(given, "--guidance", 0.0)
 
-
     from jaxnn.store import durable
 
     output = given.get("--output", f"{words[0]}/samples")

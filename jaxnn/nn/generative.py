@@ -6,7 +6,6 @@ An example is a dict, `{"x": f32[..., H, W, C], "t": f32[...], "label": f32[...,
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,7 +17,7 @@ from jaxnn.config.model import ModelConfig
 from jaxnn.errors import InputError
 from jaxnn.nn import models
 from jaxnn.nn.activations import Activation, activation
-from jaxnn.nn.compose import Layer, chain, residual
+from jaxnn.nn.compose import chain, residual
 from jaxnn.nn.init import Initialiser, initialiser
 from jaxnn.nn.layers import avg_pool, conv, dense, dropout, upsample
 from jaxnn.nn.resampling import depth_to_space, space_to_depth
@@ -163,7 +162,8 @@ def autoencoder(
 ) -> Model:
     """Encoder and decoder of a `jaxnn.vae`, dense layers of these widths and of the same in turn.
 
-        {"x": f32[..., H, W, C], "noise": f32[..., latent]} -> f32[..., H W C + 2 latent]: pixels, m, s; z = m + e^(s/2) noise
+        {"x": f32[..., H, W, C], "noise": f32[..., latent]} -> f32[..., H W C + 2 latent]: pixels of z = m + e^(s/2) noise,
+                                                               m and s
         {"z": f32[..., latent]} -> f32[..., H W C]: the pixels alone
 
     >>> import jax, jax.numpy as jnp

@@ -2,8 +2,8 @@
 
     -ELBO = E_q(z|x) [-log p(x|z)] + beta KL(q(z|x) || N(0, 1)),   log p(x) >= ELBO for beta = 1
 
-The encoder gives the mean m and log-variance s of q, one draw z = m + exp(s / 2) e is decoded. Everything is summed over
-the pixels and over z, and averaged over the images: a mean over the pixels would make beta the number of pixels.
+The encoder gives the mean m and log-variance s of q, one draw z = m + exp(s / 2) e is decoded. All is summed over the
+pixels and over z, and averaged over the images: a mean over the pixels would make beta the number of pixels.
 
 Source: Kingma and Welling 2014, arXiv:1312.6114; Higgins et al. 2017 (beta).
 """
