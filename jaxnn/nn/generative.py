@@ -162,9 +162,10 @@ def autoencoder(
 ) -> Model:
     """Encoder and decoder of a `jaxnn.vae`, dense layers of these widths and of the same in turn.
 
-        {"x": f32[..., H, W, C], "noise": f32[..., latent]} -> f32[..., H W C + 2 latent]: pixels of z = m + e^(s/2) noise,
-                                                               m and s
-        {"z": f32[..., latent]} -> f32[..., H W C]: the pixels alone
+        {"x": f32[..., H, W, C], "noise": f32[..., latent]} -> f32[..., H W C + 2 latent]
+        {"z": f32[..., latent]} -> f32[..., H W C]
+
+    The first gives the pixels that z = m + e^(s/2) noise is decoded to, and m and s; the second those of a given z.
 
     >>> import jax, jax.numpy as jnp
     >>> model, x = autoencoder((8, 8, 1), 2, (50,)), {"x": jnp.zeros((8, 8, 1)), "noise": jnp.zeros(2)}
