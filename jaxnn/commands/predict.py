@@ -54,7 +54,7 @@ def predict(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(PREDICT.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--proba", "--partial", "--flips", "--force", "--traceback"))
+    words, given = parsed(argv, VALUED, ("--proba", "--partial", "--flips", "--force", "--traceback"))
     if len(words) < 2:
         raise InputError(f"{' '.join(['predict', *words])}: needs RUN and SOURCE; see jaxnn predict --help")
 
@@ -80,7 +80,7 @@ def evaluate(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(EVALUATE.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--partial", "--flips", "--force", "--traceback"))
+    words, given = parsed(argv, VALUED, ("--partial", "--flips", "--force", "--traceback"))
     if len(words) != 2:
         raise InputError(f"{' '.join(['evaluate', *words])}: needs RUN and one LABELLED; see jaxnn evaluate --help")
 
@@ -98,7 +98,7 @@ def evaluate(argv: list[str]) -> int:
     return 0
 
 
-def _parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The words of a command line, and its flags with their values."""
     words: list[str] = []
     given: dict[str, str] = {}
