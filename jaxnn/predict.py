@@ -15,6 +15,7 @@ import optax
 from jaxnn import augment, fork
 from jaxnn.config import paths
 from jaxnn.config.names import MISSING, UNKNOWN, WEIGHTS
+from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.data import images, incoming
@@ -26,8 +27,9 @@ from jaxnn.errors import InputError, NumericsError, choices
 from jaxnn.recipe import network
 from jaxnn.store import arrays, best, identity
 from jaxnn.store import weights as stored
+from jaxnn.tasks.base import block_rows
 from jaxnn.tasks.labels import Labels
-from jaxnn.types import Batch, Model, Params, Recipe, Task
+from jaxnn.types import Batch, Model, Params, Recipe, Task, unchanged
 
 SIZES = (1, 16, 128, 1024)  # rows of one compiled call: the smallest that holds what is left
 
@@ -91,9 +93,11 @@ class Run(NamedTuple):
         given = incoming.labelled(source, self._known(unknown), self.config.data.positive)
         x = self._checked(self.encode(given.x, unknown) if isinstance(given.x, Grid) else given.x)
         self.task.check(given.y)
-        sums = jax.jit(functools.partial(evaluate, Recipe(self.model, self.task, optax.identity())))
-        summary = self.task.summary(jax.device_get(sums(self.params, Batch(x, given.y, given.weight))))
-        metrics = {name: float(value) for name, value in summary.items()}
+        recipe = Recipe(self.model, self.task, optax.identity())
+        program = jax.jit(functools.partial(evaluate, recipe, batch_size=block_rows(self.task)))
+        sums = jax.device_get(program(self.params, Batch(x, given.y, given.weight)))
+        final = self.task.final(sums) if self.task.final else {}
+        metrics = {name: float(value) for name, value in (self.task.summary(sums) | final).items()}
         if not np.isfinite(metrics["loss"]):
             raise NumericsError(f"loss={metrics['loss']}: must be finite; look for examples unlike those of training")
         return metrics
@@ -153,8 +157,12 @@ class Run(NamedTuple):
     def _apply(self, x: np.ndarray, first: int = 0) -> np.ndarray:
         """The outputs for rows that are checked, the first of which is number `first` of all."""
         fork.refuse()
+        if self.task.prepare is not unchanged:
+            raise InputError(f"predict: a {self.task.name} answers no examples; it generates, see jaxnn.sample")
         rows = lambda start, end: x[start:end]
-        found = in_blocks(lambda part: self.outputs(self.params, part), len(x), rows, SIZES)
+        most = block_rows(self.task)
+        sizes = [size for size in SIZES if size < most] + [min(most, SIZES[-1])]
+        found = in_blocks(lambda part: self.outputs(self.params, part), len(x), rows, sizes)
         bad = ~np.isfinite(found).reshape(len(found), -1).all(1)
         if bad.any():
             row = int(np.argmax(bad))
@@ -197,9 +205,10 @@ class Run(NamedTuple):
 def load_run(
     folder: str | Path,
     *,
-    model: Callable[[int], Any] | None = None,
+    model: Callable[[Any], Any] | None = None,
     loss: Callable[[Any, Any], Any] | None = None,
     metrics: Mapping[str, Any] | None = None,
+    task: Callable[[dict[str, Any]], Task] | None = None,
     partial: bool = False,
     weights: str = "last",
     flips: bool = False,
@@ -210,6 +219,7 @@ def load_run(
       folder: the run's folder.
       model: where the config file brought a model of its own, that function (`outputs -> Model or Flax module`).
       loss, metrics: those of the config file, where it brought them; needed to evaluate, not to predict.
+      task: where the config file brought a task of its own, that function (`data -> Task`).
       partial: take the weights of a run that was stopped before its end, too.
       weights: `last`, which the run ended with, or `best`, of the checkpoint that was best by `--checkpoint.best`.
       flips: of each image the mean of the network's outputs (logits) for it and for its mirror image.
@@ -227,15 +237,20 @@ def load_run(
     found = best.read(folder) if weights == "best" else stored.read(folder)
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")
+    if "task" in saved.get("own", ()) and task is None:
+        raise InputError(f"task=None: {saved['source']} brought its own task; pass that function as task=")
     config = from_dict(saved["config"], Config)
     stored.refuse_unfinished(folder, found, config.epochs, partial=partial)
-    made, task, example = network(config, saved["data"], model, loss, metrics)
+    own = Own(model=model, loss=loss, metrics=metrics, task=task)
+    made, means, example = network(config, saved["data"], own)
     if flips:
-        if len(example.shape) != 3:
-            raise InputError(f"flips=True: the run was trained on {list(example.shape)}, no images; leave it out")
+        if len(saved["data"]["shape"]) != 3:
+            raise InputError(f"flips=True: the run was trained on {saved['data']['shape']}, no images; leave it out")
+        if means.labels != "whole" or means.prepare is not unchanged:
+            raise InputError(f"flips=True: is for classes of whole images, and the task is {means.name}; leave it out")
         made = augment.with_flips(made)
     shapes = jax.eval_shape(made.init, jax.random.key(0), example)
-    outputs = jax.jit(lambda params, x: task.link(made.apply(params, x)))
+    outputs = jax.jit(lambda params, x: means.link(made.apply(params, x)))
     given = {"loss": loss, "metrics": metrics}
     lacks = tuple(name for name in saved.get("own", ()) if name in given and given[name] is None)
-    return Run(config, made, arrays.restore(found.leaves, shapes, "weights"), task, saved["data"], outputs, lacks)
+    return Run(config, made, arrays.restore(found.leaves, shapes, "weights"), means, saved["data"], outputs, lacks)

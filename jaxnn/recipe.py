@@ -17,50 +17,64 @@ from jaxnn.errors import InputError
 from jaxnn.nn import flax, models, norms
 from jaxnn.numerics import refuse_half
 from jaxnn.optim import optimizer
-from jaxnn.tasks import supervised
+from jaxnn.tasks import choose
 from jaxnn.tasks.metrics import measure
 from jaxnn.tasks.regression import units as in_units
 from jaxnn.training.plan import Plan
-from jaxnn.types import Batch, Model, Recipe, Task
+from jaxnn.types import Batch, Model, Recipe, Task, unchanged
 
 
 def network(
     config: Config,
     data: dict[str, Any],
-    own_model: Any = None,
-    loss: Any = None,
-    metrics: Any = None,
+    own: Own | None = None,
     *,
     mean: Any = None,
     std: Any = None,
 ) -> tuple[Model, Task, jax.ShapeDtypeStruct]:
-    """The model, the task and the shape of an example, given what is known of the data (`Dataset.describe`).
+    """The model, the task and the shape of an example as the model takes it, given what is known of the data
+    (`Dataset.describe`).
 
     Args:
       config: the settings of the run.
       data: what is known of its data.
-      own_model: the config file's `model`, `outputs -> Model or Flax module`, if it brought one.
-      loss, metrics: those that it brought; a network is used without them.
+      own: what the config file brought: `model`, `outputs -> Model or Flax module`, and `task`, `loss` and `metrics`;
+        a network is used without these two.
       mean, std: of the training examples, where the input is standardised; weights that are read bring their own.
 
     Raises:
       InputError: settings that do not fit the data, or a model that does not.
     """
-    example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
-    center, spread = np.asarray(data["center"], np.float32), data.get("spread")
+    own, example, spread = own or Own(), _example(data), data.get("spread")
     units = None if spread is None else in_units(config.task.loss, data["center"], spread, config.task.quantiles)
-    given = {"center": center, "scale": units and units[2], "loss": loss, "metrics": metrics}
-    task = supervised.build(config.task, data["task"], data["outputs"], **given)
+    given = {"loss": own.loss, "metrics": own.metrics, "own": own.task}
+    task = choose.choose(config.task, data, scale=units and units[2], **given)
     if mean is None and data.get("standardized", config.data.standardize):
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std, "dtype": config.dtype}
-    if config.model.remat and own_model is not None:
+    if task.prepare is not unchanged:
+        example, raw = _prepared(task, data), {"dtype": config.dtype}
+    if config.model.remat and own.model is not None:
         raise InputError("--model.remat=True: the model is the config file's own; wrap its blocks in jaxnn.remat there")
     _check_jitter(config, data)
-    model = _built(config, own_model, task.outputs, example, raw)
-    if own_model is not None:
+    model = _built(config, own.model, task.outputs, example, raw)
+    if own.model is not None or own.task is not None:
         _check_own_model(model, task, example)
     return model if units is None else norms.in_units(model, *units[:2]), task, example
+
+
+def _example(data: dict[str, Any]) -> jax.ShapeDtypeStruct:
+    """The shape of an example as it is in the data."""
+    return jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
+
+
+def _prepared(task: Task, data: dict[str, Any]) -> Any:
+    """The shape of an example as the task makes it for the model."""
+    y = data.get("y") or {"shape": [], "dtype": "int32"}
+    row = Batch(_example(data), jax.ShapeDtypeStruct(tuple(y["shape"]), np.dtype(y["dtype"])), np.float32(1))
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape), a.dtype), row)
+    x = jax.eval_shape(lambda batch: task.prepare(batch, None), batch).x
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)
 
 
 def _check_jitter(config: Config, data: dict[str, Any]) -> None:
@@ -72,29 +86,30 @@ def _check_jitter(config: Config, data: dict[str, Any]) -> None:
             raise InputError(f"--data.augment={word}: {rule}")
 
 
-def head(config: Config, data: dict[str, Any], own_model: Any = None) -> frozenset[str]:
+def head(config: Config, task: Task, example: Any, own_model: Any = None) -> frozenset[str]:
     """The paths of the parameters whose shapes depend on how many outputs there are: those of the last layer.
 
     Raises `InputError` where a model of one's own is not to be had with one output more.
     """
-    example = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
 
-    def shapes(outputs: int) -> dict[str, tuple[int, ...]]:
+    def shapes(outputs: int | tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         model = _built(config, own_model, outputs, example, {})
         leaves = tree.by_name(jax.eval_shape(model.init, jax.random.key(0), example))
         return {name: leaf.shape for name, leaf in leaves.items()}
 
-    ours = shapes(data["outputs"])
+    *axes, last = task.shape
+    more = last + 1 if isinstance(task.outputs, int) else (*axes, last + 1)
+    ours = shapes(task.outputs)
     try:
-        wider = shapes(data["outputs"] + 1)
+        wider = shapes(more)
     except Exception as error:  # in a function of the user's own
-        rule = f"the classes are others, and a model of {data['outputs'] + 1} outputs, which would tell the last layer"
+        rule = f"the classes are others, and a model of {more} outputs, which would tell the last layer"
         cure = "name the weights.safetensors of the run, to take every array that fits"
         raise InputError(f"--init_from: {rule}, fails ({type(error).__name__}: {error}); {cure}") from error
     return frozenset(name for name, shape in ours.items() if wider.get(name) != shape)
 
 
-def _built(config: Config, own_model: Any, outputs: int, example: Any, raw: dict[str, Any]) -> Model:
+def _built(config: Config, own_model: Any, outputs: Any, example: Any, raw: dict[str, Any]) -> Model:
     """The model of the settings, or the one that a config file brought, for raw examples like this one."""
     if own_model is None:
         return models.build(config.model, example, outputs, **raw)
@@ -109,8 +124,8 @@ def _check_own_model(model: Model, task: Task, example: Any) -> None:
     params = jax.eval_shape(model.init, jax.random.key(0), example)
     refuse_half("model", params)
     shape = jax.eval_shape(model.apply, params, example).shape
-    if shape != (task.outputs,):
-        rule = f"must give [{task.outputs}], the outputs it is asked for"
+    if shape != task.shape:
+        rule = f"must give {list(task.shape)}, the outputs it is asked for"
         raise InputError(f"model: gives {list(shape)} for one example: {rule}")
 
 
@@ -119,11 +134,13 @@ def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict
     one's own that are no sums, and a loss that gives anything but a number for each example."""
     for split in parts.values():
         task.check(split.y)
-    if own is None or not (own.loss or own.metrics):  # the check traces the task, which takes time at every start
+    if own is None or not (
+        own.loss or own.metrics or own.task
+    ):  # the check traces the task, which takes time at every start
         return parts
-    rows = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"].y)
-    n = len(parts["train"].weight[:8])
-    outputs = np.random.default_rng(0).normal(size=(n, task.outputs)).astype(np.float32)
+    batch = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"])
+    rows, n = task.prepare(batch, None).y, len(batch.weight)
+    outputs = np.random.default_rng(0).normal(size=(n, *task.shape)).astype(np.float32)
     jax.eval_shape(task.loss, outputs, rows)
     if own.metrics:
         _check_sums(task, outputs, rows, own.metrics)
@@ -146,15 +163,15 @@ def _check_sums(task: Task, outputs: Any, y: Any, metrics: Any) -> None:
 
 def recipe(
     config: Config,
+    data: dict[str, Any],
     model: Model,
     task: Task,
     example: Any,
     plan: Plan,
     class_weight: Any = None,
     own: Own | None = None,
-    white: float | None = None,
 ) -> Recipe:
-    """What is trained, and how; `white` is what images have for 1.0 (`Dataset.scale`).
+    """What is trained, and how.
 
     Raises `InputError` for settings of the optimizer that do not fit the model or run, and for augmentations that do
     not fit the examples or the task.
@@ -170,7 +187,7 @@ def recipe(
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
     tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient
-    augment = batches.build(config.data.augment, example, task, white)
+    augment = batches.build(config.data.augment, _example(data), task, data["scale"])
     how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze, "augment": augment}
     return Recipe(model, task, tx, optim.alpha, class_weight=class_weight, **how)
 

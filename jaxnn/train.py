@@ -30,9 +30,9 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     clock("start")
     request.check_digest(data.digest)
     known, steps = data.describe(), plan.plan(config, len(data.train.weight))
-    model, task, example = recipe.network(config, known, own.model, own.loss, own.metrics, mean=data.mean, std=data.std)
+    model, task, example = recipe.network(config, known, own, mean=data.mean, std=data.std)
     rows = recipe.checked(task, data.parts, own)["train"]
-    made = recipe.recipe(config, model, task, example, steps, data.class_weight, own, data.scale)
+    made = recipe.recipe(config, known, model, task, example, steps, data.class_weight, own)
     computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
     with mesh.use(config.devices, config.dtype) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
@@ -40,7 +40,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         start, shapes = start_of(made, example, key)
         check_metrics(config, made, shapes.params, rows, data.validation is not None)
         about = identity.describe(config, known, devices, **request.own(), **computes)
-        head = functools.partial(recipe.head, config, known, own.model)
+        head = functools.partial(recipe.head, config, task, example, own.model)
         source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
         screen.warn("note", data.notes)
         if request.flags.dry_run:

@@ -144,9 +144,9 @@ class Metric(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What the outputs mean. Built by `jaxnn.binary`, `multiclass`, `multilabel`, `regression`.
+    """What the outputs mean. Built by `jaxnn.binary`, `multiclass`, `multilabel`, `regression`, `segmentation`, ...
 
-    The model must have `outputs` outputs.
+    The model must have `outputs` outputs for each example, or outputs of that shape.
 
         loss(outputs, y) -> f32[B]                   what is minimised, one number for each example
         metrics(outputs, y, weight) -> sums          what is measured besides
@@ -160,10 +160,13 @@ class Task(NamedTuple):
         minimized                                    the names in the summary of which less is better
         columns(probabilities) -> {suffix: f32[B, K]}   what is written of K amounts; None: the answers
         whole(outputs, y, weight) -> sums            those of all rows of a split that is evaluated, or None
+        final(sums) -> {name: float}                 on the host, of a test set: what is no quotient of sums, or None
+        labels                                       what y is, for an augmentation that moves the image: of the
+                                                     `whole` image, a `mask [H, W]`, or `boxes [M, 5]`
     """
 
     name: str
-    outputs: int
+    outputs: int | tuple[int, ...]
     loss: Callable[[Any, Any], jax.Array]
     link: Callable[[Any], Any]
     metrics: Callable[[Any, Any, jax.Array], Metrics]
@@ -176,6 +179,13 @@ class Task(NamedTuple):
     minimized: frozenset[str] = frozenset(("loss", "mse", "mae"))
     columns: Callable[[Any], dict[str, Any]] | None = None
     whole: Callable[[Any, Any, jax.Array], Metrics] | None = None
+    final: Callable[[Metrics], dict[str, float]] | None = None
+    labels: Literal["whole", "mask", "boxes"] = "whole"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the outputs for one example."""
+        return (self.outputs,) if isinstance(self.outputs, int) else tuple(self.outputs)
 
 
 class Recipe(NamedTuple):

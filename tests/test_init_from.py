@@ -62,10 +62,12 @@ def begun(*flags: object) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray],
     known, steps = loaded.describe(), plan(config, len(loaded.train.weight))
     model, task, example = recipe.network(config, known, mean=loaded.mean, std=loaded.std)
     with jaxnn.devices.use(1):
-        made, key = recipe.recipe(config, model, task, example, steps), jax.random.key(config.seed)
+        made, key = recipe.recipe(config, known, model, task, example, steps), jax.random.key(config.seed)
         make, shapes = start_of(made, example, key)
         about = identity.describe(config, known, "cpu", source=None, own_model=False, jax=program.settings())
-        source, steps, about = origin.find(config, about, steps, shapes, None, lambda: recipe.head(config, known))
+        source, steps, about = origin.find(
+            config, about, steps, shapes, None, lambda: recipe.head(config, task, example)
+        )
         state = source.put(made, make(key))
     assert int(state.step) == steps.first
     return arrays.flatten(state.params), arrays.flatten(state.opt_state), list(source.lines)
@@ -177,20 +179,22 @@ def test_amounts_instead_of_classes_have_a_new_head(tmp_path):
 
 def test_a_model_that_knows_one_number_of_outputs_alone_is_refused_in_one_line():
     config = arguments.parse(argv([]), ROOT / "configs").flags.run
-    known = data.from_config(config.data).describe()
+    _, task, example = recipe.network(config, data.from_config(config.data).describe())
     with pytest.raises(
         InputError, match=r"^--init_from: the classes are others, .* fails \(KeyError: 4\); name the weights"
     ):
-        recipe.head(config, known, lambda outputs: jaxnn.mlp((8,), {3: 3}[outputs]))
+        recipe.head(config, task, example, lambda outputs: jaxnn.mlp((8,), {3: 3}[outputs]))
 
 
 def test_the_head_is_what_depends_on_the_number_of_outputs():
     for flags, head in (([], {"dense_1/b", "dense_1/w"}), (["--model.hidden", 8, 8], {"dense_2/b", "dense_2/w"})):
         config = arguments.parse(argv(flags), ROOT / "configs").flags.run
-        assert recipe.head(config, data.from_config(config.data).describe()) == head
+        _, task, example = recipe.network(config, data.from_config(config.data).describe())
+        assert recipe.head(config, task, example) == head
     parsed = arguments.parse(["digits_flax"], ROOT / "configs")
     known = data.from_config(parsed.flags.run.data).describe()
-    assert recipe.head(parsed.flags.run, known, parsed.brought.model) == {"Dense_1/bias", "Dense_1/kernel"}
+    _, task, example = recipe.network(parsed.flags.run, known, parsed.brought)
+    assert recipe.head(parsed.flags.run, task, example, parsed.brought.model) == {"Dense_1/bias", "Dense_1/kernel"}
 
 
 def test_columns_in_another_order_are_refused_and_taken_by_place_from_a_file(tmp_path):

@@ -140,7 +140,7 @@ def test_fit_and_a_run_agree(tmp_path):
     assert (config.model.kind, config.model.dropout, config.optim.schedule) == ("mlp", 0.2, "cosine")
     loaded, key = data.from_config(config.data, config.task.name), jax.random.key(config.seed)
     model, task, example = recipe.network(config, loaded.describe())
-    made = recipe.recipe(config, model, task, example, plan(config, len(loaded.train.weight)))
+    made = recipe.recipe(config, loaded.describe(), model, task, example, plan(config, len(loaded.train.weight)))
     with jaxnn.devices.use(1):
         lengths = {"epochs": config.epochs, "batch_size": 128}
         given = {"validation": loaded.validation, "alpha": made.alpha}

@@ -59,6 +59,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
         _check_brought(source, brought.own.names(), replayed)
     if brought.own.optimizer and (name := _value_of(argv, "optim.name")):
         raise InputError(f"--optim.name={name}: {source} brings an optimizer; leave out one of them")
+    if brought.own.data and (name := _value_of(argv, "data.name")):
+        raise InputError(f"--data.name={name}: {source} brings its data; leave out one of them")
     if _value_of(argv, "optim.name") not in (None, default.optim.name):
         own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))

@@ -5,6 +5,8 @@
     metrics = {name: jaxnn.Metric(...)}
     def optimizer(learning_rate)             -> an optax transformation
     def schedule(learning_rate, total_steps) -> a function of the step
+    def task(data)                           -> a jaxnn.Task, by what is known of the data
+    def data()                               -> arrays by the names that a .npz has
 
 What it defines besides and does not use would be ignored in silence (`def build_model`, `conf = Config(...)`), and the
 default network trained: it is refused by name.
@@ -32,8 +34,17 @@ TAKES = {  # the functions, and what each is given
     "loss": ("outputs", "y"),
     "optimizer": ("learning_rate",),
     "schedule": ("learning_rate", "total_steps"),
+    "task": ("data",),
+    "data": (),
 }
-GIVES = {"model": "network", "loss": "f[B]", "optimizer": "optax transformation", "schedule": "function of the step"}
+GIVES = {
+    "model": "network",
+    "loss": "f[B]",
+    "optimizer": "optax transformation",
+    "schedule": "function of the step",
+    "task": "jaxnn.Task",
+    "data": "arrays",
+}
 KNOWN = ("config", "metrics", *TAKES)
 NAME = "__config__"  # of the module: no file that is imported can have it
 
@@ -127,12 +138,12 @@ def _check_function(flag: str, name: str, value: Any) -> None:
     takes = ", ".join(TAKES[name])
     cure = f"write def {name}({takes}): return ..."
     if not callable(value):
-        rule = f"must be a function, {takes} -> {GIVES[name]}"
+        rule = f"must be a function, {takes or '()'} -> {GIVES[name]}"
         raise InputError(f"{flag}: {name} is a {type(value).__name__}, and {rule}; {cure}")
     try:
         inspect.signature(value).bind(*TAKES[name])
     except TypeError:
-        raise InputError(f"{flag}: {name}{inspect.signature(value)} must take {takes}; {cure}") from None
+        raise InputError(f"{flag}: {name}{inspect.signature(value)} must take {takes or 'nothing'}; {cure}") from None
     except ValueError:  # a built-in that does not tell what it takes
         return
 

@@ -50,7 +50,7 @@ def train(argv: list[str]) -> int:
 
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
     clock, keep = Stopwatch("start", since=STARTED), not request.flags.no_cache
-    reading = pool.submit(from_config, config.data, config.task.name, keep=keep)
+    reading = pool.submit(from_config, config.data, config.task.name, keep=keep, arrays=request.brought.data)
 
     with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read

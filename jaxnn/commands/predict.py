@@ -157,9 +157,11 @@ def _load(folder: str, given: dict[str, str]) -> Any:
     path = paths.expand("run", folder)
     identity.refuse_no_run(path)
     saved = identity.read(path / "config.json", "run")
-    if saved["own_model"] and config is None:
-        raise InputError(f"run={folder}: its config file brought a model; add --config {saved['source']}.py, that file")
-    if config is not None and not (saved["own_model"] or saved.get("own")):
+    brought = ["model"] * saved["own_model"] + saved.get("own", [])
+    if config is None and (needed := [name for name in brought if name in ("model", "task")]):
+        cure = f"add --config {saved['source']}.py, that file"
+        raise InputError(f"run={folder}: its config file brought a {needed[0]}; {cure}")
+    if config is not None and not brought:
         raise InputError(f"--config={config}: the run brought nothing of its own; leave it out")
     with environment.for_jax():
         own = {} if config is None else _own(config, saved.get("source_digest"))
@@ -181,4 +183,4 @@ def _own(config: str, digest: str | None) -> dict[str, Any]:
     if not brought.own.names() or digest not in (None, brought.digest):
         had = f" (SHA-256 {digest[:12]}...)" if digest else ""
         raise InputError(f"--config={config}: is not the file that the run was trained with{had}; name that file")
-    return {name: getattr(brought.own, name) for name in ("model", "loss", "metrics")}
+    return {name: getattr(brought.own, name) for name in ("model", "loss", "metrics", "task")}

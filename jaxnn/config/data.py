@@ -17,10 +17,10 @@ class DataConfig:
     """What is learned from, and how it is split."""
 
     name: str = "digits"
-    """digits, iris, wine, breast_cancer or diabetes (bundled); mnist (IDX files in --data.dir); tfds:NAME (prepared); a
-    path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather), a .npz of arrays x and y (or x_train,
-    y_train, x_test, y_test; weight and the like besides), a folder of IDX files or of images (one sub-folder a class,
-    or these in train, val and test)"""
+    """digits, iris, wine, breast_cancer, diabetes, digits_masks or digits_boxes (bundled); mnist (IDX files in
+    --data.dir); tfds:NAME (prepared); a path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather),
+    a .npz of arrays x and y (or x_train, y_train, x_test, y_test; weight and the like, and classes, besides), a folder
+    of IDX files or of images (one sub-folder a class, or these in train, val and test)"""
     dir: str | None = None
     """folder of the data files, for mnist, tfds:NAME and --data.images"""
     images: str | None = None

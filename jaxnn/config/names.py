@@ -7,7 +7,11 @@ ACTIVATIONS = (
 INITIALISERS = ("auto", "glorot", "he", "lecun", "orthogonal")
 MODELS = ("cnn", "linear", "mlp", "resnet")
 NORMS = ("batch", "group")
-TASKS = ("auto", "binary", "multiclass", "multilabel", "regression")
+TASKS = (
+    "auto", "binary", "detection", "flow_matching", "multiclass", "multilabel", "regression", "segmentation", "vae",
+)  # fmt: skip
+GENERATIVE = ("flow_matching", "vae")  # tasks that have the class of an image as input, not as output
+PICTURED = ("detection", "segmentation")  # kinds of labels that lie in the image
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")

@@ -15,7 +15,8 @@ class TaskConfig:
     """What the outputs mean."""
 
     name: str = "auto"
-    """binary, multiclass, multilabel or regression; auto reads it off the labels"""
+    """binary, multiclass, multilabel or regression; segmentation (masks) or detection (boxes); auto reads these off the
+    labels. flow_matching and vae generate images"""
     loss: str = "auto"
     """cross_entropy for classes; squared, absolute, huber, poisson, quantile or gaussian (mean and deviation) for
     regression"""

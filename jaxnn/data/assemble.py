@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.config.names import IMPUTED, MISSING, TASKS
 from jaxnn.config.values import class_weights, unicode
-from jaxnn.data import check, fitted, images, overlap, split
+from jaxnn.data import encoded, fitted, images, overlap, split
 from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.frame import Frame
@@ -129,21 +129,31 @@ def load(
 
 
 def from_config(
-    config: DataConfig, task: str = "auto", *, source: Any = None, validation: Any = None, keep: bool = False
+    config: DataConfig,
+    task: str = "auto",
+    *,
+    source: Any = None,
+    validation: Any = None,
+    keep: bool = False,
+    arrays: Callable[[], Any] | None = None,
 ) -> Dataset:
     """What `load` gives for these settings; data frames are given besides, since a config names paths alone.
 
-    keep: decoded images, in the user's cache folder.
+    Args:
+      keep: decoded images, in the user's cache folder.
+      arrays: `data()` of a config file, what it is learned from.
 
     >>> from jaxnn.config import DataConfig
     >>> from_config(DataConfig("wine")).task
     'multiclass'
     """
-    found = _read(config, source, validation, keep)
+    if arrays is not None:
+        _check_options(config, "data()")
+    found = npz.own(arrays()) if arrays is not None else _read(config, source, validation, keep)
     if config.nan == "drop":
         found = finite(found, config.missing)
     refuse_missing(found, config.missing)
-    given, labels = _encode(found, task, config.positive)
+    given, labels = encoded.encode(found, task, config.positive)
     shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
     rows, split_notes = _split(found, labels, config)
     rows_of_features = isinstance(shown["train"], Frame) or shown["train"].ndim == 2
@@ -210,17 +220,21 @@ def _kind(config: DataConfig) -> str:
     raise InputError(f"--data.name={name}: must be a file ({known}), or a folder of images or IDX files; convert it")
 
 
+def _check_options(config: DataConfig, kind: str) -> None:
+    for option, kinds in OPTIONS.items():
+        value = getattr(config, option)
+        if value != getattr(DataConfig, option) and not {kind, kind.partition(" ")[0]} & {*kinds}:
+            value = " ".join(value) if isinstance(value, tuple) else value
+            raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
+    if config.nan in IMPUTED and kind != "table":
+        raise InputError(f"--data.nan={config.nan}: is for table data, not {kind}; leave it out, or use drop")
+
+
 def _read(config: DataConfig, frame: Any, validation_frame: Any, keep: bool) -> Source:
     try:
         kind = "table" if frame is not None else _kind(config)
         kind = LISTED if kind == "table" and config.images is not None else kind
-        for option, kinds in OPTIONS.items():
-            value = getattr(config, option)
-            if value != getattr(DataConfig, option) and not {kind, kind.partition(" ")[0]} & {*kinds}:
-                value = " ".join(value) if isinstance(value, tuple) else value
-                raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
-        if config.nan in IMPUTED and kind != "table":
-            raise InputError(f"--data.nan={config.nan}: is for table data, not {kind}; leave it out, or use drop")
+        _check_options(config, kind)
         path, validation = paths.expand("--data.name", config.name), config.validation
         validation = None if validation is None else paths.expand("--data.validation", validation)
         if kind == "bundled":
@@ -254,38 +268,6 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any, keep: bool) -> 
         raise
     except OSError as error:
         raise InputError(f"{error.filename or config.name}: {error.strerror or error}; check the path") from error
-
-
-def _encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, Batch], targets.Targets]:
-    """Checked arrays, or frames, of each part that the source came in, and the numbers of their labels."""
-    given = source.parts
-    xs, prefix = {}, {part: "" if part == "train" else f"{part} " for part in given}
-    for part, t in given.items():
-        xs[part] = t.x
-        if isinstance(t.x, Frame):
-            continue
-        if np.ndim(t.y) == 0 or np.ndim(t.x) == 0 or len(t.x) != len(t.y):
-            raise InputError(f"{prefix[part]}x={t.x.shape}, y={t.y.shape}: must have the same length; check the file")
-        xs[part] = check.features(t.x, f"{prefix[part]}x", source.features)
-        if xs[part].shape[1:] != (train := xs["train"]).shape[1:] or _bytes(xs[part]) != _bytes(train):
-            raise InputError(
-                f"{part} x={xs[part].dtype}{xs[part].shape}: examples must be as the training examples, "
-                f"{train.dtype}{train.shape}; convert them"
-            )
-    labels = targets.alike({part: t.y for part, t in given.items()})
-    task = source.task if task == "auto" else task
-    names = source.targets if labels["train"].ndim == 2 else None
-    found = targets.encode(labels, task, known=source.classes, positive=positive, names=names)
-    if found.classes is None:
-        fitted.refuse_lost_amounts(labels["train"], names)
-    return {
-        part: Batch(xs[part], found.y[part], check.weights(t.weight, f"{prefix[part]}weight", len(t.y)))
-        for part, t in given.items()
-    }, found
-
-
-def _bytes(x: np.ndarray) -> bool:
-    return x.dtype == np.uint8 and x.ndim == 4
 
 
 def _split(source: Source, found: targets.Targets, config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:

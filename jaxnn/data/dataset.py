@@ -20,15 +20,15 @@ from jaxnn.types import Batch
 class Dataset:
     """Checked and split data. The arrays are as they were read: scaling and standardising belong to the model.
 
-    A split is a `Batch` of NumPy arrays: `x` u8[n, H, W, C] (images) or f32[n, ...]; `y` i32[n] (classes) or f32[n, K];
-    `weight` f32[n].
+    A split is a `Batch` of NumPy arrays: `x` u8[n, H, W, C] (images) or f32[n, ...]; `y` i32[n] (classes), f32[n, K],
+    u8[n, H, W] (masks) or f32[n, M, 5] (boxes); `weight` f32[n].
     """
 
     name: str
     task: str
-    """binary, multiclass, multilabel or regression"""
+    """binary, multiclass, multilabel, regression, segmentation or detection"""
     outputs: int
-    """how many numbers a model must give"""
+    """how many numbers a model must give, for each pixel or box if these are labelled"""
     train: Batch
     validation: Batch | None
     test: Batch | None
@@ -125,6 +125,7 @@ class Dataset:
             "examples": {name: shape[0] for name, shape in self.shapes.items()},
             "shape": list(self.shape),
             "dtype": str(self.parts["train"].x.dtype),
+            "y": {"shape": list(self.train.y.shape[1:]), "dtype": str(self.train.y.dtype)},
             "range": [float(self.train.x.min()), float(self.train.x.max())] if len(self.shape) == 3 else None,
             "scale": self.scale,
             "offset": None if self.offset is None else self.offset.tolist(),

@@ -235,8 +235,8 @@ def adopt(
         model = in_bfloat16(model)
     if mean is not None or std is not None:
         return norms.standardized(model, 0.0 if mean is None else mean, 1.0 if std is None else std)
-    if jnp.issubdtype(x.dtype, jnp.floating) and scale is None:
-        return model
+    if not hasattr(x, "dtype") or (jnp.issubdtype(x.dtype, jnp.floating) and scale is None):
+        return model  # several arrays have been prepared by the task already
     return _behind(norms.scale(std=scale or (255.0 if x.dtype == jnp.uint8 else 1.0)), model)
 
 

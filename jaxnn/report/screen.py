@@ -22,6 +22,7 @@ from jaxnn.training.plan import Plan
 from jaxnn.types import Model, State
 
 Show = Callable[[dict[str, Any]], None]
+SHOWN = ("/loss", "/accuracy", "/r2", "/miou", "/map50")  # metrics that have room in a line
 WIDTH_OF_BAR = 16
 LINES = 20  # about so many rows are shown where there is no terminal; the history has them all
 
@@ -109,7 +110,7 @@ def _sparingly(console: Console, steps: int) -> Show:
 
 def metrics(row: dict[str, Any]) -> list[str]:
     """Losses and the first metrics, then the speed, as text."""
-    parts = [f"{name} {row[name]:.4f}" for name in row if name.endswith(("/loss", "/accuracy", "/r2"))]
+    parts = [f"{name} {row[name]:.4f}" for name in row if name.endswith(SHOWN)]
     speed = row.get("examples_per_s")
     return parts if speed is None else [*parts, f"{speed:,.0f} examples/s"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import inspect
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,8 @@ from jax.extend.core import jaxprs_in_params
 
 from jaxnn import tree
 from jaxnn.config.own import Own
+from jaxnn.engine.descent import gradient
+from jaxnn.engine.evaluation import evaluate
 from jaxnn.numerics import relaxed
 from jaxnn.tasks.metrics import measure
 from jaxnn.types import Batch, Model, Recipe, Task
@@ -62,7 +65,7 @@ def of_own(recipe: Recipe, example: Any, rows: Batch, own: Own) -> list[Any]:
       own: which of them there are.
     """
     programs = of_model(recipe.model, example) if own.model else []
-    programs += _of_task(recipe.task, rows.y, own)
+    programs += _of_whole_task(recipe, example, rows) if own.task else _of_task(recipe.task, rows.y, own)
     return programs + (_of_optimizer(recipe, example) if own.optimizer or own.schedule else [])
 
 
@@ -72,7 +75,7 @@ def of_model(model: Model, example: Any) -> list[Any]:
     key, shapes = jax.random.key(0), jax.eval_shape(model.init, jax.random.key(0), example)
     batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape), a.dtype), example)
 
-    def gradient(params: Any, x: Any, key: jax.Array) -> Any:
+    def pulled(params: Any, x: Any, key: jax.Array) -> Any:
         trained, kept = tree.split(params)
 
         def outputs(trained: Any) -> tuple[Any, Any]:
@@ -87,24 +90,37 @@ def of_model(model: Model, example: Any) -> list[Any]:
     return [
         jax.jit(lambda key: model.init(key, example)).trace(key),
         jax.jit(lambda params, x: model.apply(params, x)).trace(shapes, batch),
-        jax.jit(gradient).trace(shapes, batch, key),
+        jax.jit(pulled).trace(shapes, batch, key),
     ]
 
 
 def _of_task(task: Task, y: Any, own: Own) -> list[Any]:
     """The loss with its gradient, and the metrics as they are summed and divided."""
     y = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), y)
-    outputs, weight = jax.ShapeDtypeStruct((2, task.outputs), float), jax.ShapeDtypeStruct((2,), float)
+    outputs, weight = jax.ShapeDtypeStruct((2, *task.shape), float), jax.ShapeDtypeStruct((2,), float)
 
-    def gradient(outputs: jax.Array, y: Any) -> Any:
+    def pulled(outputs: jax.Array, y: Any) -> Any:
         value, pull = jax.vjp(lambda outputs: task.loss(outputs, y), outputs)
         return value, pull(jnp.ones_like(value))
 
     def measured(outputs: jax.Array, y: Any, weight: jax.Array) -> Any:
         return task.summary(measure(task._replace(loss=lambda outputs, y: outputs[..., 0]), outputs, y, weight))
 
-    of_loss = [jax.jit(gradient).trace(outputs, y)] if own.loss else []
+    of_loss = [jax.jit(pulled).trace(outputs, y)] if own.loss else []
     return of_loss + ([jax.jit(measured).trace(outputs, y, weight)] if own.metrics else [])
+
+
+def _of_whole_task(recipe: Recipe, example: Any, rows: Batch) -> list[Any]:
+    """All that a task is for: a gradient, with what it makes of the examples before, and the metrics."""
+    recipe = recipe._replace(augment=None)
+    shapes = jax.eval_shape(recipe.model.init, jax.random.key(0), example)
+    batch = jax.tree.map(lambda a: jax.ShapeDtypeStruct((2, *a.shape[1:]), a.dtype), rows)
+
+    def measured(params: Any, batch: Batch) -> Any:
+        return recipe.task.summary(evaluate(recipe, params, batch))
+
+    gradients = functools.partial(gradient, recipe)
+    return [jax.jit(gradients).trace(shapes, batch, jax.random.key(0)), jax.jit(measured).trace(shapes, batch)]
 
 
 def _of_optimizer(recipe: Recipe, example: Any) -> list[Any]:

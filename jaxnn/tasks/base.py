@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,17 @@ from jaxnn.types import Metric, Metrics, Task
 
 Loss = Callable[[Any, Any], jax.Array]  # (outputs, y) -> one number for each example
 View = Callable[[Any, Any], tuple[Any, Any]]  # of outputs and y, as a loss takes them
+
+
+def block_rows(task: Task, most: int = 1024) -> int:
+    """How many examples are evaluated or predicted at a time: their outputs are to have no more than 2^24 numbers.
+
+    >>> import jaxnn
+    >>> block_rows(jaxnn.multiclass(10)), block_rows(jaxnn.multiclass(2)._replace(outputs=(512, 512, 21)))
+    (1024, 2)
+    """
+    fit = max(2**24 // math.prod(task.shape), 1)
+    return min(most, 1 << (fit.bit_length() - 1))
 
 
 def outputs_of(logits: jax.Array, count: int) -> jax.Array:

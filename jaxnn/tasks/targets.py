@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.arrays import refuse_where, to_float32
+from jaxnn.config.names import GENERATIVE, PICTURED
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks.labels import Label, Labels
 
@@ -15,12 +16,18 @@ MAX_AUTO_CLASSES = 100
 
 
 class Targets(NamedTuple):
-    """`y` of each split: i32[n] for binary and multiclass, f32[n, K] for multilabel and regression."""
+    """`y` of each split: i32[n] for binary and multiclass, f32[n, K] for multilabel and regression; u8[n, H, W] for
+    segmentation, f32[n, M, 5] for detection."""
 
     task: str
     classes: tuple[Label, ...] | None
     y: dict[str, np.ndarray]
     labels: tuple[Label, ...] | None = None  # those of training, where class 0 is all of them but one
+
+    @property
+    def labelled_whole(self) -> bool:
+        """Whether the labels are of whole examples, and lie not in an image."""
+        return self.task not in PICTURED
 
     @property
     def numbered(self) -> bool:
@@ -30,7 +37,7 @@ class Targets(NamedTuple):
     @property
     def outputs(self) -> int:
         """How many numbers a model must give: 1 for binary, K for K classes, labels or targets."""
-        if self.classes is not None and self.task == "multiclass":
+        if self.classes is not None and (self.task == "multiclass" or not self.labelled_whole):
             return len(self.classes)
         return 1 if self.task == "binary" else self.y["train"].shape[1]
 
@@ -47,7 +54,7 @@ def encode(
 
     Args:
       labels: those of each split; class numbers where the classes are `known`.
-      task: its name, or auto.
+      task: its name, or auto. That of one that generates images may have one class.
       positive: the label against which all others are one class.
       names: of the columns of a matrix that has them: of the labels, or of the amounts.
 
@@ -55,6 +62,7 @@ def encode(
     binary, more multiclass. A matrix of 0 and 1 is one-hot if each row has a single 1, else multilabel; with `names` it
     is multilabel, and a matrix with some columns of 0 and 1 alone is refused. Numbers with fractions are regression.
     """
+    fewest, task = (1, "auto") if task in GENERATIVE else (2, task)
     if known is not None and task in ("regression", "multilabel"):
         raise InputError(f"--task.name={task}: the labels are classes ({_list(known)}); use multiclass")
     if names is not None and task == "auto":
@@ -86,7 +94,7 @@ def encode(
         classes, y = _one_against_rest(classes, y, positive, task)
 
     present = np.unique(y["train"])
-    if len(present) < 2:
+    if len(present) < fewest:
         only = classes[present[0]]
         raise InputError(f"labels={only}: the only class of {len(y['train'])} training examples; there must be two")
     if task == "binary" and len(classes) != 2:

@@ -125,7 +125,10 @@ def measured(session: Session, part: str, state: State) -> dict[str, float]:
     program, rows = session.programs.evaluate[part].result(), session.splits[part]
     params = final(state)
     call = session.pool.submit(lambda: jax.device_get(program(params, rows)))
-    row = history_row(session.recipe.task, call.result(), part)
+    task, sums = session.recipe.task, call.result()
+    row = history_row(task, sums, part)
+    if part == "test" and task.final:
+        row |= {f"{part}/{name}": value for name, value in task.final(sums).items()}
     return {name: float(value) for name, value in row.items()}
 
 

@@ -16,6 +16,7 @@ from jaxnn.engine.descent import init
 from jaxnn.engine.evaluation import evaluate
 from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
+from jaxnn.tasks.base import block_rows
 from jaxnn.training.plan import Plan
 from jaxnn.types import Batch, Metrics, Recipe, State, Task
 
@@ -81,7 +82,7 @@ def compile_all(
 
     multiple, (length, lengths) = mesh.count(), plan.cut(step, longest)
     chunk = jax.jit(functools.partial(run_steps, recipe, plan.batch_size, multiple), static_argnums=2)
-    sums = jax.jit(functools.partial(evaluate, recipe, multiple=multiple))
+    sums = jax.jit(functools.partial(evaluate, recipe, batch_size=block_rows(recipe.task), multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
     first = compiled(start, key) if step == plan.first else None
     steps = {n: compiled(chunk, shapes, splits["train"], n, key=key) for n in sorted(lengths)}

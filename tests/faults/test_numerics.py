@@ -447,7 +447,8 @@ def test_n09_a_step_is_that_of_scikit_learn(case, dtype, bound):
     }[case]
     task = {"binary": tasks.binary(), "multiclass": tasks.multiclass(3), "regression": tasks.regression()}[case]
     lr = 0.05 if case == "regression" else 0.1  # scikit-learn's squared loss has a factor 1/2
-    widths = (4, 5, task.outputs)
+    (outputs,) = task.shape
+    widths = (4, 5, outputs)
     weights = [
         (rng.normal(size=(a, b)).astype(dtype), rng.normal(size=b).astype(dtype))
         for a, b in zip(widths, widths[1:], strict=False)
@@ -456,7 +457,7 @@ def test_n09_a_step_is_that_of_scikit_learn(case, dtype, bound):
     theirs = sklearn_steps(kind, x, target, weights, 1, learning_rate_init=0.1)
     with jax.enable_x64(dtype == "float64"):
         tx = optax.sgd(lr)
-        model = models.mlp(widths[1:-1], task.outputs, activation="tanh")
+        model = models.mlp(widths[1:-1], outputs, activation="tanh")
         params = {f"dense_{i}": {"w": jnp.asarray(w.T), "b": jnp.asarray(b)} for i, (w, b) in enumerate(weights)}
         batch = Batch(jnp.asarray(x), jnp.asarray(y), jnp.ones(20, dtype))
         step = quickly(functools.partial(engine.step, Recipe(model, task, tx)))

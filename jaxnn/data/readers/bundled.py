@@ -1,4 +1,4 @@
-"""The data sets that come with scikit-learn: real, small, and there without a network."""
+"""The data sets that come with scikit-learn, and two made of its digits: small, and there without a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from jaxnn.config import paths
 from jaxnn.data.source import Source, Table
 
-NAMES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+NAMES = ("breast_cancer", "diabetes", "digits", "digits_boxes", "digits_masks", "iris", "wine")
 BESIDE = (*NAMES, "mnist")  # names that a folder in the working directory may have too
 DIGITS_SCALE = 16.0  # the digits count black pixels in blocks of 4x4
 
@@ -43,6 +43,10 @@ def read(name: str) -> Source:
     """One of `NAMES`; class indices are scikit-learn's."""
     if name == "digits":
         return Source(digits(), classes=tuple(range(10)), scale=DIGITS_SCALE, task="auto")
+    if name in ("digits_boxes", "digits_masks"):
+        from jaxnn.data.readers import canvases, npz
+
+        return npz.source(canvases.digit_boxes() if name == "digits_boxes" else canvases.digit_masks())
     import sklearn.datasets
 
     # scikit-learn scales diabetes by all its rows, tests included, unless told not to.

@@ -1,0 +1,82 @@
+"""Labels that lie in the image: masks, which give each pixel a class, and boxes around objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jaxnn.arrays import refuse_where
+from jaxnn.config.names import PICTURED
+from jaxnn.data.source import Source
+from jaxnn.errors import InputError
+from jaxnn.tasks.labels import Label
+from jaxnn.tasks.targets import Targets
+
+IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
+AXES = "must be [n] or [n, K]; masks [n, H, W] of the size of the images x [n, H, W, C]; or boxes [n, M, 5]"
+
+
+def kind(source: Source) -> str | None:
+    """segmentation or detection, where the labels lie in the images; None where they are of whole examples."""
+    if source.task in PICTURED:
+        return source.task
+    x, y = source.train.x, source.train.y
+    if getattr(y, "ndim", 0) != 3:
+        return None
+    if getattr(x, "ndim", 0) not in (3, 4):
+        raise InputError(f"y={y.shape}: {AXES}; reshape it")
+    if y.shape == x.shape[:3]:
+        return "segmentation"
+    if y.shape[2] == 5:
+        return "detection"
+    raise InputError(f"y={y.shape}: {AXES}; reshape it")
+
+
+def encode(source: Source, found: str, task: str) -> Targets:
+    """Masks as `u8[n, H, W]`, 255 where a pixel has no class, or boxes as `f32[n, M, 5]` (class, x1, y1, x2, y2).
+
+    Args:
+      source: what was read.
+      found: the kind of its labels.
+      task: that which was asked for, or auto.
+
+    Without names there are as many classes as the training labels have, by the largest of them.
+    """
+    if task not in ("auto", found):
+        what = "masks" if found == "segmentation" else "boxes"
+        raise InputError(f"--task.name={task}: the labels of this data are {what}; use --task.name {found}")
+    convert = _mask if found == "segmentation" else _boxes
+    y = {part: convert(table.y, "y" if part == "train" else f"{part} y") for part, table in source.parts.items()}
+    if found == "detection":
+        most = max(boxes.shape[1] for boxes in y.values())
+        y = {part: _padded(boxes, most) for part, boxes in y.items()}
+    return Targets(found, source.classes or _numbers(found, y["train"]), y)
+
+
+def _mask(y: np.ndarray, name: str) -> np.ndarray:
+    if y.dtype.kind not in "biuf" or y.ndim != 3:
+        raise InputError(f"{name}={y.dtype}{y.shape}: masks must be whole numbers [n, H, W]; convert them")
+    refuse_where((y < 0) | (y > 255) | (y != np.round(y)), name, y, "a mask must have whole numbers of 0 to 255")
+    return y.astype(np.uint8)
+
+
+def _boxes(y: np.ndarray, name: str) -> np.ndarray:
+    if y.dtype.kind not in "iuf" or y.ndim != 3 or y.shape[2] != 5:
+        raise InputError(f"{name}={y.dtype}{y.shape}: boxes must be [n, M, 5] (class, x1, y1, x2, y2); convert them")
+    return y.astype(np.float32)
+
+
+def _padded(boxes: np.ndarray, most: int) -> np.ndarray:
+    """f32[n, most, 5], class -1 where there is no box."""
+    none = np.broadcast_to(np.array([-1, 0, 0, 0, 0], np.float32), (len(boxes), most - boxes.shape[1], 5))
+    return np.concatenate([boxes, none], axis=1)
+
+
+def _numbers(found: str, y: np.ndarray) -> tuple[Label, ...]:
+    labels: Any = y[y != IGNORE] if found == "segmentation" else y[..., 0]
+    most = labels.max(initial=-1)
+    if not (found == "segmentation" and most >= 1 or found == "detection" and most >= 0):
+        what = "no class but 0" if found == "segmentation" else "no box"
+        raise InputError(f"y={y.shape}: the training labels have {what}; there is nothing to learn")
+    return tuple(range(int(most) + 1))
