@@ -80,7 +80,7 @@ def style_transfer(
     elif not isinstance(features, Features):
         features = style_features(features)
     goal = _targets(features, pictures)
-    run, state = _engine(features, goal, pictures["content"], weights, steps, key)
+    run, state = program(features, goal, pictures["content"], weights, steps, key)
     for first in range(0, steps, AT_ONCE):
         state, info = run(state, min(AT_ONCE, steps - first))
         if not info["finite"]:
@@ -124,7 +124,7 @@ def _of_arrays(activation: Any, arrays: Any, pictures: dict[str, jax.Array]) -> 
     return task.targets(Features(*arrays, activation), pictures["content"], pictures["style"])
 
 
-def _engine(
+def program(
     features: Features,
     goal: task.Targets,
     content: jax.Array,
@@ -138,9 +138,9 @@ def _engine(
     row = Batch(jnp.zeros(1), jnp.zeros(1), jnp.ones(1))
 
     def recipe(arrays: Any, goal: task.Targets) -> Recipe:
-        return Recipe(model, task.style(Features(*arrays, features.activation), goal, **weights), tx)
+        return Recipe(model, task.style(Features(*arrays, features.activation), goal, content.shape, **weights), tx)
 
-    # Kernels and targets are arguments: as constants of the program they would be compiled again for each picture.
+    # Kernels and targets are arguments: XLA would fold them as constants, another way for another n, and round otherwise.
     @functools.partial(jax.jit, static_argnums=3)
     def steps(arrays: Any, goal: task.Targets, state: State, n: int) -> Any:
         window = feeds.shuffled(row, key, state.step, n, 1, mesh.count())

@@ -168,16 +168,17 @@ def _apart(x: jax.Array, target: jax.Array) -> jax.Array:
 def style(
     features: Features,
     goal: Targets,
+    shape: tuple[int, ...],
     *,
     content_weight: float | jax.Array = 1.0,
     style_weight: float | jax.Array = 50.0,
     tv_weight: float | jax.Array = 10.0,
 ) -> Task:
-    """The task whose outputs are a picture `f32[B, H, W, 3]` and whose loss is that above; y is not looked at.
+    """The task whose outputs are pictures `f32[B, *shape]` and whose loss is that above; y is not looked at.
 
     >>> key, pictures = jax.random.key(0), jax.random.uniform(jax.random.key(1), (2, 24, 24, 3))
     >>> seen = random(key, (4, 8))
-    >>> task = style(seen, targets(seen, pictures[0], pictures[1]), tv_weight=0)
+    >>> task = style(seen, targets(seen, *pictures), (24, 24, 3), tv_weight=0)
     >>> task.loss(pictures, jnp.zeros(2)).round(4)[0] > 0
     Array(True, dtype=bool)
     """
@@ -196,7 +197,7 @@ def style(
         return means(sums, loss="loss", content="content", style="style", tv="tv")
 
     minimized = frozenset(("loss", "content", "style", "tv"))
-    return Task("style", 3, loss, as_they_are, sums, summary, as_they_are, minimized=minimized)
+    return Task("style", shape, loss, as_they_are, sums, summary, as_they_are, minimized=minimized)
 
 
 def picture(content: jax.Array) -> Model:
