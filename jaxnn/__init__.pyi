@@ -86,6 +86,8 @@ from .report.diagnosis import gradient_norms as gradient_norms
 from .report.flops import benchmark_peak as benchmark_peak
 from .report.summary import summary as summary
 from .store import checkpoint as checkpoint
+from .style import style_features as style_features
+from .style import style_transfer as style_transfer
 from .tasks import losses as losses
 from .tasks import metrics as metrics
 from .tasks.boxes import diou as diou

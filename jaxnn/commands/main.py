@@ -21,6 +21,7 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn predict RUN SOURCE...       answers for new examples: a table, images, a .npz
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
     jaxnn sample RUN                  images that a network generates
+    jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
 
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
@@ -82,6 +83,13 @@ def sample(argv: list[str]) -> int:
     return sample.sample(argv)
 
 
+def style(argv: list[str]) -> int:
+    """`jaxnn style`."""
+    from jaxnn.commands import style
+
+    return style.style(argv)
+
+
 def selfcheck(argv: list[str]) -> int:
     """`jaxnn selfcheck`."""
     from jaxnn.commands import selfcheck
@@ -89,7 +97,14 @@ def selfcheck(argv: list[str]) -> int:
     return selfcheck.main(argv)
 
 
-COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "sample": sample, "selfcheck": selfcheck}
+COMMANDS = {
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "sample": sample,
+    "style": style,
+    "selfcheck": selfcheck,
+}
 
 
 def main(argv: list[str] | None = None) -> None:

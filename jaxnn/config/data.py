@@ -81,7 +81,7 @@ class DataConfig:
     augment: tuple[str, ...] = ()
     """images: what is drawn anew for each example of each step of the training: flip crop:PIXELS shift:PIXELS
     rotate:DEGREES affine:DEGREES[:SHIFT:SCALE:SHEAR] color_jitter:BRIGHTNESS[:CONTRAST:SATURATION:HUE] cutout:PIXELS,
-    and mixup:ALPHA or cutmix:ALPHA, which mix two examples and their labels"""
+    and mixup:ALPHA or cutmix:ALPHA, which mix two examples and their labels; masks and boxes move with their image"""
 
     def __post_init__(self) -> None:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
