@@ -258,6 +258,7 @@ BOUNDS = [  # flag, refused, accepted
     ("model.pieces", ["1", "0"], ["2"]),
     ("task.label_smoothing", ["1", "-0.1"], ["0", "0.99"]),
     ("task.quantiles", ["0", "1", "-0.1"], ["0.5"]),
+    ("task.dice", ["-0.1", "nan", "inf"], ["0"]),
     ("data.validation_fraction", ["1", "-0.1"], ["0", "0.99"]),
     ("data.test_fraction", ["1", "-0.1"], ["0", "0.99"]),
     ("data.split_seed", ["-1"], ["0"]),
