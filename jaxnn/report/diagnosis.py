@@ -78,12 +78,11 @@ def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[st
 
 
 def _accuracy_of_one_answer(train: Batch, rows: Batch) -> float:
-    """Of the most frequent class (of pixels, where the labels are masks), or for several labels of the more frequent
-    answer to each."""
+    """Of the most frequent class, in masks that of most pixels, or for several labels of the more frequent answer."""
     y = np.asarray(train.y)
     if y.ndim == 3:
-        pixels = np.asarray(rows.y)[np.asarray(rows.y) != IGNORE]
-        return float(np.mean(pixels == np.bincount(y[y != IGNORE]).argmax())) if pixels.size else 0.0
+        answer = np.bincount(y[y != IGNORE]).argmax()
+        return float(np.mean(rows.y[rows.y != IGNORE] == answer))
     if y.ndim == 1:
         hit = rows.y == np.bincount(y.astype(np.int64), weights=train.weight).argmax()
     else:
