@@ -14,9 +14,10 @@ import jaxnn
 from jaxnn.commands.sample import sample
 from jaxnn.errors import InputError
 
+VAE = ["digits_flow", "--task.name", "vae"]
 TINY = {
     "flow": ["digits_flow", "--model.hidden", "8"],
-    "vae": ["digits_vae", "--model.hidden", "8", "--task.latent", "2"],
+    "vae": [*VAE, "--model.hidden", "8", "--task.latent", "2"],
 }
 LENGTH = ["--epochs", "2", "--batch-size", "512", "--optim.schedule", "constant", "--data.test-fraction", "0"]
 
@@ -134,10 +135,10 @@ def test_a_classifier_and_a_folder_that_is_no_run_generate_nothing(tmp_path):
     ("flags", "told"),
     [
         (["digits_mlp", "--task.latent", "3"], "--task.latent=3: is for --task.name vae; add it"),
-        (["digits_vae", "--task.label-dropout", "0.2"], "--task.label_dropout=0.2: is for --task.name flow_matching"),
+        ([*VAE, "--task.label-dropout", "0.2"], "--task.label_dropout=0.2: is for --task.name flow_matching"),
         (["digits_flow", "--model.hidden", "8", "9"], "--model.hidden=8 9: must be one width for all blocks"),
         (["digits_flow", "--model.kind", "cnn"], "--model.kind=cnn: generates no images as this task does; use"),
-        (["digits_vae", "--model.kind", "unet"], "--model.kind=unet: generates no images as this task does; use"),
+        ([*VAE, "--model.kind", "unet"], "--model.kind=unet: generates no images as this task does; use"),
         (["digits_flow", "--model.kind", "unet", "--model.channels", "4", "4", "4", "4"], "x=[8, 8, 1]: 4 levels need"),
         (["digits_flow", "--data.class-weight", "balanced"], "--data.class_weight=balanced: weighs the answers"),
         (["digits_flow", "--data.standardize"], "--data.standardize=True: a flow_matching has its own range"),

@@ -80,10 +80,11 @@ def _number(given: dict[str, str], flag: str, default: float) -> float:
 
 
 def _files(images: Any, data: dict[str, Any], label: str | None) -> dict[str, bytes]:
-    """What is written: the arrays, and where they have colours or greys, the picture."""
+    """What is written: the arrays, and the picture."""
     import numpy as np
 
     from jaxnn.pictures.grid import grid, png
+    from jaxnn.report.pictures import as_bytes
 
     arrays = {"x": images}
     if label is not None:
@@ -91,9 +92,5 @@ def _files(images: Any, data: dict[str, Any], label: str | None) -> dict[str, by
         arrays["y"] = np.full(len(images), known)
     file = io.BytesIO()
     np.savez(file, **arrays)
-    found = {"samples.npz": file.getvalue()}
-    white = data["scale"] or (255.0 if images.dtype == np.uint8 else 1.0)
-    if images.shape[3] in (1, 3, 4):
-        shown = (images / white * 255).round().astype(np.uint8)
-        found["grid.png"] = png(grid(shown, math.ceil(math.sqrt(len(images)))))
-    return found
+    sheet = grid(as_bytes(images, data["scale"]), math.ceil(math.sqrt(len(images))))
+    return {"samples.npz": file.getvalue(), "grid.png": png(sheet)}

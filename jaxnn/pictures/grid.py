@@ -38,9 +38,9 @@ def grid(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """The file of a picture `u8[H, W, C]` of one channel (grey), three or four."""
+    """The file of a picture `u8[H, W, C]` of three channels or four; of any others the first, as grey."""
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture).save(file, "PNG")
+    Image.fromarray(picture if picture.shape[-1] in (3, 4) else picture[..., 0]).save(file, "PNG")
     return file.getvalue()
