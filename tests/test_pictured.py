@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ MASKS = RNG.integers(0, 3, (12, 6, 8), np.uint8)
 BOXES = np.tile(np.array([[1, 0, 0, 4, 3], [-1, 0, 0, 0, 0]], np.float32), (12, 1, 1))
 
 
-def saved(folder: Path, **arrays: np.ndarray) -> Path:
+def saved(folder: Path, **arrays: Any) -> Path:
     np.savez(folder / "set.npz", **arrays)
     return folder / "set.npz"
 
@@ -43,8 +44,8 @@ def test_masks_and_boxes_of_an_archive_are_told_by_their_shapes(tmp_path):
     [
         ({"y": MASKS[:, :5]}, {}, "boxes [n, M, 5]"),
         ({"y": MASKS.astype(np.float32) + 0.5}, {}, "whole numbers of 0 to 255"),
-        ({"y": np.full_like(MASKS, 255)}, {}, "no class but 0"),
-        ({"y": np.full_like(BOXES, -1)}, {}, "no box"),
+        ({"y": np.full_like(MASKS, 255)}, {}, "no class; there is nothing"),
+        ({"y": np.full_like(BOXES, -1)}, {}, "no class; there is nothing"),
         ({"y": MASKS}, {"task": "multiclass"}, "are masks; use --task.name segmentation"),
         ({"y": BOXES}, {"task": "segmentation"}, "are boxes; use --task.name detection"),
         ({"y": MASKS, "classes": np.array(["a", "a", "b"])}, {}, "each once"),
@@ -123,20 +124,21 @@ def test_a_config_file_brings_its_data_and_its_task(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "flags", "said"),
     [
-        ("", ["--data.name", "iris"], "--data.name=iris: own.py brings its data"),
-        ("", ["--task.loss", "huber"], "--task.loss=huber: the config file brings the task"),
-        ("return {", "return 3 # {", "data()=int: must be a dict of arrays"),
-        ('"y": x @', '"z": x @', "data()=x, z: must hold x, y"),
-        ("return jaxnn.regression(FACTOR)", "return 3", "task(data)=int: must be a jaxnn.Task"),
-        ("def data():", "def data(n):", "data(n) must take nothing; write def data(): return ..."),
-        ("config =", "metrics = {'a': jaxnn.Metric(None, None)}\nconfig =", "metrics: the config file brings a task"),
+        (("", ""), ["--data.name", "iris"], "--data.name=iris: own.py brings its data"),
+        (("", ""), ["--task.loss", "huber"], "--task.loss=huber: the config file brings the task"),
+        (("return {", "return 3 # {"), [], "data()=int: must be a dict of arrays"),
+        (('"y": x @', '"z": x @'), [], "data()=x, z: must hold x, y"),
+        (("return jaxnn.regression(FACTOR)", "return 3"), [], "task(data)=int: must be a jaxnn.Task"),
+        (("def data():", "def data(n):"), [], "data(n) must take nothing; write def data(): return ..."),
+        (
+            ("config =", "metrics = {'a': jaxnn.Metric(None, None)}\nconfig ="),
+            [],
+            "metrics: the config file brings a task",
+        ),
     ],
 )
 def test_data_and_tasks_that_are_none_are_refused_before_a_folder_is_made(tmp_path, change, flags, said):
-    if isinstance(flags, str):
-        change, flags, said = (change, flags), [], said
-    text = OWN.replace(*change) if isinstance(change, tuple) else OWN
-    (tmp_path / "own.py").write_text(text.replace("FACTOR", '"huber"'))
+    (tmp_path / "own.py").write_text(OWN.replace(*change).replace("FACTOR", '"huber"'))
     with pytest.raises(InputError) as refused:
         here(tmp_path / "own.py", "--workdir", tmp_path / "run", *flags)
     assert said in str(refused.value).replace(str(tmp_path) + "/", "") and not (tmp_path / "run").exists()

@@ -65,11 +65,11 @@ def writing(
 
         def write(images: np.ndarray, answers: np.ndarray, files: Sequence[str] | None) -> None:
             for i, answer in enumerate(answers):
-                image = images[i]
-                if files is not None:
-                    image = decoding.read(files[i], [Path(files[i])], COLOURED)[0].x[0]
-                place = geometry.of((image.shape[0], image.shape[1]), form if files is not None else None)
-                writer.add(names(files and files[i]), files[i] if files else None, image, answer, place)
+                image, file = images[i], None if files is None else files[i]
+                if file is not None:
+                    image = decoding.read(file, [Path(file)], COLOURED)[0].x[0]
+                place = geometry.of((image.shape[0], image.shape[1]), None if file is None else form)
+                writer.add(names(file), file, image, answer, place)
 
         yield write
         writer.close()
