@@ -371,12 +371,14 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(finished, tmp_path):
 
 
 def test_what_a_run_answers_are_masks_and_what_it_measures_a_plain_count(finished):
-    run, (x, y) = jaxnn.load_run(finished / "run"), scenes()
-    answers = run.predict(x)
-    assert answers.shape == y.shape and answers.dtype == np.uint8
-    found, expected = run.evaluate(finished / "scenes.npz"), of_a_whole_set(answers, y, 3)
+    run, test = jaxnn.load_run(finished / "run"), jaxnn.data.load(finished / "scenes.npz").test
+    assert test is not None
+    answers = run.predict(test.x)
+    assert answers.shape == test.y.shape and answers.dtype == np.uint8
+    row = json.loads((finished / "run" / "history.jsonl").read_text().splitlines()[-1])
+    expected = of_a_whole_set(answers, test.y, 3)
     for name, index in (("miou", "miou"), ("accuracy", "accuracy"), ("iou/ground", "iou/0"), ("iou/dark", "iou/2")):
-        assert found[name] == pytest.approx(expected[index], abs=1e-12)
+        assert row[f"test/{name}"] == pytest.approx(expected[index], abs=1e-15)
 
 
 def test_bfloat16_trains(finished, tmp_path):

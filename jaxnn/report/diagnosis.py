@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import tree
+from jaxnn.data.pictured import IGNORE
 from jaxnn.types import Batch, Model, Params
 
 DEAD = 0.99  # share of a layer's units
@@ -77,8 +78,12 @@ def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[st
 
 
 def _accuracy_of_one_answer(train: Batch, rows: Batch) -> float:
-    """Of the most frequent class, or for several labels of the more frequent answer to each."""
+    """Of the most frequent class (of pixels, where the labels are masks), or for several labels of the more frequent
+    answer to each."""
     y = np.asarray(train.y)
+    if y.ndim == 3:
+        pixels = np.asarray(rows.y)[np.asarray(rows.y) != IGNORE]
+        return float(np.mean(pixels == np.bincount(y[y != IGNORE]).argmax())) if pixels.size else 0.0
     if y.ndim == 1:
         hit = rows.y == np.bincount(y.astype(np.int64), weights=train.weight).argmax()
     else:
