@@ -253,7 +253,12 @@ def load_run(
             raise InputError(f"flips=True: is for classes of whole images, and the task is {means.name}; leave it out")
         made = augment.with_flips(made)
     shapes = jax.eval_shape(made.init, jax.random.key(0), example)
-    outputs = jax.jit(lambda params, x: means.link(made.apply(params, x)))
+    params = arrays.restore(found.leaves, shapes, "weights")
     given = {"loss": loss, "metrics": metrics}
     lacks = tuple(name for name in saved.get("own", ()) if name in given and given[name] is None)
-    return Run(config, made, arrays.restore(found.leaves, shapes, "weights"), means, saved["data"], outputs, lacks)
+    return run_of(config, saved["data"], made, means, params)._replace(lacks=lacks)
+
+
+def run_of(config: Config, data: dict[str, Any], model: Model, task: Task, params: Params) -> Run:
+    """A network that has been trained in this process; data: what is known of those that it has learned from."""
+    return Run(config, model, params, task, data, jax.jit(lambda params, x: task.link(model.apply(params, x))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.data.pictured import IGNORE
-from jaxnn.types import Batch, Model, Params
+from jaxnn.types import Batch, Model, Params, Recipe
 
 DEAD = 0.99  # share of a layer's units
 VANISHED = 1e-6  # of the largest norm in the network
@@ -98,10 +98,11 @@ class Alarms:
     gradient is huge, are the gradients of a sample of the training examples worked out.
     """
 
-    def __init__(self, model: Model, x: Any, freeze: Sequence[str] = ()):
-        self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], x)
-        self.freeze = freeze
-        self.gradient = jax.jit(lambda params, x: _random_gradient(model, params, x))
+    def __init__(self, recipe: Recipe, rows: Batch):
+        model, prepare = recipe.model, recipe.task.prepare
+        self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], rows)
+        self.freeze = recipe.freeze
+        self.gradient = jax.jit(lambda params, batch: _random_gradient(model, params, prepare(batch, None).x))
         self.losses = deque[float](maxlen=ROWS)
         self.told: set[str] = set()
 

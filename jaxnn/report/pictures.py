@@ -9,41 +9,49 @@ import jax
 import numpy as np
 
 from jaxnn.config.names import GENERATIVE
-from jaxnn.predict import Run
+from jaxnn.config.settings import Config
 from jaxnn.store import durable
+from jaxnn.training import loop
+from jaxnn.training.loop import Event, Session
 from jaxnn.types import Batch
 
 COUNT, SAMPLES = 16, 64  # examples of the test (or what is there in its place), and generated images
 
 
-def save(folder: Path, run: Run, parts: dict[str, Batch]) -> None:
-    """A picture of a run whose answers lie in images, or are images; of others none.
+def save(
+    folder: Path, config: Config, known: dict[str, Any], session: Session, event: Event, parts: dict[str, Batch]
+) -> None:
+    """A picture of a run whose answers lie in images, or are images; of others none, and of one that was stopped.
 
     Args:
       folder: the run's.
-      run: what has been trained.
+      config, known: its settings, and what is known of its data (`Dataset.describe`).
+      session, event: what has been trained, and the end of it.
       parts: the splits, as a history calls them.
     """
-    marked, generated = run.task.labels != "whole", run.config.task.name in GENERATIVE
-    if not (marked or generated):
+    model, task = session.recipe.model, session.recipe.task
+    marked, generated = task.labels != "whole", config.task.name in GENERATIVE
+    if not (marked or generated) or session.stop():
         return
     from jaxnn.pictures import grid
+    from jaxnn.predict import run_of
 
+    run = run_of(config, known, model, task, loop.final(event.progress.state))
     if marked:
         name = next(part for part in ("test", "val", "train") if part in parts)
         images, columns = _marked(run, parts[name].x[:COUNT]), 4
     else:
         from jaxnn.generation import sample
 
-        label = run.data["classes"][0] if run.config.task.label_dropout == 0 else None
-        images = as_bytes(sample(run, jax.random.key(0), SAMPLES, label=label), run.data["scale"])
+        label = known["classes"][0] if config.task.label_dropout == 0 else None
+        images = as_bytes(sample(run, jax.random.key(0), SAMPLES, label=label), known["scale"])
         name, columns = "samples", 8
     path = folder / "pictures" / f"{name}.png"
     path.parent.mkdir(exist_ok=True)
     durable.replace(path, [grid.png(grid.grid(images, columns))])
 
 
-def _marked(run: Run, x: np.ndarray) -> np.ndarray:
+def _marked(run: Any, x: np.ndarray) -> np.ndarray:
     """u8[n, H, W, 3]: images with the masks or boxes that are found."""
     from jaxnn.pictures import boxes, masks
 
