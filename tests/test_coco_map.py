@@ -93,6 +93,13 @@ def test_nothing_found_is_0_and_nothing_there_is_no_number():
     assert list(nothing) == NAMES and np.isnan(list(nothing.values())).all()
 
 
+def test_of_boxes_that_are_overlapped_alike_the_last_is_taken():
+    boxes = np.array([[[0, 0, 0, 10, 10], [0, 4, 0, 14, 10]]])
+    found = np.array([[[2, 0, 12, 10, 0.9, 0], [-1, 0, 7, 10, 0.8, 0]]])  # the second overlaps the first box alone
+    assert coco_map(found, boxes)["map50"] == pytest.approx(1)
+    assert coco_map(found, boxes[:, ::-1])["map50"] == pytest.approx(51 / 101)
+
+
 def test_only_the_best_of_an_image_and_class_count():
     boxes = np.array([[[0, 0, 0, 10, 10]]])
     found = np.array([[[50, 50, 60, 60, 0.9, 0], [0, 0, 10, 10, 0.8, 0]]])

@@ -52,7 +52,7 @@ def diou(a: ArrayLike, b: ArrayLike) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
-    >>> jaxnn.diou(jnp.array([0.0, 0, 1, 1]), jnp.array([2.0, 0, 3, 1])).item()
+    >>> round(float(jaxnn.diou(jnp.array([0.0, 0, 1, 1]), jnp.array([2.0, 0, 3, 1]))), 4)
     -0.4
     """
     a, b = _pair(a, b)

@@ -1,5 +1,15 @@
 """Detection: which objects are in an image, and where. A single stage: each cell of a grid tells what has its centre
-there, and how far the edges of its box are."""
+there, and how far the edges of its box are.
+
+Detections are the cells whose probability is the largest of their 3x3 neighbours', less what overlaps a better one by
+an IoU above 0.5, whatever the classes. Where a split is evaluated, not of training batches, `map50` is measured: the
+mean over the classes of the average precision at IoU 0.5, COCO's with scores rounded to 1,000 steps. At the end and in
+`evaluate` it is exact, and `map` is the mean over IoU 0.50 to 0.95 (`jaxnn.coco_map`). An image counts there if its
+weight is not 0.
+
+Source: Zhou et al. 2019 (CenterNet); Tian et al. 2019 (FCOS: the distances); Rezatofighi et al. 2019 (GIoU); Liu et al.
+2020 (TTFNet: the Gaussian).
+"""
 
 from __future__ import annotations
 
@@ -41,16 +51,9 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
     its class, and in GIoU both pull at the same four numbers.
 
     `link` gives probabilities and boxes in pixels, `f[B, H / stride, W / stride, K + 4]`; `decide` the detections
-    `f32[B, N, 6]`, N = `most` at most: x1, y1, x2, y2, score, class, the best first, class -1 for none. Those are the
-    cells whose probability is the largest of their 3x3 neighbours', less what overlaps a better one by an IoU above
-    0.5, whatever the classes.
+    `f32[B, N, 6]`, N = `most` at most: x1, y1, x2, y2, score, class, the best first, class -1 for none.
 
-    Measured where a split is evaluated, not of training batches: `map50`, the mean over the classes of the average
-    precision at IoU 0.5 (COCO's, with scores rounded to 1,000 steps). At the end and in `evaluate` it is exact, and
-    `map` is the mean over IoU 0.50 to 0.95 (`jaxnn.coco_map`). An image counts there if its weight is not 0.
-
-    Raises `InputError` for a size that the stride does not divide. Source: Zhou et al. 2019 (CenterNet); Tian et al.
-    2019 (FCOS: the distances); Rezatofighi et al. 2019 (GIoU); Liu et al. 2020 (TTFNet: the Gaussian).
+    Raises `InputError` for a size that the stride does not divide.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -60,15 +63,11 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
     >>> task.decide(task.link(outputs))[0].round(2).tolist()
     [2.0, 0.0, 8.0, 6.0, 1.0, 1.0]
     """
-    height, width = size
     check("detection classes", classes, ">= 1", classes >= 1)
     check("detection most", most, ">= 1", most >= 1)
-    if stride < 1 or height % stride or width % stride:
-        near = [max(1, round(side / max(stride, 1))) * max(stride, 1) for side in size]
-        cure = f"make the images {near[0]}x{near[1]}, with --data.image_size"
-        raise InputError(f"size={height}x{width}: must be multiples of {stride}, the stride of the grid; {cure}")
-    shape = (height // stride, width // stride, classes + 4)
+    shape = (*_cells(size, stride), classes + 4)
     decided = functools.partial(detections, most=min(most, math.prod(shape[:2]) * classes))
+    compiled = jax.jit(_each_image(decided))
 
     def loss(outputs: jax.Array, y: jax.Array) -> jax.Array:
         outputs = _of_shape(outputs, shape)
@@ -76,13 +75,10 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
         return of_each(outputs, jnp.asarray(y, outputs.dtype))
 
     def link(outputs: jax.Array) -> jax.Array:
-        logits, edges = jnp.split(_of_shape(outputs, shape), [classes], -1)
-        boxes = decoded(edges, stride)
-        limit = jnp.asarray((width, height) * 2, boxes.dtype)
-        return jnp.concatenate([jax.nn.sigmoid(logits), jnp.clip(boxes, 0, jnp.broadcast_to(limit, boxes.shape))], -1)
+        return probabilities(_of_shape(outputs, shape), size, stride)
 
     def decide(p: Any) -> Any:
-        found = jax.jit(_each_image(decided))(jnp.asarray(p))
+        found = compiled(jnp.asarray(p))
         return np.asarray(found) if isinstance(p, np.ndarray) else found
 
     def whole(outputs: jax.Array, y: jax.Array, weight: jax.Array) -> Metrics:
@@ -126,8 +122,8 @@ def image_loss(outputs: jax.Array, y: jax.Array, stride: int) -> jax.Array:
 def focal(logits: jax.Array, heat: jax.Array) -> jax.Array:
     """`-(1 - p)^2 log p` at a centre (heat 1), `-(1 - heat)^4 p^2 log(1 - p)` elsewhere; any shape. Source: Zhou 2019.
 
-    >>> focal(jnp.zeros(2), jnp.array([1.0, 0.0])).round(4).tolist()  # 0.25 log 2
-    [0.1733..., 0.1733...]
+    >>> [round(float(value), 4) for value in focal(jnp.zeros(2), jnp.array([1.0, 0.0]))]  # 0.25 log 2
+    [0.1733, 0.1733]
     """
     yes = jax.nn.log_sigmoid(logits)
     no = yes - logits
@@ -161,6 +157,13 @@ def decoded(edges: jax.Array, stride: int) -> jax.Array:
     middles = jnp.broadcast_to(middles.reshape((1,) * (edges.ndim - 3) + middles.shape), (*edges.shape[:-1], 2))
     distances = jnp.exp(jnp.minimum(edges, FARTHEST))
     return stride * jnp.concatenate([middles - distances[..., :2], middles + distances[..., 2:]], -1)
+
+
+def probabilities(outputs: jax.Array, size: tuple[int, int], stride: int) -> jax.Array:
+    """Of the classes, and boxes in pixels, cut off at the edges of the image: f[..., h, w, K + 4], of outputs."""
+    boxes = decoded(outputs[..., -4:], stride)
+    limit = jnp.broadcast_to(jnp.asarray(size[::-1] * 2, boxes.dtype), boxes.shape)
+    return jnp.concatenate([jax.nn.sigmoid(outputs[..., :-4]), jnp.clip(boxes, 0, limit)], -1)
 
 
 def detections(p: jax.Array, most: int) -> jax.Array:
@@ -236,6 +239,17 @@ def check_boxes(y: Any, classes: int, size: tuple[int, int], most: int) -> None:
     if count.max(initial=0) > most:
         i = int(count.argmax())
         raise InputError(f"boxes[{i}]: has {count[i]}, and at most {most} are found in an image; give a larger most=")
+
+
+def _cells(size: tuple[int, int], stride: int) -> tuple[int, int]:
+    """Height and width of the grid."""
+    check("detection stride", stride, ">= 1", stride >= 1)
+    height, width = size
+    if height % stride or width % stride:
+        near = "x".join(str(max(1, round(side / stride)) * stride) for side in size)
+        rule = f"must be multiples of {stride}, the stride of the grid"
+        raise InputError(f"size={height}x{width}: {rule}; make the images {near}, with --data.image_size")
+    return height // stride, width // stride
 
 
 def _of_shape(outputs: jax.Array, shape: tuple[int, ...]) -> jax.Array:
