@@ -140,7 +140,7 @@ def program(
     def recipe(arrays: Any, goal: task.Targets) -> Recipe:
         return Recipe(model, task.style(Features(*arrays, features.activation), goal, content.shape, **weights), tx)
 
-    # Kernels and targets are arguments: XLA would fold them as constants, another way for another n, and round otherwise.
+    # Kernels and targets are arguments: as constants XLA would fold them, for each n in another way, with other digits.
     @functools.partial(jax.jit, static_argnums=3)
     def steps(arrays: Any, goal: task.Targets, state: State, n: int) -> Any:
         window = feeds.shuffled(row, key, state.step, n, 1, mesh.count())

@@ -157,7 +157,7 @@ def listed(kind):
     return batches.build(EVERY[kind], jax.ShapeDtypeStruct((12, 12, 1), "uint8"), task_of(kind))
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", ["boxes", pytest.param("mask", marks=pytest.mark.slow)])
 def test_labels_depend_on_neither_padding_nor_devices(kind):
     batch = labelled(kind)
     recipe = Recipe(jaxnn.linear(1), task_of(kind), optax.sgd(0.1), augment=listed(kind))
@@ -184,7 +184,7 @@ def test_the_draws_of_an_image_are_those_without_labels():
     assert alone.tobytes() == pair.tobytes()
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", ["mask", pytest.param("boxes", marks=pytest.mark.slow)])
 def test_any_cut_takes_the_same_steps(kind):
     model = jaxnn.chain(jaxnn.scale(std=255), jaxnn.flatten(3), jaxnn.linear(1))
     data, key = labelled(kind, 10), jax.random.key(0)
