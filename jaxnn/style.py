@@ -121,7 +121,7 @@ def _targets(features: Features, pictures: dict[str, jax.Array]) -> task.Targets
 
 
 def _of_arrays(activation: Any, arrays: Any, pictures: dict[str, jax.Array]) -> task.Targets:
-    return task.targets(Features(*arrays, activation), pictures["content"], pictures["style"])
+    return task.targets(Features(arrays[0], arrays[1], activation), pictures["content"], pictures["style"])
 
 
 def program(
@@ -138,7 +138,9 @@ def program(
     row = Batch(jnp.zeros(1), jnp.zeros(1), jnp.ones(1))
 
     def recipe(arrays: Any, goal: task.Targets) -> Recipe:
-        return Recipe(model, task.style(Features(*arrays, features.activation), goal, content.shape, **weights), tx)
+        return Recipe(
+            model, task.style(Features(arrays[0], arrays[1], features.activation), goal, content.shape, **weights), tx
+        )
 
     # Kernels and targets are arguments: as constants XLA would fold them, for each n in another way, with other digits.
     @functools.partial(jax.jit, static_argnums=3)
@@ -183,7 +185,7 @@ def style_features(source: str | os.PathLike[str]) -> Features:
             name, takes, gives = rest
             rule = f"{name} takes {takes} channels, and the convolution before it gives {gives}"
             raise InputError(f"{flag}: {rule}; name the kernels in their order")
-        given = {name: found[name].reshape(-1) for name in ("mean", "std") if name in found}
+        given: Any = {name: found[name].reshape(-1) for name in ("mean", "std") if name in found}
         for name, value in given.items():
             channels = kernels[0].shape[2]
             rule = f"one number, or one for each of the {channels} channels"

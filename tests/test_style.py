@@ -90,7 +90,8 @@ def test_leading_axes_are_free():
 
 def test_the_engines_gradient_is_that_of_finite_differences():
     with jax.enable_x64(True):
-        smooth = style.Features(*jax.tree.map(lambda a: a.astype(float), SMALL[:2]), jnp.tanh)
+        kernels, biases = jax.tree.map(lambda a: a.astype(float), SMALL[:2])
+        smooth = style.Features(kernels, biases, jnp.tanh)
         pictures = [jnp.asarray(each[:10, :11], float) / 255 for each in (CONTENT, STYLE)]
         goal = jax.jit(lambda c, s: style.targets(smooth, c, s))(*pictures)
         tx = optimizer.optimizer(OPTIM, steps_per_epoch=1, total_steps=4)
