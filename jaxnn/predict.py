@@ -35,8 +35,10 @@ SIZES = (1, 16, 128, 1024)  # rows of one compiled call: the smallest that holds
 
 
 class Outputs(NamedTuple):
-    """Probabilities (or numbers) of some examples, f32[n, ...]; the files that these are; and what to tell of them."""
+    """Some examples as the network takes them, and its probabilities (or numbers) of these, f32[n, ...]; the files that
+    these are; and what to tell of them."""
 
+    x: np.ndarray
     outputs: np.ndarray
     files: tuple[str, ...] | None
     notes: tuple[str, ...]
@@ -109,7 +111,8 @@ class Run(NamedTuple):
             x = self.encode(part.x, unknown) if isinstance(part.x, Grid) else part.x
             # In an image file 1 is nearly black, in an array it may be white: the check of the range is for arrays.
             same_range = part.files is not None and (self.data["dtype"], self.data["scale"]) == ("uint8", 255)
-            yield Outputs(self._apply(x if same_range else self._checked(x), first), part.files, part.notes)
+            x = x if same_range else self._checked(x)
+            yield Outputs(x, self._apply(x, first), part.files, part.notes)
             first += len(x)
 
     def encode(self, source: Any, unknown: Any = "refuse") -> np.ndarray:
@@ -250,7 +253,12 @@ def load_run(
             raise InputError(f"flips=True: is for classes of whole images, and the task is {means.name}; leave it out")
         made = augment.with_flips(made)
     shapes = jax.eval_shape(made.init, jax.random.key(0), example)
-    outputs = jax.jit(lambda params, x: means.link(made.apply(params, x)))
+    params = arrays.restore(found.leaves, shapes, "weights")
     given = {"loss": loss, "metrics": metrics}
     lacks = tuple(name for name in saved.get("own", ()) if name in given and given[name] is None)
-    return Run(config, made, arrays.restore(found.leaves, shapes, "weights"), means, saved["data"], outputs, lacks)
+    return run_of(config, saved["data"], made, means, params)._replace(lacks=lacks)
+
+
+def run_of(config: Config, data: dict[str, Any], model: Model, task: Task, params: Params) -> Run:
+    """A network that has been trained in this process; data: what is known of those that it has learned from."""
+    return Run(config, model, params, task, data, jax.jit(lambda params, x: task.link(model.apply(params, x))))

@@ -14,12 +14,13 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error
-from jaxnn.report import diagnosis, flops, screen, stopwatch
+from jaxnn.report import diagnosis, flops, pictures, screen, stopwatch
 from jaxnn.store import best, history, identity, origin, program, resume, weights
 from jaxnn.store.saver import Saver
 from jaxnn.training import faults, loop, plan, process
 from jaxnn.training.process import Stop
 from jaxnn.training.programs import check_metrics, compile_all, start_of
+from jaxnn.types import Batch
 
 
 def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwatch.Stopwatch, pool: Executor) -> int:
@@ -44,7 +45,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
         screen.warn("note", data.notes)
         if request.flags.dry_run:
-            screen.dry_run(console, config.name, data, steps, devices, model, shapes)
+            screen.dry_run(console, config.name, data, steps, devices, model, example, shapes)
             return stop.exit_code
 
         begun = resume.begin(config, about, shapes, steps, data.statistics)
@@ -65,8 +66,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
         session = loop.Session(made, steps, key, compiled, splits, pool, stop, clock)
-        alarms = diagnosis.Alarms(model, rows.x, made.freeze)
-        event, row = take_steps(session, loop.Event(begun.step, progress), begun.row, saver, console, alarms)
+        event, row = take_steps(session, loop.Event(begun.step, progress), begun.row, saver, console, rows)
         # ---- save the end, test, and report ----
         clock("saving")
         saver.start_if_new(event.step, event.progress)
@@ -78,6 +78,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         saver.wait()
         clock("report")
         history.append(begun.folder, last | clock.shares())
+        pictures.save(begun.folder, config, known, session, event, data.parts)
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
@@ -85,10 +86,11 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
 
 
 def take_steps(
-    session: loop.Session, start: loop.Event, row: dict[str, Any], saver: Saver, console: screen.Screen, alarms: Any
+    session: loop.Session, start: loop.Event, row: dict[str, Any], saver: Saver, console: screen.Screen, rows: Batch
 ) -> tuple[loop.Event, dict[str, Any]]:
     """Every step that is left, with rows, warnings and checkpoints between them: the last event and the last row."""
     event, plan, clock, before = start, session.plan, session.clock, row.get("seconds", 0.0)
+    alarms = diagnosis.Alarms(session.recipe, rows)
     try:
         with screen.progress(console, plan.total, plan.epoch(plan.total)) as show:
             for event in loop.events(session, start, row):

@@ -228,7 +228,7 @@ def test_a_neighbour_that_something_installed_stands_before_is_refused_by_name(t
 DEFINED = [
     ("def build_model(outputs): ...", "nothing uses build_model; did you mean model?"),
     ("def models(outputs): ...", "nothing uses models; did you mean model?"),
-    ("def fn(outputs, y): ...", "nothing uses fn; a config file brings config, loss, metrics, model, optim"),
+    ("def fn(outputs, y): ...", "nothing uses fn; a config file brings config, data, loss, metrics, mo"),
     ("rate = lambda outputs, y: outputs - y", "nothing uses rate;"),
     ("def schedules(lr, steps): ...", "nothing uses schedules; did you mean schedule?"),
     ("class Model: ...", "nothing uses Model; did you mean model?"),

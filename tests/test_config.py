@@ -146,7 +146,10 @@ def test_every_optimizer_that_is_listed_is_optaxs():
 
 
 # ---- what a task is, only jaxnn/tasks knows --------------------------------------------------------------------------
-KINDS = {"binary", "multiclass", "multilabel", "regression"}
+KINDS = {
+    *("binary", "multiclass", "multilabel", "regression"),
+    *("detection", "flow_matching", "segmentation", "vae"),
+}
 PACKAGE = Path(jaxnn.__file__).parent
 OWN = {*(PACKAGE / "tasks").glob("*.py"), PACKAGE / "config" / "settings.py"}
 

@@ -141,7 +141,7 @@ def changed(array: np.ndarray, index, value) -> np.ndarray:
         ({"x": np.zeros((20, 3, 8, 8), np.uint8)}, "auto", "x=(20, 3, 8, 8): channels must come last, [n, H, W, C]"),
         ({"y": THREE[:, None]}, "auto", "y=(20, 1): classes must be [n]; pass y[:, 0]"),
         ({"y": THREE[:, None]}, "multiclass", "y=(20, 1): classes must be [n]; pass y[:, 0]"),
-        ({"y": ONE_HOT[..., None]}, "auto", "y=(20, 3, 1): must be [n], or [n, K]"),
+        ({"y": ONE_HOT[..., None]}, "auto", "y=(20, 3, 1): must be [n] or [n, K]; masks"),
         ({"y": changed(THREE * 1.0, 7, np.nan)}, "auto", "labels[7]=nan: must be finite"),
         ({"y": changed(THREE * 1.0, 7, 1.7)}, "multiclass", "labels[7]=1.7: a class must be a whole number or text"),
         ({"y": changed(THREE * 1.0, 7, 1e17)}, "auto", "labels[7]=1e+17: too large for a whole number"),

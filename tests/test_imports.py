@@ -15,7 +15,7 @@ PACKAGE = Path(jaxnn.__file__).parent
 LAYERS = [  # a folder or file may import from the rows above its own, and within its row
     {"errors", "types", "arrays", "fork"},
     {"config", "tree", "numerics"},
-    {"nn", "tasks", "optim", "devices", "gradients", "image", "augment"},
+    {"nn", "tasks", "optim", "devices", "gradients", "image", "augment", "pictures"},
     {"data"},
     {"engine"},
     {"training", "store", "recipe"},

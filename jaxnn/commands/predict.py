@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxnn.commands import environment
 from jaxnn.config import paths
-from jaxnn.config.names import UNKNOWN, WEIGHTS
+from jaxnn.config.names import PICTURED, UNKNOWN, WEIGHTS
 from jaxnn.errors import InputError, choices, nearest, printable
 from jaxnn.training import process
 
@@ -33,7 +33,8 @@ The predictions of a trained network, a row for each example in its order.
   SOURCE                   a table (.csv .tsv .parquet .feather), - for CSV on standard input, an image file or several,
                            a folder of images, or a .npz with the array x
 
-  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: CSV on standard output)
+  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: CSV on standard output);
+                           where masks or boxes are predicted a new folder, which has them and pictures of them
   --proba                  a column P(label) for each class, too
 {FLAGS}"""
 EVALUATE = f"""usage: jaxnn evaluate RUN LABELLED [flags]
@@ -60,8 +61,11 @@ def predict(argv: list[str]) -> int:
 
     from jaxnn.store import predictions
 
-    output = _output(given, predictions.SUFFIXES)
+    pictured = _lies_in_images(words[0])
+    output = None if pictured else _output(given, predictions.SUFFIXES)
     with _sources(words[1:]) as (sources, shown):
+        if pictured:
+            return _mark(words[0], sources, given)
         run = _load(words[0], given)
         if "--proba" in given and run.task.distribution is None:
             raise InputError(f"--proba: a {run.task.name} has no probabilities; leave it out")
@@ -72,6 +76,35 @@ def predict(argv: list[str]) -> int:
                 proba = run.task.distribution(part.outputs) if run.task.distribution and "--proba" in given else None
                 answers = run.task.columns(part.outputs) if run.task.columns else run.answers(part.outputs)
                 write(predictions.named(run.data, answers, proba, part.files))
+    return 0
+
+
+def _lies_in_images(folder: str) -> bool:
+    """Whether a run answers with masks or boxes: told by its config, before jax is imported."""
+    from jaxnn.store import identity
+
+    path = paths.expand("run", folder)
+    identity.refuse_no_run(path)
+    return identity.read(path / "config.json", "run")["data"].get("task") in PICTURED
+
+
+def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
+    """`jaxnn predict` where the answers lie in the images: a folder of them."""
+    if "--proba" in given:
+        raise InputError("--proba: is for classes of whole examples; leave it out")
+    if (text := given.get("--output")) is None:
+        raise InputError("--output=None: the answers lie in the images; name a new folder, --output DIR")
+    from jaxnn.data.readers import image_form
+    from jaxnn.store import marked
+
+    output = marked.check_folder(text)
+    run = _load(folder, given)
+    how = (run.task.labels, run.data["classes"], image_form.of(run.config.data))
+    with marked.writing(output, sources, *how) as write:
+        for part in run.outputs_of(sources):
+            for note in part.notes:
+                print(f"note: {printable(note)}", file=sys.stderr)
+            write(part.x, run.answers(part.outputs), part.files)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
@@ -10,7 +10,6 @@ from jaxnn.arrays import refuse_where
 from jaxnn.config.names import PICTURED
 from jaxnn.data.source import Source
 from jaxnn.errors import InputError
-from jaxnn.tasks.labels import Label
 from jaxnn.tasks.targets import Targets
 
 IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
@@ -43,15 +42,17 @@ def encode(source: Source, found: str, task: str) -> Targets:
 
     Without names there are as many classes as the training labels have, by the largest of them.
     """
+    what, convert, numbers = KINDS[found]
     if task not in ("auto", found):
-        what = "masks" if found == "segmentation" else "boxes"
         raise InputError(f"--task.name={task}: the labels of this data are {what}; use --task.name {found}")
-    convert = _mask if found == "segmentation" else _boxes
     y = {part: convert(table.y, "y" if part == "train" else f"{part} y") for part, table in source.parts.items()}
-    if found == "detection":
-        most = max(boxes.shape[1] for boxes in y.values())
-        y = {part: _padded(boxes, most) for part, boxes in y.items()}
-    return Targets(found, source.classes or _numbers(found, y["train"]), y)
+    if len({labels.shape[1:] for labels in y.values()}) > 1:
+        most = max(labels.shape[1] for labels in y.values())
+        y = {part: _padded(labels, most) for part, labels in y.items()}
+    largest = int(np.nan_to_num(numbers(y["train"]), nan=0).astype(np.int32).max(initial=-1))
+    if largest < 0:
+        raise InputError(f"y={y['train'].shape}: the training labels have no class; there is nothing to learn")
+    return Targets(found, source.classes or tuple(range(largest + 1)), y)
 
 
 def _mask(y: np.ndarray, name: str) -> np.ndarray:
@@ -68,15 +69,13 @@ def _boxes(y: np.ndarray, name: str) -> np.ndarray:
 
 
 def _padded(boxes: np.ndarray, most: int) -> np.ndarray:
-    """f32[n, most, 5], class -1 where there is no box."""
+    """f32[n, most, 5], class -1 where there is no box; masks of two sizes never come here, as their images do not."""
     none = np.broadcast_to(np.array([-1, 0, 0, 0, 0], np.float32), (len(boxes), most - boxes.shape[1], 5))
     return np.concatenate([boxes, none], axis=1)
 
 
-def _numbers(found: str, y: np.ndarray) -> tuple[Label, ...]:
-    labels: Any = y[y != IGNORE] if found == "segmentation" else y[..., 0]
-    most = labels.max(initial=-1)
-    if not (found == "segmentation" and most >= 1 or found == "detection" and most >= 0):
-        what = "no class but 0" if found == "segmentation" else "no box"
-        raise InputError(f"y={y.shape}: the training labels have {what}; there is nothing to learn")
-    return tuple(range(int(most) + 1))
+# By the kind of labels: what they are, what makes them one array, and the numbers of classes that are in it.
+KINDS: dict[str, tuple[str, Callable[..., np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "segmentation": ("masks", _mask, lambda y: y[y != IGNORE]),
+    "detection": ("boxes", _boxes, lambda y: y[..., 0]),
+}

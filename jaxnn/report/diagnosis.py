@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import tree
-from jaxnn.types import Batch, Model, Params
+from jaxnn.data.pictured import IGNORE
+from jaxnn.types import Batch, Model, Params, Recipe
 
 DEAD = 0.99  # share of a layer's units
 VANISHED = 1e-6  # of the largest norm in the network
@@ -77,8 +78,11 @@ def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[st
 
 
 def _accuracy_of_one_answer(train: Batch, rows: Batch) -> float:
-    """Of the most frequent class, or for several labels of the more frequent answer to each."""
+    """Of the most frequent class, in masks that of most pixels, or for several labels of the more frequent answer."""
     y = np.asarray(train.y)
+    if y.ndim == 3:
+        answer = np.bincount(y[y != IGNORE]).argmax()
+        return float(np.mean(rows.y[rows.y != IGNORE] == answer))
     if y.ndim == 1:
         hit = rows.y == np.bincount(y.astype(np.int64), weights=train.weight).argmax()
     else:
@@ -93,10 +97,11 @@ class Alarms:
     gradient is huge, are the gradients of a sample of the training examples worked out.
     """
 
-    def __init__(self, model: Model, x: Any, freeze: Sequence[str] = ()):
-        self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], x)
-        self.freeze = freeze
-        self.gradient = jax.jit(lambda params, x: _random_gradient(model, params, x))
+    def __init__(self, recipe: Recipe, rows: Batch):
+        model, prepare = recipe.model, recipe.task.prepare
+        self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], rows)
+        self.freeze = recipe.freeze
+        self.gradient = jax.jit(lambda params, batch: _random_gradient(model, params, prepare(batch, None).x))
         self.losses = deque[float](maxlen=ROWS)
         self.told: set[str] = set()
 

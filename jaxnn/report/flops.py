@@ -14,7 +14,7 @@ from jaxnn.data import feeds
 from jaxnn.engine.descent import gradient
 from jaxnn.errors import positive
 from jaxnn.training.plan import Plan, longest
-from jaxnn.types import Batch, Model, Params, Recipe
+from jaxnn.types import Batch, Model, Params, Recipe, unchanged
 
 
 def matrix_flops(function: Any, *args: Any) -> int:
@@ -38,7 +38,8 @@ def of_example(recipe: Recipe, params: Params, data: Batch) -> int:
 
 def longest_chunk(recipe: Recipe, plan: Plan, params: Params, data: Batch, *, own_model: bool) -> int:
     """How many steps one compiled call takes at most (`jaxnn.training.plan.longest`)."""
-    most = math.inf if own_model else most_flops(recipe.model, params, tree.example(data.x))
+    known = not own_model and recipe.task.prepare is unchanged
+    most = most_flops(recipe.model, params, tree.example(data.x)) if known else math.inf
     of = lambda: of_example(recipe, params, data)
     return longest(plan.interval, plan.batch_size, most, of, jax.default_backend())
 

@@ -54,9 +54,11 @@ def opening(console: Console, name: str, data: Dataset, devices: str, folder: Pa
         console.print(line, soft_wrap=True)
 
 
-def dry_run(console: Console, name: str, data: Dataset, plan: Plan, devices: str, model: Model, state: State) -> None:
+def dry_run(
+    console: Console, name: str, data: Dataset, plan: Plan, devices: str, model: Model, example: Any, state: State
+) -> None:
     """What a run would do: its network, its steps, its memory."""
-    print(summary.summary(model, tree.example(data.parts["train"].x)))
+    print(summary.summary(model, example))
     steps = f"{plan.examples:,} training examples, {plan.total:,} steps of {plan.batch_size}"
     console.print(f"{name}: {data.name}, {steps}; {devices}", soft_wrap=True)
     size = f"{tree.nbytes(state) / 2**20:.2f} MiB of state, {tree.nbytes(data.splits) / 2**20:.2f} MiB of data"

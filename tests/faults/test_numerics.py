@@ -510,7 +510,7 @@ def alarms(model, params, lr, epochs):
     recipe, state, run = epoch_of(model, lr)
     state = state if params is None else state._replace(params=params(jax.device_get(state.params)))
     with mock.patch.object(jax, "jit", quickly):
-        watch, said = diagnosis.Alarms(model, digits().x), []
+        watch, said = diagnosis.Alarms(recipe, digits()), []
     for _ in range(epochs):
         state, info = run(state, digits(), 11, key=KEY)
         info = jax.device_get(info)

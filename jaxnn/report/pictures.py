@@ -1,0 +1,72 @@
+"""What a network makes of images, to look at: pictures/*.png in the folder of its run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn.config.names import GENERATIVE
+from jaxnn.config.settings import Config
+from jaxnn.store import durable
+from jaxnn.training import loop
+from jaxnn.training.loop import Event, Session
+from jaxnn.types import Batch
+
+COUNT, SAMPLES = 16, 64  # examples of the test (or what is there in its place), and generated images
+
+
+def save(
+    folder: Path, config: Config, known: dict[str, Any], session: Session, event: Event, parts: dict[str, Batch]
+) -> None:
+    """A picture of a run whose answers lie in images, or are images; of others none, and of one that was stopped.
+
+    Args:
+      folder: the run's.
+      config, known: its settings, and what is known of its data (`Dataset.describe`).
+      session, event: what has been trained, and the end of it.
+      parts: the splits, as a history calls them.
+    """
+    model, task = session.recipe.model, session.recipe.task
+    marked, generated = task.labels != "whole", config.task.name in GENERATIVE
+    if not (marked or generated) or session.stop():
+        return
+    from jaxnn.pictures import grid
+    from jaxnn.predict import run_of
+
+    run = run_of(config, known, model, task, loop.final(event.progress.state))
+    if marked:
+        name = next(part for part in ("test", "val", "train") if part in parts)
+        images, columns = _marked(run, parts[name].x[:COUNT]), 4
+    else:
+        from jaxnn.generation import sample
+
+        label = known["classes"][0] if config.task.label_dropout == 0 else None
+        images = as_bytes(sample(run, jax.random.key(0), SAMPLES, label=label), known["scale"])
+        name, columns = "samples", 8
+    path = folder / "pictures" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    durable.replace(path, [grid.png(grid.grid(images, columns))])
+
+
+def _marked(run: Any, x: np.ndarray) -> np.ndarray:
+    """u8[n, H, W, 3]: images with the masks or boxes that are found."""
+    from jaxnn.pictures import boxes, masks
+
+    answers, images = run.predict(x), as_bytes(x, run.data["scale"])
+    if run.task.labels == "mask":
+        return masks.overlay(images, answers)
+    each = zip(images, answers, strict=True)
+    return np.stack([boxes.drawn(image, found, run.data["classes"]) for image, found in each])
+
+
+def as_bytes(x: np.ndarray, scale: float | None) -> np.ndarray:
+    """u8[n, H, W, C], of images in which `scale` means white (None: 255 in bytes, 1 in other numbers).
+
+    >>> as_bytes(np.array([0, 8, 16], np.uint8), 16.0).tolist()
+    [0, 128, 255]
+    """
+    white: Any = scale or (255.0 if x.dtype == np.uint8 else 1.0)
+    return np.round(np.clip(x / white, 0, 1) * 255).astype(np.uint8)

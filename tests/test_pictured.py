@@ -1,0 +1,162 @@
+"""Labels that lie in images (masks, boxes) on their way from arrays to a task; tasks and data of a config file."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jaxnn
+from jaxnn import data
+from jaxnn.commands import main, predict
+from jaxnn.data.readers import canvases
+from jaxnn.errors import InputError
+from jaxnn.tasks import choose
+
+RNG = np.random.default_rng(0)
+X = RNG.integers(0, 256, (12, 6, 8, 3), np.uint8)
+MASKS = RNG.integers(0, 3, (12, 6, 8), np.uint8)
+BOXES = np.tile(np.array([[1, 0, 0, 4, 3], [-1, 0, 0, 0, 0]], np.float32), (12, 1, 1))
+
+
+def saved(folder: Path, **arrays: Any) -> Path:
+    np.savez(folder / "set.npz", **arrays)
+    return folder / "set.npz"
+
+
+def test_masks_and_boxes_of_an_archive_are_told_by_their_shapes(tmp_path):
+    masks = data.load(saved(tmp_path, x=X, y=MASKS))
+    assert (masks.task, masks.classes, masks.outputs, masks.train.y.dtype) == ("segmentation", (0, 1, 2), 3, np.uint8)
+    assert masks.describe()["y"] == {"shape": [6, 8], "dtype": "uint8"}
+    boxes = data.load(saved(tmp_path, x=X, y=BOXES, classes=np.array(["cat", "dog", "owl"])))
+    assert (boxes.task, boxes.classes, boxes.train.y.shape[1:]) == ("detection", ("cat", "dog", "owl"), (2, 5))
+    # Every example is in one of the parts, with its own label.
+    pairs = {row.tobytes(): y.tobytes() for row, y in zip(X, MASKS, strict=True)}
+    for part in masks.parts.values():
+        assert all(pairs.pop(x.tobytes()) == y.tobytes() for x, y in zip(part.x, part.y, strict=True))
+    assert not pairs
+
+
+@pytest.mark.parametrize(
+    ("arrays", "flags", "said"),
+    [
+        ({"y": MASKS[:, :5]}, {}, "boxes [n, M, 5]"),
+        ({"y": MASKS.astype(np.float32) + 0.5}, {}, "whole numbers of 0 to 255"),
+        ({"y": np.full_like(MASKS, 255)}, {}, "no class; there is nothing"),
+        ({"y": np.full_like(BOXES, -1)}, {}, "no class; there is nothing"),
+        ({"y": MASKS}, {"task": "multiclass"}, "are masks; use --task.name segmentation"),
+        ({"y": BOXES}, {"task": "segmentation"}, "are boxes; use --task.name detection"),
+        ({"y": MASKS, "classes": np.array(["a", "a", "b"])}, {}, "each once"),
+        ({"y": MASKS}, {"class_weight": "balanced"}, "leave it out"),
+    ],
+)
+def test_what_is_no_mask_and_no_box_is_refused_in_one_line(tmp_path, arrays, flags, said):
+    with pytest.raises(InputError) as refused:
+        data.load(saved(tmp_path, x=X, **arrays), **flags)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_names_of_classes_go_with_numbers_of_whole_examples_too(tmp_path):
+    loaded = data.load(saved(tmp_path, x=X, y=np.arange(12) % 2, classes=np.array(["no", "yes"])))
+    assert loaded.classes == ("no", "yes") and loaded.task == "binary"
+
+
+def test_digits_of_test_canvases_are_in_no_training_canvas_and_boxes_fit_their_ink():
+    made = canvases.digit_boxes(noise=0, train=40, test=20)
+    again = canvases.digit_boxes(noise=0, train=40, test=20)
+    assert all(np.array_equal(made[name], again[name]) for name in made)
+    for x, boxes in zip(made["x_test"], made["y_test"], strict=True):
+        whole, faint = x[..., 0] > 255 * canvases.INK, x[..., 0] >= 255 * canvases.INK  # the pixels are rounded
+        for kind, x1, y1, x2, y2 in boxes[boxes[:, 0] >= 0].astype(int):
+            assert 0 <= kind <= 9
+            inside = faint[y1:y2, x1:x2]
+            assert inside.any(1)[[0, -1]].all() and inside.any(0)[[0, -1]].all()
+            whole[y1:y2, x1:x2] = False
+        assert not whole.any()
+    masks = canvases.digit_masks(noise=0, train=2, test=30)
+    x, y = masks["x_test"][..., 0], masks["y_test"]
+    assert (y[x > 255 * canvases.INK] > 0).all() and (y[x < 255 * canvases.INK] == 0).all()
+
+
+OWN = """
+import jax, jax.numpy as jnp, numpy as np, jaxnn
+from jaxnn.config import *
+config = Config(name="own", epochs=2, batch_size=4, data=DataConfig(name="points", test_fraction=0.25),
+                model=ModelConfig(kind="linear"), optim=OptimConfig(lr=0.1))
+
+def data():
+    x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    return {"x": x, "y": x @ np.array([1.0, -2.0, 0.5], np.float32) + 1.5}
+
+def task(data):
+    assert data["shape"] == [3]
+    return jaxnn.regression(FACTOR)
+"""
+
+
+def here(*argv: object) -> int:
+    return main.train([*map(str, argv), "--devices", "1"])
+
+
+def test_a_config_file_brings_its_data_and_its_task(tmp_path, capsys):
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace("FACTOR", '"huber"'))
+    assert here(file, "--workdir", tmp_path / "run") == 0
+    about = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert about["own"] == ["task", "data"] and len(about["program"]) == 64 and about["data"]["name"] == "points"
+    with pytest.raises(InputError, match=r"^task=None: own brought its own task; pass"):
+        jaxnn.load_run(tmp_path / "run")
+    run = jaxnn.load_run(tmp_path / "run", task=lambda known: jaxnn.regression("huber"))
+    new = saved(tmp_path, x=RNG.normal(size=(4, 3)).astype(np.float32))
+    assert np.isfinite(run.predict(np.load(new)["x"])).all()
+    with pytest.raises(InputError, match=r"its config file brought a task; add --config own\.py"):
+        predict.predict([str(tmp_path / "run"), str(new)])
+    assert predict.predict([str(tmp_path / "run"), str(new), "--config", str(file)]) == 0
+    capsys.readouterr()
+    shutil.copytree(tmp_path / "run", tmp_path / "again")
+    file.write_text(OWN.replace("FACTOR", '"squared"'))
+    with pytest.raises(InputError, match="the task and data's program"):
+        here(file, "--workdir", tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("change", "flags", "said"),
+    [
+        (("", ""), ["--data.name", "iris"], "--data.name=iris: own.py brings its data"),
+        (("", ""), ["--task.loss", "huber"], "--task.loss=huber: the config file brings the task"),
+        (("return {", "return 3 # {"), [], "data()=int: must be a dict of arrays"),
+        (('"y": x @', '"z": x @'), [], "data()=x, z: must hold x, y"),
+        (("return jaxnn.regression(FACTOR)", "return 3"), [], "task(data)=int: must be a jaxnn.Task"),
+        (("def data():", "def data(n):"), [], "data(n) must take nothing; write def data(): return ..."),
+        (
+            ("config =", "metrics = {'a': jaxnn.Metric(None, None)}\nconfig ="),
+            [],
+            "metrics: the config file brings a task",
+        ),
+    ],
+)
+def test_data_and_tasks_that_are_none_are_refused_before_a_folder_is_made(tmp_path, change, flags, said):
+    (tmp_path / "own.py").write_text(OWN.replace(*change).replace("FACTOR", '"huber"'))
+    with pytest.raises(InputError) as refused:
+        here(tmp_path / "own.py", "--workdir", tmp_path / "run", *flags)
+    assert said in str(refused.value).replace(str(tmp_path) + "/", "") and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "about", "said"),
+    [
+        ({"name": "segmentation"}, {"task": "multiclass"}, "needs masks"),
+        ({"name": "detection"}, {"task": "segmentation"}, "needs boxes"),
+        ({"name": "vae"}, {"task": "regression"}, "needs images with a class each"),
+        ({"name": "vae"}, {"task": "binary", "shape": [4]}, "needs images [H, W, C]"),
+        ({"name": "segmentation", "label_smoothing": 0.1}, {"task": "segmentation"}, "is for classes and amounts"),
+        ({"name": "binary"}, {"task": "detection"}, "are boxes; use --task.name detection"),
+    ],
+)
+def test_a_task_that_does_not_fit_the_labels_is_refused(config, about, said):
+    known = {"shape": [8, 8, 1], "outputs": 2, "classes": ["a", "b"], "center": 0.0} | about
+    with pytest.raises(InputError) as refused:
+        choose.choose(jaxnn.TaskConfig(**config), known)
+    assert said in str(refused.value) and "\n" not in str(refused.value)
