@@ -22,7 +22,7 @@ from jaxnn.types import Batch
 
 RNG = np.random.default_rng(0)
 CONTENT, STYLE = RNG.integers(0, 256, (20, 26, 3), np.uint8), RNG.integers(0, 256, (24, 18, 3), np.uint8)
-SMALL = style.random(jax.random.key(0), (4, 8))  # 9 pixels and more
+SMALL = style.random(jax.random.key(0), (4, 8))  # 6 pixels and more
 KEY = jax.random.key(1)
 
 
@@ -198,7 +198,7 @@ def test_kernels_that_do_not_fit_are_refused(arrays, message, tmp_path):
 def test_pictures_that_are_none_are_refused():
     run = functools.partial(jaxnn.style_transfer, key=KEY, features=SMALL, steps=1)
     for content, message in (
-        (CONTENT[:6], "content=6x26: the features need more than 7 pixels"),
+        (CONTENT[:5], "content=5x26: the features need more than 5 pixels"),
         (CONTENT[..., 0], "must be a picture"),
         (CONTENT.astype(np.float32), "must be bytes, or in 0..1"),
         (np.full((20, 20, 3), np.nan, np.float32), "must be bytes, or in 0..1"),
@@ -262,7 +262,7 @@ def test_the_command_writes_a_picture_of_the_contents_size(folder, capsys):
         ("content.png grey.png --output no/o.png", "--output=no/o.png: no is no folder"),
         ("content.png none.png --output o.png", "picture=none.png: no such file; name a picture"),
         ("no.png grey.png --output o.png", "no.png: damaged image"),
-        ("small.png grey.png --output o.png --features k.npz", "content=5x26: the features need more than 7 pixels"),
+        ("small.png grey.png --output o.png --features k.npz", "content=5x26: the features need more than 5 pixels"),
         ("content.png grey.png --output o.png --size 4", "content=3x4: the features need more than"),
         ("content.png grey.png --output o.png --steps 0", "--steps=0: must be in [1, 1,000,000]"),
         ("content.png grey.png --output o.png --steps x", "--steps=x: must be a whole number; see --help"),
