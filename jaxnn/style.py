@@ -28,6 +28,7 @@ from jaxnn.tasks.style import Features
 from jaxnn.types import Batch, Metrics, Recipe, State
 
 OPTIM = OptimConfig(name="adam", lr=0.2, schedule="cosine")  # of the logits of the pixels
+FAINT = 1e-5  # features smaller than that are rounding: nothing can be relative to them
 AT_ONCE = 10  # steps of one compiled call
 LOSSES = ("loss", "content", "style", "tv")
 Show = Callable[[int, dict[str, float]], None]  # of the steps that were taken, and the losses of the last
@@ -112,10 +113,10 @@ def _targets(features: Features, pictures: dict[str, jax.Array]) -> task.Targets
         if min(height, width) <= around:
             raise InputError(f"{name}={height}x{width}: {rule}; use a larger picture, or a larger --size")
     goal = jax.jit(functools.partial(_of_arrays, features.activation))(features[:2], pictures)
-    for name, array in (("content", goal.content), *(("style", each) for each in goal.grams)):
-        size = float(np.square(array).sum())
-        if not 0 < size < np.inf:
-            rule = f"a convolution gives {'nothing' if size == 0 else 'no finite numbers'} for that picture"
+    for name, array, power in (("content", goal.content, 2), *(("style", each, 4) for each in goal.grams)):
+        size = float(np.square(array).mean())
+        if not FAINT**power < size < np.inf:
+            rule = f"a convolution gives {'nothing' if size <= FAINT**power else 'no finite numbers'} for that picture"
             raise InputError(f"{name}: {rule}; use another one, or other features")
     return goal
 
