@@ -28,6 +28,7 @@ from jaxnn.tasks.style import Features
 from jaxnn.types import Batch, Metrics, Recipe, State
 
 OPTIM = OptimConfig(name="adam", lr=0.2, schedule="cosine")  # of the logits of the pixels
+FAINT = 1e-5  # features smaller than that are rounding: nothing can be relative to them
 AT_ONCE = 10  # steps of one compiled call
 LOSSES = ("loss", "content", "style", "tv")
 Show = Callable[[int, dict[str, float]], None]  # of the steps that were taken, and the losses of the last
@@ -112,16 +113,16 @@ def _targets(features: Features, pictures: dict[str, jax.Array]) -> task.Targets
         if min(height, width) <= around:
             raise InputError(f"{name}={height}x{width}: {rule}; use a larger picture, or a larger --size")
     goal = jax.jit(functools.partial(_of_arrays, features.activation))(features[:2], pictures)
-    for name, array in (("content", goal.content), *(("style", each) for each in goal.grams)):
-        size = float(np.square(array).sum())
-        if not 0 < size < np.inf:
-            rule = f"a convolution gives {'nothing' if size == 0 else 'no finite numbers'} for that picture"
+    for name, array, power in (("content", goal.content, 2), *(("style", each, 4) for each in goal.grams)):
+        size = float(np.square(array).mean())
+        if not FAINT**power < size < np.inf:
+            rule = f"a convolution gives {'nothing' if size <= FAINT**power else 'no finite numbers'} for that picture"
             raise InputError(f"{name}: {rule}; use another one, or other features")
     return goal
 
 
 def _of_arrays(activation: Any, arrays: Any, pictures: dict[str, jax.Array]) -> task.Targets:
-    return task.targets(Features(*arrays, activation), pictures["content"], pictures["style"])
+    return task.targets(Features(arrays[0], arrays[1], activation), pictures["content"], pictures["style"])
 
 
 def program(
@@ -138,9 +139,11 @@ def program(
     row = Batch(jnp.zeros(1), jnp.zeros(1), jnp.ones(1))
 
     def recipe(arrays: Any, goal: task.Targets) -> Recipe:
-        return Recipe(model, task.style(Features(*arrays, features.activation), goal, content.shape, **weights), tx)
+        return Recipe(
+            model, task.style(Features(arrays[0], arrays[1], features.activation), goal, content.shape, **weights), tx
+        )
 
-    # Kernels and targets are arguments: XLA would fold them as constants, another way for another n, and round otherwise.
+    # Kernels and targets are arguments: as constants XLA would fold them, for each n in another way, with other digits.
     @functools.partial(jax.jit, static_argnums=3)
     def steps(arrays: Any, goal: task.Targets, state: State, n: int) -> Any:
         window = feeds.shuffled(row, key, state.step, n, 1, mesh.count())
@@ -183,7 +186,7 @@ def style_features(source: str | os.PathLike[str]) -> Features:
             name, takes, gives = rest
             rule = f"{name} takes {takes} channels, and the convolution before it gives {gives}"
             raise InputError(f"{flag}: {rule}; name the kernels in their order")
-        given = {name: found[name].reshape(-1) for name in ("mean", "std") if name in found}
+        given: Any = {name: found[name].reshape(-1) for name in ("mean", "std") if name in found}
         for name, value in given.items():
             channels = kernels[0].shape[2]
             rule = f"one number, or one for each of the {channels} channels"

@@ -1,6 +1,7 @@
 """Masks and boxes that move with their image: against SciPy, slices and filled rectangles; any cut, any devices."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ KEYS = 40
 def of_keys(augmentation, kind: str, size: tuple[int, int] | None = None):
     """What many keys make of one mask, boxes or image, compiled once."""
     move = labels.mover(augmentation, kind) if size else None
-    one = (lambda key, y: move(key, y, size)) if move else augmentation
+    one = (lambda key, y: move(key, y, size)) if move and size else augmentation
     made = jax.jit(jax.vmap(one, (0, None)))
     return lambda y: np.asarray(made(jax.random.split(jax.random.key(0), KEYS), jnp.asarray(y)))
 
@@ -60,9 +61,10 @@ def test_a_mask_is_warped_as_by_scipy_to_the_nearest_pixel(seed):
     back = np.linalg.inv(np.eye(2) + rng.uniform(-0.4, 0.4, (2, 2)))
     offset, middle = rng.uniform(-3, 3, 2), (np.array(MASK.shape) - 1) / 2
     start = middle - back @ (middle + offset)
-    expected = scipy.ndimage.affine_transform(MASK, back, start, order=0, mode="grid-constant", cval=255)
-    arrays = tuple(map(tuple, np.float32(back))), tuple(np.float32(offset))
-    found = np.asarray(jax.jit(labels.nearest)(jnp.asarray(MASK), *jax.tree.map(jnp.asarray, arrays)))
+    begin: Any = start
+    expected = scipy.ndimage.affine_transform(MASK, back, begin, order=0, mode="grid-constant", cval=255)
+    back32, offset32 = jnp.asarray(back, jnp.float32), jnp.asarray(offset, jnp.float32)
+    found = np.asarray(jax.jit(labels.nearest)(jnp.asarray(MASK), back32, offset32))
     places = np.einsum("ab,bhw->ahw", back, np.indices(MASK.shape)) + start[:, None, None]
     clear = (np.abs(places % 1 - 0.5) > 1e-3).all(0)  # no tie between two pixels
     assert clear.mean() > 0.95 and np.array_equal(found[clear], expected[clear])
@@ -117,8 +119,8 @@ def test_corners_move_as_by_numpy(name):
     middle = np.array(SIZE) / 2
     corners = np.array([(y, x) for y in (6, 15) for x in (8, 20)]) - middle
     moved = corners @ np.linalg.inv(back).T + middle + offset
-    arrays = jax.tree.map(jnp.asarray, (tuple(map(tuple, np.float32(back))), tuple(np.float32(offset))))
-    found = labels.warped(jnp.asarray(box, jnp.float32), *arrays, SIZE)
+    back32, offset32 = jnp.asarray(back, jnp.float32), jnp.asarray(offset, jnp.float32)
+    found = labels.warped(jnp.asarray(box, jnp.float32), back32, offset32, SIZE)
     np.testing.assert_allclose(found[0, 1:], [*moved.min(0)[::-1], *moved.max(0)[::-1]], rtol=1e-5)
 
 
@@ -157,7 +159,7 @@ def listed(kind):
     return batches.build(EVERY[kind], jax.ShapeDtypeStruct((12, 12, 1), "uint8"), task_of(kind))
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", ["boxes", pytest.param("mask", marks=pytest.mark.slow)])
 def test_labels_depend_on_neither_padding_nor_devices(kind):
     batch = labelled(kind)
     recipe = Recipe(jaxnn.linear(1), task_of(kind), optax.sgd(0.1), augment=listed(kind))
@@ -184,7 +186,7 @@ def test_the_draws_of_an_image_are_those_without_labels():
     assert alone.tobytes() == pair.tobytes()
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", ["mask", pytest.param("boxes", marks=pytest.mark.slow)])
 def test_any_cut_takes_the_same_steps(kind):
     model = jaxnn.chain(jaxnn.scale(std=255), jaxnn.flatten(3), jaxnn.linear(1))
     data, key = labelled(kind, 10), jax.random.key(0)

@@ -25,7 +25,7 @@ Augmentation = Callable[[jax.Array, jax.Array], jax.Array]  # (key, x) -> x
 
 
 @moving(
-    mask=lambda key, mask: flip(key, mask[..., None])[..., 0],
+    mask=lambda key, mask: jnp.where(jax.random.bernoulli(key), jnp.flip(mask, -1), mask),
     boxes=lambda key, boxes, size: jnp.where(jax.random.bernoulli(key), labels.mirrored(boxes, size[1]), boxes),
 )
 def flip(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -62,14 +62,17 @@ def crop(pad: int) -> Augmentation:
     check_number("pad", pad)
     pad = int(pad)
 
+    def part(key: jax.Array, x: jax.Array) -> jax.Array:
+        return _moved(key, jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode="reflect"), pad, x.shape)
+
     @moving(
-        mask=lambda key, mask: cropped(key, mask[..., None])[..., 0],
+        mask=lambda key, mask: part(key, mask[..., None])[..., 0],
         boxes=f"objects are mirrored at the edges, where they have no boxes; use shift:{pad}",
     )
     def cropped(key: jax.Array, x: jax.Array) -> jax.Array:
         most = min(check_image(x).shape[:2])
         check("pad", pad, f"less than {most}, the size of the image", pad < most)
-        return _moved(key, jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode="reflect"), pad, x.shape)
+        return part(key, x)
 
     return cropped
 

@@ -80,8 +80,8 @@ def sources(size: Size, back: Any, offset: Any) -> tuple[jax.Array, jax.Array]:
 
 def nearest(mask: jax.Array, back: Any, offset: Any) -> jax.Array:
     """The mask that moves as an image does in `warp`: the nearest pixel, 255 beyond the edges."""
-    row, column = (jnp.floor(at + 0.5) for at in sources(mask.shape, back, offset))
     height, width = mask.shape
+    row, column = (jnp.floor(at + 0.5) for at in sources((height, width), back, offset))
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     place = jnp.where(inside, row * width + column, 0).astype(jnp.int32)
     found = mask.reshape(-1).at[place].get(mode="promise_in_bounds")
