@@ -131,7 +131,7 @@ def test_what_no_task_or_network_can_be_made_of_is_refused(call, told):
 # ---- the variational autoencoder ----
 
 
-def gaussian_log_density(x: np.ndarray, mean: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def gaussian_log_density(x: np.ndarray, mean: np.ndarray, covariance: Any) -> np.ndarray:
     return scipy.stats.multivariate_normal(mean, covariance).logpdf(x)
 
 
@@ -261,7 +261,7 @@ def test_image_i_does_not_depend_on_how_many_there_are(kind):
         model = flow_mlp(SHAPE, 2, 16) if kind == "mlp" else flow_unet(SHAPE, (4, 8))
     prepared = jax.eval_shape(task.prepare, images(2), KEY).x
     params = jax.jit(lambda key: model.init(key, example(prepared)))(KEY)
-    run = run_of(model, params, task, **settings)
+    run = run_of(model, params, task, DATA, **settings)
     most = jaxnn.sample(run, KEY, 2 * generation.BLOCK + 3, **asked)
     assert most.shape == (131, *SHAPE) and most.dtype == np.float32 and most.min() >= 0 and most.max() <= 1
     assert len(np.unique(most, axis=0)) == 131

@@ -91,7 +91,8 @@ def flow_unet(
     weights = initialiser(init)
     layer = lambda width: dense(width, init=weights)
     wide = 2 * channels[-1]
-    embedding = chain(lambda x: _given(x), layer(wide), f, layer(wide), f)
+    given: Any = _given  # a layer of several arrays
+    embedding = chain(lambda x: given(x), layer(wide), f, layer(wide), f)
     both = chain(lambda x: x["x"], space_to_depth(2)), embedding
     block = lambda width: _shifted(width, f, weights)
     out = chain(lambda pair: pair[0], conv(4 * shape[2], 1), depth_to_space(2))
