@@ -318,7 +318,7 @@ def test_an_outline_that_is_none_is_refused_by_its_id(tmp_path, name):
 
 def test_the_classes_of_a_network_are_found_by_name(tmp_path):
     path = saved(tmp_path / "labels.json", made(tmp_path))
-    known = {"task": "detection", "classes": ("cat", "cow", "dog"), "shape": (H, W, 3)}
+    known: dict[str, Any] = {"task": "detection", "classes": ("cat", "cow", "dog"), "shape": (H, W, 3)}
     y = layouts.labelled(path, None, **known).train.y
     assert y[0, :, 0].tolist() == [0, 2] and y[3, 0, 0] == -1
     with pytest.raises(InputError, match=r"labels.json=dog: not a class of the training examples \(cat, cow\)"):

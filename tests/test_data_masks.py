@@ -251,7 +251,7 @@ def test_other_options_and_tasks(tmp_path):
 def test_the_classes_of_a_network_are_found_by_name(tmp_path):
     _, y = fill(tmp_path)
     (tmp_path / "classes.txt").write_text("sky\ncar\nroad\n")
-    known = {"task": "segmentation", "classes": ("road", "sky", "tree", "car"), "shape": (*SHAPE, 3)}
+    known: dict[str, Any] = {"task": "segmentation", "classes": ("road", "sky", "tree", "car"), "shape": (*SHAPE, 3)}
     found = layouts.labelled(tmp_path, None, **known).train.y
     np.testing.assert_array_equal(found, np.array([1, 3, 0, *range(3, 256)])[y])
     with pytest.raises(InputError, match=r"images=car: not a class of the training examples \(road, sky\)"):
