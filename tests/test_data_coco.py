@@ -246,7 +246,7 @@ def test_run_lengths_are_those_of_pycocotools(tmp_path):
         packed = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
         flat = mask.T.ravel().astype(int)
         edges = np.flatnonzero(np.diff(flat)) + 1
-        counts: Any = np.diff(np.array([0, *edges, flat.size])).tolist()
+        counts: Any = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
         counts = packed["counts"].decode() if i % 2 else [0] * int(flat[0]) + counts
         outline = {"size": [H, W], "counts": counts}
         row = {"id": i, "image_id": 100 + 3 * i, "category_id": 9, "segmentation": outline, "iscrowd": 1}
@@ -322,9 +322,9 @@ def test_the_classes_of_a_network_are_found_by_name(tmp_path):
     y = layouts.labelled(path, None, **known).train.y
     assert y[0, :, 0].tolist() == [0, 2] and y[3, 0, 0] == -1
     with pytest.raises(InputError, match=r"labels.json=dog: not a class of the training examples \(cat, cow\)"):
-        layouts.labelled(path, None, **(known | {"classes": ("cat", "cow")}))
+        layouts.labelled(path, None, **{**known, **{"classes": ("cat", "cow")}})
     with pytest.raises(InputError, match="the network was trained on images"):
-        layouts.labelled(path, None, **(known | {"shape": (H, W + 1, 3)}))
+        layouts.labelled(path, None, **{**known, **{"shape": (H, W + 1, 3)}})
 
 
 def test_a_validation_set_of_other_ids_has_the_same_classes(tmp_path):

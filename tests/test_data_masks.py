@@ -255,7 +255,7 @@ def test_the_classes_of_a_network_are_found_by_name(tmp_path):
     found = layouts.labelled(tmp_path, None, **known).train.y
     np.testing.assert_array_equal(found, np.array([1, 3, 0, *range(3, 256)])[y])
     with pytest.raises(InputError, match=r"images=car: not a class of the training examples \(road, sky\)"):
-        layouts.labelled(tmp_path, None, **(known | {"classes": ("road", "sky")}))
+        layouts.labelled(tmp_path, None, **{**known, **{"classes": ("road", "sky")}})
     (tmp_path / "classes.txt").unlink()
     np.testing.assert_array_equal(layouts.labelled(tmp_path, None, **known).train.y, y)  # numbers are as in training
 

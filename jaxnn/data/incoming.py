@@ -240,7 +240,7 @@ def _pictured(source: Any, known: Known, classes: tuple[Label, ...]) -> Table:
             rule = "must be a .npz with x and y, COCO's .json, or a folder of images and their labels"
             raise InputError(f"{'the table' if is_frame(source) else source}: {rule}; see docs/labels.md")
         if source.suffix.lower() != ".npz":
-            whole = {"task": known.about["task"], "classes": classes, "shape": known.shape}
+            whole: dict[str, Any] = {"task": known.about["task"], "classes": classes, "shape": known.shape}
             found = layouts.labelled(source, known.whole_form, **whole).train
             return found._replace(weight=check.weights(None, "weight", len(found.y)))
         given = npz.read(source, known.roles.weight)
