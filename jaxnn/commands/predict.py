@@ -95,9 +95,9 @@ def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
     if (text := given.get("--output")) is None:
         raise InputError("--output=None: the answers lie in the images; name a new folder, --output DIR")
     from jaxnn.data.readers import image_form
-    from jaxnn.store import marked
+    from jaxnn.store import durable, marked
 
-    output = marked.check_folder(text)
+    output = durable.check_new_folder("--output", text, force="--force" in given)
     run = load(folder, given)
     how = (run.task.labels, run.data["classes"], image_form.of(run.config.data))
     with marked.writing(output, sources, *how) as write:

@@ -10,35 +10,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxnn.config import paths
 from jaxnn.data.readers import decoding, geometry
 from jaxnn.data.readers.image_form import Form
-from jaxnn.errors import Error, InputError
 from jaxnn.pictures import boxes, masks
 from jaxnn.store import durable
 
-Write = Callable[
-    [np.ndarray, np.ndarray, Sequence[str] | None], None
-]  # images, answers, and the files that they are of
+Files = Sequence[str] | None
+Write = Callable[[np.ndarray, np.ndarray, Files], None]  # images, answers, and the files that they are of
 COLOURED = Form(None, "fit", "rgb")
-
-
-def check_folder(text: str) -> Path:
-    """The path that --output names, where a folder can be made."""
-    path = paths.expand("--output", text)
-    if os.path.lexists(path):
-        raise InputError(f"--output={text}: is there already; name a folder that is not, or remove it")
-    if not os.path.isdir(path.parent):
-        raise InputError(f"--output={text}: {path.parent} is no folder; make it, or name another")
-    return path.parent.resolve() / path.name
 
 
 @contextlib.contextmanager
@@ -56,11 +41,8 @@ def writing(
 
     Raises `StorageError` where the folder cannot be written.
     """
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        beside.mkdir()
-        kind = _Masks if labels == "mask" else _Boxes
-        writer = kind(beside, classes)
+    with durable.new_folder(folder) as beside:
+        writer = (_Masks if labels == "mask" else _Boxes)(beside, classes)
         names = _Names(roots)
 
         def write(images: np.ndarray, answers: np.ndarray, files: Sequence[str] | None) -> None:
@@ -73,14 +55,6 @@ def writing(
 
         yield write
         writer.close()
-        beside.rename(folder)
-        durable.sync(folder.parent)
-    except OSError as reason:
-        if isinstance(reason, Error):
-            raise
-        raise durable.unwritable(folder, reason) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 class _Names:
