@@ -19,6 +19,7 @@ from .errors import NumericsError as NumericsError
 from .errors import StorageError as StorageError
 from .estimators.mlp import MLPClassifier as MLPClassifier
 from .estimators.mlp import MLPRegressor as MLPRegressor
+from .generation import sample as sample
 from .gradients import backpropagation as backpropagation
 from .gradients import check_gradients as check_gradients
 from .gradients import fd_curve as fd_curve
@@ -85,6 +86,8 @@ from .report.diagnosis import gradient_norms as gradient_norms
 from .report.flops import benchmark_peak as benchmark_peak
 from .report.summary import summary as summary
 from .store import checkpoint as checkpoint
+from .style import style_features as style_features
+from .style import style_transfer as style_transfer
 from .tasks import losses as losses
 from .tasks import metrics as metrics
 from .tasks.boxes import diou as diou
@@ -96,6 +99,10 @@ from .tasks.classification import multiclass as multiclass
 from .tasks.classification import multilabel as multilabel
 from .tasks.coco_map import coco_map as coco_map
 from .tasks.detection import detection as detection
+from .tasks.fidelity import accepted as accepted
+from .tasks.fidelity import frechet_distance as frechet_distance
+from .tasks.fidelity import nearest_distance as nearest_distance
+from .tasks.flow_matching import flow_matching as flow_matching
 from .tasks.labels import Labels as Labels
 from .tasks.labels import check_labels as check_labels
 from .tasks.labels import check_targets as check_targets
@@ -115,6 +122,7 @@ from .tasks.scores import balanced_accuracy as balanced_accuracy
 from .tasks.scores import macro_f1 as macro_f1
 from .tasks.scores import top_k as top_k
 from .tasks.segmentation import segmentation as segmentation
+from .tasks.vae import vae as vae
 from .types import Batch as Batch
 from .types import Metric as Metric
 from .types import Metrics as Metrics

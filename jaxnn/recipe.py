@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.augment import batches
+from jaxnn.config.names import GENERATIVE
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
@@ -177,6 +178,9 @@ def recipe(
     not fit the examples or the task.
     """
     optim, own = config.optim, own or Own()
+    if class_weight is not None and task.name in GENERATIVE:
+        rule = f"weighs the answers to a class, and {task.name} gives none; leave it out"
+        raise InputError(f"--data.class_weight={config.data.class_weight}: {rule}")
     if optim.freeze:
         params = jax.eval_shape(model.init, jax.random.key(0), example)
         tree.check_freeze("--optim.freeze", optim.freeze, params)

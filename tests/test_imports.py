@@ -19,7 +19,7 @@ LAYERS = [  # a folder or file may import from the rows above its own, and withi
     {"data"},
     {"engine"},
     {"training", "store", "recipe"},
-    {"predict", "estimators", "report"},
+    {"predict", "generation", "estimators", "report", "style"},
     {"train"},
     {"commands"},
     {"__main__"},
@@ -83,6 +83,7 @@ def test_import_jaxnn_loads_nothing_heavy():
     [
         (["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2),
         (["predict", "--help"], 0), (["predict", "run", "new.csv", "--porba"], 2), (["evaluate", "--help"], 0),
+        (["sample", "--help"], 0), (["sample", "run", "--lable", "3"], 2), (["sample", "run", "-n", "0"], 2),
     ],
 )  # fmt: skip
 def test_help_and_a_misspelt_flag_are_answered_without_jax(argv, code):
@@ -133,7 +134,7 @@ except SystemExit as end:
 
 
 WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
-    *("Batch", "Metrics", "Recipe", "State", "Task", "Window", "Run", "load_run"),
+    *("Batch", "Metrics", "Recipe", "State", "Task", "Window", "Run", "load_run", "sample"),
     *("Config", "CheckpointConfig", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
     *("Error", "InputError", "DataError", "LockedError", "NumericsError", "StorageError"),
 }

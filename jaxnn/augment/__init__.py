@@ -9,5 +9,6 @@ from jaxnn.augment.images import cutout as cutout
 from jaxnn.augment.images import flip as flip
 from jaxnn.augment.images import rotate as rotate
 from jaxnn.augment.images import shift as shift
+from jaxnn.augment.labels import moving as moving
 from jaxnn.augment.mixing import cutmix as cutmix
 from jaxnn.augment.mixing import mixup as mixup

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,20 +11,25 @@ from jax import lax
 
 from jaxnn.augment import images, mixing
 from jaxnn.augment.images import Augmentation
+from jaxnn.augment.labels import mover
 from jaxnn.config.augment import MIXING, parse
-from jaxnn.errors import InputError
+from jaxnn.errors import InputError, choices
 from jaxnn.types import Batch, Model, Params, Task
 
 MIX = 2**32 - 1  # folded into the key of a batch for `mix`; rows fold in their small numbers
 
 
 def rows(
-    *augmentations: Augmentation, mix: Callable[[Batch, jax.Array], Batch] | None = None
+    *augmentations: Augmentation,
+    mix: Callable[[Batch, jax.Array], Batch] | None = None,
+    labels: Literal["whole", "mask", "boxes"] = "whole",
 ) -> Callable[[Batch, jax.Array], Batch]:
     """Each image of a batch by these one after the other, then `mix` of the whole batch (`mixup`, `cutmix`).
 
-    Row i draws from `fold_in(key, i)`, which is split over the augmentations: so neither padding nor the other rows
-    change what a row becomes.
+    `labels`: what y is. A `mask` or `boxes` move with their image (`jaxnn.augment.labels`); an augmentation of your own
+    that moves pixels says how by `@jaxnn.augment.moving`, any other leaves labels alone. Row i draws from
+    `fold_in(key, i)`, which is split over the augmentations: so neither padding nor the other rows change what a row
+    becomes. Raises `InputError` for labels that cannot follow: boxes a `crop`, and either of them a `mix`.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> batch = jaxnn.Batch(jnp.ones((4, 8, 8, 1), jnp.uint8), jnp.arange(4), jnp.ones(4))
@@ -32,6 +37,17 @@ def rows(
     >>> augment(batch, jax.random.key(0)).x.shape
     (4, 8, 8, 1)
     """
+    if labels not in ("whole", "mask", "boxes"):
+        raise choices("labels", labels, ("whole", "mask", "boxes"))
+    if labels != "whole" and mix:
+        raise InputError(f"mix: labels={labels} lie in the image, so no two can be mixed; leave it out")
+    movers = [None if labels == "whole" else mover(augmentation, labels) for augmentation in augmentations]
+
+    def moved(key: jax.Array, i: jax.Array, y: jax.Array, size: tuple[int, int]) -> jax.Array:
+        keys = jax.random.split(jax.random.fold_in(key, i), len(augmentations))
+        for move, key in zip(movers, keys, strict=True):
+            y = move(key, y, size) if move else y
+        return y
 
     def one(key: jax.Array, i: jax.Array, x: jax.Array) -> jax.Array:
         keys = jax.random.split(jax.random.fold_in(key, i), len(augmentations))
@@ -43,16 +59,30 @@ def rows(
         number = lax.iota(jnp.uint32, len(batch.weight))
         # A barrier: fused with what comes before and after, each of its pixels would be computed several times.
         x = lax.optimization_barrier(jax.vmap(one, (None, 0, 0))(key, number, lax.optimization_barrier(batch.x)))
+        if any(movers):
+            size = batch.x.shape[1:3]
+            _check_labels(batch.y, labels, size)
+            batch = batch._replace(y=jax.vmap(lambda i, y: moved(key, i, y, size))(number, batch.y))
         batch = batch._replace(x=x)
         return mix(batch, jax.random.fold_in(key, MIX)) if mix else batch
 
     return augment
 
 
+def _check_labels(y: Any, labels: str, size: tuple[int, int]) -> None:
+    """Refuse what is no mask of an image of that size, or no boxes."""
+    shape = getattr(y, "shape", None)
+    fits = shape is not None and len(shape) == 3 and (shape[1:] == size if labels == "mask" else shape[2] == 5)
+    if not fits:
+        rule = f"masks [B, {size[0]}, {size[1]}] as their images" if labels == "mask" else "boxes [B, M, 5]"
+        raise InputError(f"y={type(y).__name__ if shape is None else list(shape)}: must be {rule}; see labels=")
+
+
 def build(words: Sequence[str], example: Any, task: Task, white: float | None = None) -> Any:
     """What `--data.augment` lists, for images like `example` (white is the value that means it) and their task.
 
-    Raises `InputError` for examples that are no images, or too small, and for a task whose labels cannot be mixed.
+    Raises `InputError` for examples that are no images, or too small, and for a task whose labels cannot be mixed, or
+    cannot follow.
 
     >>> import jax, jaxnn
     >>> example = jax.ShapeDtypeStruct((28, 28, 1), "uint8")
@@ -71,10 +101,11 @@ def build(words: Sequence[str], example: Any, task: Task, white: float | None = 
             more = {"white": white} if name == "color_jitter" else {}
             made = images.flip if name == "flip" else getattr(images, name)(*numbers, **more)
             jax.eval_shape(made, jax.random.key(0), example)
+            rows(made, labels=task.labels)
         except InputError as reason:
             raise InputError(f"--data.augment={word}: {reason}") from None
         each.append(made)
-    return rows(*each, mix=mix) if each else mix
+    return rows(*each, mix=mix, labels=task.labels) if each else mix
 
 
 def with_flips(model: Model) -> Model:

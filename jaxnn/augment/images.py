@@ -1,7 +1,7 @@
 """Augmentations of one image: pure functions `(key, x) -> x`, of the shape and dtype of x.
 
-What is drawn depends on the key alone, not on x: with the same key an image and its mask move alike. Images are
-`[H, W, C]`, in bytes or floats; `jaxnn.augment.rows` maps them over a batch.
+What is drawn depends on the key alone, not on x: so the mask or the boxes of an image move as it does (`moving`).
+Images are `[H, W, C]`, in bytes or floats; `jaxnn.augment.rows` maps them over a batch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn import image
+from jaxnn.augment import labels
+from jaxnn.augment.labels import moving
 from jaxnn.config.augment import check_number
 from jaxnn.errors import InputError, check, positive
 from jaxnn.numerics import is_zero
@@ -22,6 +24,10 @@ from jaxnn.numerics import is_zero
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]  # (key, x) -> x
 
 
+@moving(
+    mask=lambda key, mask: jnp.where(jax.random.bernoulli(key), jnp.flip(mask, -1), mask),
+    boxes=lambda key, boxes, size: jnp.where(jax.random.bernoulli(key), labels.mirrored(boxes, size[1]), boxes),
+)
 def flip(key: jax.Array, x: jax.Array) -> jax.Array:
     """The mirror image in half of the cases: `x[i, W - 1 - j]`.
 
@@ -56,10 +62,17 @@ def crop(pad: int) -> Augmentation:
     check_number("pad", pad)
     pad = int(pad)
 
+    def part(key: jax.Array, x: jax.Array) -> jax.Array:
+        return _moved(key, jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode="reflect"), pad, x.shape)
+
+    @moving(
+        mask=lambda key, mask: part(key, mask[..., None])[..., 0],
+        boxes=f"objects are mirrored at the edges, where they have no boxes; use shift:{pad}",
+    )
     def cropped(key: jax.Array, x: jax.Array) -> jax.Array:
         most = min(check_image(x).shape[:2])
         check("pad", pad, f"less than {most}, the size of the image", pad < most)
-        return _moved(key, jnp.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode="reflect"), pad, x.shape)
+        return part(key, x)
 
     return cropped
 
@@ -80,18 +93,34 @@ def shift(pixels: int) -> Augmentation:
     check_number("pixels", pixels)
     pixels = int(pixels)
 
+    around = ((pixels, pixels), (pixels, pixels), (0, 0))
+
+    def mask_shifted(key: jax.Array, mask: jax.Array) -> jax.Array:
+        padded = jnp.pad(mask[..., None], around, constant_values=labels.IGNORE)
+        return _moved(key, padded, pixels, (*mask.shape, 1))[..., 0]
+
+    def boxes_shifted(key: jax.Array, boxes: jax.Array, size: labels.Size) -> jax.Array:
+        down, right = pixels - _corner(key, pixels).astype(boxes.dtype)
+        return labels.shifted(boxes, down, right, size)
+
+    @moving(mask_shifted, boxes_shifted)
     def shifted(key: jax.Array, x: jax.Array) -> jax.Array:
         most = min(check_image(x).shape[:2])
         check("pixels", pixels, f"less than {most}, the size of the image", pixels < most)
-        return _moved(key, jnp.pad(x, ((pixels, pixels), (pixels, pixels), (0, 0))), pixels, x.shape)
+        return _moved(key, jnp.pad(x, around), pixels, x.shape)
 
     return shifted
 
 
 def _moved(key: jax.Array, padded: jax.Array, pad: int, shape: tuple[int, ...]) -> jax.Array:
     """A random part of the padded image."""
-    a, b = jax.random.randint(key, (2,), 0, 2 * pad + 1)
+    a, b = _corner(key, pad)
     return lax.dynamic_slice(padded, (a, b, jnp.zeros_like(a)), shape)
+
+
+def _corner(key: jax.Array, pad: int) -> jax.Array:
+    """Where that part begins, i32[2]."""
+    return jax.random.randint(key, (2,), 0, 2 * pad + 1)
 
 
 def rotate(degrees: float) -> Augmentation:
@@ -123,12 +152,18 @@ def affine(degrees: float, shift: float = 0.0, scale: float = 0.0, shear: float 
     for name, value in (("degrees", degrees), ("shift", shift), ("scale", scale), ("shear", shear)):
         check_number(name, value)
 
-    def moved(key: jax.Array, x: jax.Array) -> jax.Array:
+    def drawn(key: jax.Array) -> tuple[Any, Any]:
         turn, down, right, grow, lean = jax.random.uniform(key, (5,), minval=-1, maxval=1)
         u, v, s = turn * degrees * math.pi / 180, jnp.tan(lean * shear * math.pi / 180), 1 + grow * scale
         cos, sin = jnp.cos(u) / s, jnp.sin(u) / s
-        back = ((cos + v * sin, sin - v * cos), (-sin, cos))
-        return warp(check_image(x), back, (down * shift, right * shift))
+        return ((cos + v * sin, sin - v * cos), (-sin, cos)), (down * shift, right * shift)
+
+    @moving(
+        mask=lambda key, mask: labels.nearest(mask, *drawn(key)),
+        boxes=lambda key, boxes, size: labels.warped(boxes, *drawn(key), size),
+    )
+    def moved(key: jax.Array, x: jax.Array) -> jax.Array:
+        return warp(check_image(x), *drawn(key))
 
     return moved
 
@@ -136,13 +171,8 @@ def affine(degrees: float, shift: float = 0.0, scale: float = 0.0, shear: float 
 def warp(x: jax.Array, back: Any, offset: Any) -> jax.Array:
     """`y[p] = x[c + back (p - c - offset)]`, bilinear, 0 beyond the edges; `back` a 2x2 matrix, p (row, column)."""
     height, width, channels = x.shape
-    # Barriers: fused into the loop over pixels, XLA would compute the cosines, and each index four times, at every one.
-    ((a, b), (c, d)), (down, right) = lax.optimization_barrier((back, offset))
-    middle = (height - 1) / 2, (width - 1) / 2
-    i = (jnp.arange(height, dtype=a.dtype) - middle[0] - down)[:, None]
-    j = (jnp.arange(width, dtype=a.dtype) - middle[1] - right)[None, :]
-    row = jnp.clip(a * i + b * j + middle[0], -1, height)
-    column = jnp.clip(c * i + d * j + middle[1], -1, width)
+    row, column = labels.sources((height, width), back, offset)
+    row, column = jnp.clip(row, -1, height), jnp.clip(column, -1, width)
     top, left = jnp.floor(row), jnp.floor(column)
     # The four neighbours of each pixel lie side by side, so that one gather finds all of them.
     padded = jnp.pad(x, ((1, 2), (1, 2), (0, 0)))

@@ -134,6 +134,8 @@ def leading(batch: Batch) -> Batch:
 
 def check(flag: str, task: Task) -> None:
     """Refuse a task of which no two labels have one between them. Raises `InputError`."""
+    if task.labels != "whole":
+        raise InputError(f"{flag}: the labels of a {task.name} lie in the image, so no two can be mixed; leave it out")
     if task.distribution is None:
         raise InputError(
             f"{flag}: a {task.name} has no soft labels, so no two can be mixed; leave mixup and cutmix out"

@@ -20,6 +20,8 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
     jaxnn predict RUN SOURCE...       answers for new examples: a table, images, a .npz
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
+    jaxnn sample RUN                  images that a network generates
+    jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
 
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
@@ -74,6 +76,20 @@ def evaluate(argv: list[str]) -> int:
     return predict.evaluate(argv)
 
 
+def sample(argv: list[str]) -> int:
+    """`jaxnn sample`."""
+    from jaxnn.commands import sample
+
+    return sample.sample(argv)
+
+
+def style(argv: list[str]) -> int:
+    """`jaxnn style`."""
+    from jaxnn.commands import style
+
+    return style.style(argv)
+
+
 def selfcheck(argv: list[str]) -> int:
     """`jaxnn selfcheck`."""
     from jaxnn.commands import selfcheck
@@ -81,7 +97,14 @@ def selfcheck(argv: list[str]) -> int:
     return selfcheck.main(argv)
 
 
-COMMANDS = {"train": train, "predict": predict, "evaluate": evaluate, "selfcheck": selfcheck}
+COMMANDS = {
+    "train": train,
+    "predict": predict,
+    "evaluate": evaluate,
+    "sample": sample,
+    "style": style,
+    "selfcheck": selfcheck,
+}
 
 
 def main(argv: list[str] | None = None) -> None:

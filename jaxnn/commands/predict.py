@@ -55,7 +55,7 @@ def predict(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(PREDICT.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--proba", "--partial", "--flips", "--force", "--traceback"))
+    words, given = parsed(argv, VALUED, ("--proba", "--partial", "--flips", "--force", "--traceback"))
     if len(words) < 2:
         raise InputError(f"{' '.join(['predict', *words])}: needs RUN and SOURCE; see jaxnn predict --help")
 
@@ -66,7 +66,7 @@ def predict(argv: list[str]) -> int:
     with _sources(words[1:]) as (sources, shown):
         if pictured:
             return _mark(words[0], sources, given)
-        run = _load(words[0], given)
+        run = load(words[0], given)
         if "--proba" in given and run.task.distribution is None:
             raise InputError(f"--proba: a {run.task.name} has no probabilities; leave it out")
         with predictions.writing(output) as write:
@@ -98,7 +98,7 @@ def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
     from jaxnn.store import marked
 
     output = marked.check_folder(text)
-    run = _load(folder, given)
+    run = load(folder, given)
     how = (run.task.labels, run.data["classes"], image_form.of(run.config.data))
     with marked.writing(output, sources, *how) as write:
         for part in run.outputs_of(sources):
@@ -113,7 +113,7 @@ def evaluate(argv: list[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(argv):
         print(EVALUATE.strip())
         return 0
-    words, given = _parsed(argv, VALUED, ("--partial", "--flips", "--force", "--traceback"))
+    words, given = parsed(argv, VALUED, ("--partial", "--flips", "--force", "--traceback"))
     if len(words) != 2:
         raise InputError(f"{' '.join(['evaluate', *words])}: needs RUN and one LABELLED; see jaxnn evaluate --help")
 
@@ -121,7 +121,7 @@ def evaluate(argv: list[str]) -> int:
 
     output = _output(given, (".json",))
     with _sources(words[1:]) as (sources, _):
-        metrics = _load(words[0], given).evaluate(sources[0], given.get("--unknown", "refuse"))
+        metrics = load(words[0], given).evaluate(sources[0], given.get("--unknown", "refuse"))
     if output is not None:
         known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
         durable.replace(output, [json.dumps(known, indent=2).encode()])
@@ -131,7 +131,7 @@ def evaluate(argv: list[str]) -> int:
     return 0
 
 
-def _parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The words of a command line, and its flags with their values."""
     words: list[str] = []
     given: dict[str, str] = {}
@@ -182,7 +182,7 @@ def _sources(words: list[str]) -> Iterator[tuple[list[Path], tuple[str, str]]]:
         yield [path], (str(path), "standard input")
 
 
-def _load(folder: str, given: dict[str, str]) -> Any:
+def load(folder: str, given: dict[str, str]) -> Any:
     """The run in a folder, with the weights that are asked for and the functions that its config file brought."""
     config, weights = given.get("--config"), given.get("--weights", "last")
     from jaxnn.store import identity

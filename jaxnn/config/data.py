@@ -20,9 +20,10 @@ class DataConfig:
     """digits, iris, wine, breast_cancer, diabetes, digits_masks or digits_boxes (bundled); mnist (IDX files in
     --data.dir); tfds:NAME (prepared); a path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather),
     a .npz of arrays x and y (or x_train, y_train, x_test, y_test; weight and the like, and classes, besides), a folder
-    of IDX files or of images (one sub-folder a class, or these in train, val and test)"""
+    of IDX files or of images (one sub-folder a class, or these in train, val and test); images with boxes or masks:
+    COCO's .json, or a folder as of COCO, YOLO or Pascal VOC, or of images and masks (docs/labels.md)"""
     dir: str | None = None
-    """folder of the data files, for mnist, tfds:NAME and --data.images"""
+    """folder of the data files, for mnist, tfds:NAME and --data.images; of the images of a COCO .json"""
     images: str | None = None
     """table: the column with paths of images, from the folder of the table or --data.dir, which are learned from; the
     other columns are labels (--data.target), weights and what is split by"""
@@ -73,12 +74,14 @@ class DataConfig:
     makes a feature COLUMN= of what is missing, and fills numbers by the median"""
     bad_records: int = 0
     """images: how many damaged ones may be left out, of all parts together"""
+    max_boxes: int = 100
+    """boxes: how many one image may have; all images are padded to the most that one has"""
     allow_overlap: bool = False
     """go on where a given validation or test set holds training examples"""
     augment: tuple[str, ...] = ()
     """images: what is drawn anew for each example of each step of the training: flip crop:PIXELS shift:PIXELS
     rotate:DEGREES affine:DEGREES[:SHIFT:SCALE:SHEAR] color_jitter:BRIGHTNESS[:CONTRAST:SATURATION:HUE] cutout:PIXELS,
-    and mixup:ALPHA or cutmix:ALPHA, which mix two examples and their labels"""
+    and mixup:ALPHA or cutmix:ALPHA, which mix two examples and their labels; masks and boxes move with their image"""
 
     def __post_init__(self) -> None:
         if isinstance(self.class_weight, str) and self.class_weight != "balanced":
@@ -104,6 +107,7 @@ class DataConfig:
             raise choices("--data.nan", self.nan, NANS)
         parse(self.augment)
         check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
+        check("--data.max_boxes", self.max_boxes, ">= 1", self.max_boxes >= 1)
         for weight in self.class_weight if isinstance(self.class_weight, tuple) else ():
             non_negative("--data.class_weight", class_weight(weight)[1])
 

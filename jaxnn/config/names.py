@@ -17,6 +17,7 @@ METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
 WEIGHTS = ("best", "last")
 DTYPES = ("bf16", "f32")
+LAYOUTS = ("coco", "masks", "voc", "yolo")  # formats of images with boxes or masks
 RESIZES = ("fill", "fit", "stretch")
 COLORS = ("grey", "rgb")
 IMPUTED = ("category", "mean", "median")

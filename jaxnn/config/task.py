@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jaxnn.config.names import LOSSES, METRICS, TASKS
 from jaxnn.config.values import typed
-from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative
+from jaxnn.errors import InputError, check, choices, decay, fraction, non_negative, positive
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,15 @@ class TaskConfig:
     """what is measured besides: auc (not of training) and balanced_accuracy for binary; balanced_accuracy, macro_f1
     and top_5 (or another number) for multiclass"""
 
+    label_dropout: float = 0.1
+    """flow_matching: part of the examples that are learned without their label, which guidance needs"""
+    latent: int = 8
+    """vae: how many numbers stand for an image"""
+    beta: float = 1.0
+    """vae: factor of the divergence from the prior in the loss"""
+    deviation: float | None = None
+    """vae: that of a pixel (white is 1) about what is decoded, a normal likelihood (default: a Bernoulli likelihood)"""
+
     def __post_init__(self) -> None:
         typed(self, "--task.")
         if self.name not in TASKS:
@@ -48,6 +57,17 @@ class TaskConfig:
             raise InputError(f"--task.quantiles={text}: must be one or more that rise; sort them")
         if self.loss != "quantile" and self.quantiles != TaskConfig.quantiles:
             raise InputError(f"--task.quantiles={text}: are for --task.loss quantile; add it")
+        self._check_generation()
         for name in self.metrics:
             if name not in METRICS and not re.fullmatch(r"top_[1-9]\d{0,8}", name):
                 raise choices("--task.metrics", name, METRICS)
+
+    def _check_generation(self) -> None:
+        fraction("--task.label_dropout", self.label_dropout)
+        check("--task.latent", self.latent, ">= 1", self.latent >= 1)
+        non_negative("--task.beta", self.beta)
+        positive("--task.deviation", self.deviation)
+        owners = {"label_dropout": "flow_matching", "latent": "vae", "beta": "vae", "deviation": "vae"}
+        for name, owner in owners.items():
+            if self.name != owner and getattr(self, name) != getattr(TaskConfig, name):
+                raise InputError(f"--task.{name}={getattr(self, name)}: is for --task.name {owner}; add it")

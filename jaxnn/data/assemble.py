@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
-from jaxnn.config.names import IMPUTED, MISSING, TASKS
+from jaxnn.config.names import IMPUTED, LAYOUTS, MISSING, TASKS
 from jaxnn.config.values import class_weights, unicode
 from jaxnn.data import encoded, fitted, images, overlap, split
 from jaxnn.data.columns import Rules
@@ -27,7 +27,7 @@ from jaxnn.types import Batch
 LISTED = "table of images"  # --data.images; what is for a table is for it too
 # The kinds of source that an option is for. With any other kind the option would be ignored, so it is refused.
 OPTIONS = {
-    "dir": ("mnist", "tfds", LISTED),
+    "dir": ("mnist", "tfds", LISTED, "coco"),
     "images": ("table",),
     "target": ("table",),
     "drop": ("table",),
@@ -37,8 +37,9 @@ OPTIONS = {
     "text": ("table",),
     "missing": ("table", "npz"),
     "delimiter": ("table",),
-    "validation": ("table", "npz", "idx", "mnist", "folder"),
-    **dict.fromkeys(("image_size", "resize", "color", "bad_records"), ("folder", LISTED)),
+    "validation": ("table", "npz", "idx", "mnist", "folder", *LAYOUTS),
+    "max_boxes": ("coco", "voc", "yolo"),
+    **dict.fromkeys(("image_size", "resize", "color", "bad_records"), ("folder", LISTED, *LAYOUTS)),
 }
 
 
@@ -67,6 +68,7 @@ def load(
     standardize: bool | None = None,
     nan: str = "refuse",
     bad_records: int = 0,
+    max_boxes: int = 100,
     allow_overlap: bool = False,
     task: str = "auto",
 ) -> Dataset:
@@ -120,6 +122,7 @@ def load(
         standardize=standardize,
         nan=nan,
         bad_records=bad_records,
+        max_boxes=max_boxes,
         allow_overlap=allow_overlap,
     )
     if task not in TASKS:
@@ -149,7 +152,7 @@ def from_config(
     """
     if arrays is not None:
         _check_options(config, "data()")
-    found = npz.own(arrays()) if arrays is not None else _read(config, source, validation, keep)
+    found = npz.own(arrays()) if arrays is not None else _read(config, task, source, validation, keep)
     if config.nan == "drop":
         found = finite(found, config.missing)
     refuse_missing(found, config.missing)
@@ -197,7 +200,7 @@ def is_table(name: str) -> bool:
         return False
 
 
-def _kind(config: DataConfig) -> str:
+def _kind(config: DataConfig, task: str = "auto") -> str:
     """Which reader a name or path is for."""
     name, path = config.name, paths.expand("--data.name", config.name)
     if name in bundled.NAMES:
@@ -206,8 +209,11 @@ def _kind(config: DataConfig) -> str:
         return "mnist"
     if name.startswith("tfds:"):
         return "tfds"
-    if path.is_dir():
-        return "idx" if idx.image_files(path) else "folder"
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".json"):
+        from jaxnn.data.readers import layouts
+
+        found = layouts.kind(path, task)
+        return found or ("idx" if idx.image_files(path) else "folder")
     if not path.exists():
         if not path.suffix and len(path.parts) == 1:
             raise choices("--data.name", name, (*bundled.NAMES, "mnist", "tfds:NAME", "path/to/data"))
@@ -216,7 +222,7 @@ def _kind(config: DataConfig) -> str:
         return "npz"
     if path.suffix.lower() in table.SUFFIXES:
         return "table"
-    known = ", ".join((*table.SUFFIXES, ".npz"))
+    known = ", ".join((*table.SUFFIXES, ".npz", ".json"))
     raise InputError(f"--data.name={name}: must be a file ({known}), or a folder of images or IDX files; convert it")
 
 
@@ -230,9 +236,9 @@ def _check_options(config: DataConfig, kind: str) -> None:
         raise InputError(f"--data.nan={config.nan}: is for table data, not {kind}; leave it out, or use drop")
 
 
-def _read(config: DataConfig, frame: Any, validation_frame: Any, keep: bool) -> Source:
+def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep: bool) -> Source:
     try:
-        kind = "table" if frame is not None else _kind(config)
+        kind = "table" if frame is not None else _kind(config, task)
         kind = LISTED if kind == "table" and config.images is not None else kind
         _check_options(config, kind)
         path, validation = paths.expand("--data.name", config.name), config.validation
@@ -250,6 +256,14 @@ def _read(config: DataConfig, frame: Any, validation_frame: Any, keep: bool) -> 
             if config.images is None:
                 return table.read(given, roles, other)
             return image_table.read(given, config.dir, roles, form, other, config.bad_records, keep=keep)
+        if kind in LAYOUTS:
+            from jaxnn.data.readers import layouts
+
+            dir = None if config.dir is None else paths.expand("--data.dir", config.dir)
+            return layouts.read(
+                path, form, task=task, dir=dir, validation=validation, most=config.max_boxes,
+                bad_records=config.bad_records, keep=keep,
+            )  # fmt: skip
         if kind == "folder":
             return folder.read(path, form, bad_records=config.bad_records, validation=validation, keep=keep)
         if kind == "mnist":

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxnn.config.names import PICTURED
 from jaxnn.config.values import unicode
-from jaxnn.data import check
+from jaxnn.data import check, encoded
 from jaxnn.data.columns import Column
 from jaxnn.data.grid import Grid, is_frame
 from jaxnn.data.readers import decoding, folder, image_table, npz, table
@@ -140,6 +141,8 @@ def labelled(source: Any, known: Known, positive: str | None) -> Table:
     """
     about, classes = known.about, known.about.get("labels") or known.about["classes"]
     classes = classes and tuple(classes)
+    if about["task"] in PICTURED:
+        return _pictured(source, known, classes or ())
     with _readable(source):
         if is_frame(source) or kind(source) == "table":
             given = _table(source, known, classes)
@@ -226,6 +229,28 @@ def _table(source: Any, known: Known, classes: tuple[Label, ...] | None) -> Tabl
     if known.roles.images is None:
         return Table(grid, y, weight)
     return Table(known.decoded(grid.name, image_table.files(source, grid, None, known.roles)[1])[0], y, weight)
+
+
+def _pictured(source: Any, known: Known, classes: tuple[Label, ...]) -> Table:
+    """Images with masks or boxes: a .npz, or one of the formats of `layouts`."""
+    from jaxnn.data.readers import layouts
+
+    with _readable(source):
+        if is_frame(source) or (source.suffix.lower() != ".json" and kind(source) not in ("folder", "npz")):
+            rule = "must be a .npz with x and y, COCO's .json, or a folder of images and their labels"
+            raise InputError(f"{'the table' if is_frame(source) else source}: {rule}; see docs/labels.md")
+        if source.suffix.lower() != ".npz":
+            whole: dict[str, Any] = {"task": known.about["task"], "classes": classes, "shape": known.shape}
+            found = layouts.labelled(source, known.whole_form, **whole).train
+            return found._replace(weight=check.weights(None, "weight", len(found.y)))
+        given = npz.read(source, known.roles.weight)
+    if given.test is not None:
+        raise InputError(f"{source}: has x_train and x_test; save the examples to evaluate as x and y")
+    if given.classes not in (None, classes):
+        rule = f"must be those of training, {list(classes)[:10]}"
+        raise InputError(f"{source}: classes={list(given.classes)[:10]}: {rule}; number them so")
+    batch = encoded.encode(given._replace(classes=classes), known.about["task"], None)[0]["train"]
+    return Table(batch.x, batch.y, batch.weight)
 
 
 def _folder(source: Path, known: Known, classes: tuple[Label, ...] | None) -> Table:

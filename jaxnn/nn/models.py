@@ -193,6 +193,11 @@ def build(
     >>> jaxnn.parameter_count(jax.eval_shape(model.init, jax.random.key(0), x))
     42310
     """
+    if isinstance(x, dict):  # as a task that generates prepares its examples
+        from jaxnn.nn import generative
+
+        model = generative.build(config, x)
+        return in_bfloat16(model) if dtype == "bf16" else model
     c = config
     rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
     images = c.kind in ("cnn", "resnet", "unet", "detector")

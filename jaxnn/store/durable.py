@@ -6,11 +6,12 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxnn.errors import InputError, StorageError
+from jaxnn.config import paths
+from jaxnn.errors import Error, InputError, StorageError
 
 BLOCK = 2**20
 
@@ -83,6 +84,38 @@ def replace(path: Path, parts: Iterable[Any]) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise unwritable(path, reason) from None
+
+
+def check_new_folder(flag: str, text: str, *, force: bool) -> Path:
+    """The path of a folder that can be made, or with `force` put in the place of one. Raises `InputError`."""
+    path = paths.expand(flag, text)
+    if not os.path.isdir(path.parent):
+        raise InputError(f"{flag}={text}: {path.parent} is no folder; make it, or name another")
+    if os.path.lexists(path) and not (force and os.path.isdir(path) and not path.is_symlink()):
+        raise InputError(f"{flag}={text}: is there already; name another folder, or add --force to replace it")
+    return path.parent.resolve() / path.name
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside, which has the name `path` once the context has ended well; one that is there is replaced.
+
+    Raises `StorageError` if it cannot be written.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.mkdir()
+        yield beside
+        sync(beside)
+        discard(path)
+        beside.rename(path)
+        sync(path.parent)
+    except OSError as reason:
+        if isinstance(reason, Error):
+            raise
+        raise unwritable(path, reason) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def unwritable(path: Path, reason: OSError) -> StorageError:

@@ -71,7 +71,7 @@ class Labels:
 
     def decode(self, numbers: Any) -> np.ndarray:
         """Numbers `[...]` to labels `[...]`. Raises `InputError` for a number outside [0, K)."""
-        return self._array()[_whole(numbers, len(self.classes), "numbers")]
+        return self._array()[class_numbers(numbers, len(self.classes), "numbers")]
 
     def one_hot(self, values: Iterable[Any]) -> np.ndarray:
         """Labels to rows `f32[n, K]` with exactly one 1. Raises `InputError` naming the first unknown label."""
@@ -182,7 +182,7 @@ def check_labels(y: Any, classes: int) -> np.ndarray:
     """
     if classes < 2:
         raise InputError(f"classes={classes}: must be >= 2; there is nothing to learn from one class")
-    return _whole(y, classes, "labels")
+    return class_numbers(y, classes, "labels")
 
 
 def check_targets(y: Any, loss: str = "squared") -> np.ndarray:
@@ -203,7 +203,8 @@ def check_targets(y: Any, loss: str = "squared") -> np.ndarray:
     return y.astype(np.float32)
 
 
-def _whole(values: Any, classes: int, name: str) -> np.ndarray:
+def class_numbers(values: Any, classes: int, name: str) -> np.ndarray:
+    """`check_labels` of one class or more, which `name` calls the labels."""
     values = _numbers(values, name)
     refuse_where((values < 0) | (values >= classes), name, values, f"must be in [0, {classes})")
     rule = f"must be a whole number in [0, {classes}); mend it or use --task.name regression"

@@ -56,17 +56,18 @@ def segmentation(
     {'loss': 3.0, 'miou': 0.5, 'accuracy': 0.67, 'iou/0': 0.5, 'iou/1': 0.5}
     """
     names = list(range(classes)) if isinstance(classes, int) else list(classes)
-    k, shape = len(names), tuple(size)
+    k = len(names)
     check("classes", k, "in [2, 255], with that of the background", 2 <= k <= 255)
     check("ignore", ignore, f"in [{k}, 255], no class", k <= ignore <= 255)
-    check("size", shape, "height and width, >= 1", len(shape) == 2 and min(shape) >= 1)
+    check("size", size, "height and width, >= 1", len(size) == 2 and min(size) >= 1)
+    size = (size[0], size[1])
     non_negative("dice", dice)
     if loss and not is_zero(dice):
         raise InputError(f"dice={dice}: is a part of the cross-entropy's task; add it to the loss of your own")
 
     def outputs_of(logits: jax.Array) -> jax.Array:
-        if logits.shape[-3:] != (*shape, k):
-            rule = f"the last axes must be {[*shape, k]}"
+        if logits.shape[-3:] != (*size, k):
+            rule = f"the last axes must be {[*size, k]}"
             raise InputError(f"logits{list(logits.shape)}: {rule}; give the model outputs of that shape")
         return logits
 
@@ -92,19 +93,19 @@ def segmentation(
         return means(sums, loss="loss") | found | {f"iou/{name}": iou[i] for i, name in enumerate(names)}
 
     def check_masks(y: Any) -> None:
-        _check(y, shape, k, ignore)
+        _check(y, size, k, ignore)
 
     def link(logits: jax.Array) -> jax.Array:
         return jax.nn.softmax(outputs_of(logits))
 
     rest = (_most_likely, jax.nn.log_softmax, None, check_masks)
-    task = Task("segmentation", (*shape, k), loss_of, link, sums, summary, *rest, labels="mask")
+    task = Task("segmentation", (*size, k), loss_of, link, sums, summary, *rest, labels="mask")
     return base.measuring(task, metrics, lambda logits, y: (outputs_of(logits), y))
 
 
 def of(config: TaskConfig, data: dict[str, Any]) -> Task:
     """The task of a config, for data of which this is known (`jaxnn.data.Dataset.describe`)."""
-    return segmentation(data["classes"], size=tuple(data["shape"][:2]), dice=config.dice)
+    return segmentation(data["classes"], size=(data["shape"][0], data["shape"][1]), dice=config.dice)
 
 
 def _share(part: Any, of: Any) -> Any:

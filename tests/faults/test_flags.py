@@ -257,12 +257,18 @@ BOUNDS = [  # flag, refused, accepted
     ("model.width", ["0", "-5"], ["1"]),
     ("model.pieces", ["1", "0"], ["2"]),
     ("task.label_smoothing", ["1", "-0.1"], ["0", "0.99"]),
+    ("task.label_dropout", ["1", "-0.1"], ["0", "0.9"]),
+    ("task.latent", ["0", "-1"], ["1", "64"]),
+    ("task.beta", ["-1"], ["0", "4"]),
+    ("task.deviation", ["0", "-1"], ["0.1"]),
     ("task.quantiles", ["0", "1", "-0.1"], ["0.5"]),
     ("task.most", ["0", "-1"], ["1", "300"]),
+    ("task.dice", ["-0.1", "nan", "inf"], ["0"]),
     ("data.validation_fraction", ["1", "-0.1"], ["0", "0.99"]),
     ("data.test_fraction", ["1", "-0.1"], ["0", "0.99"]),
     ("data.split_seed", ["-1"], ["0"]),
     ("data.bad_records", ["-1"], ["0", "7"]),
+    ("data.max_boxes", ["0", "-1"], ["1"]),
     ("data.class_weight", ["-1"], ["0", "2.5"]),
     ("checkpoint.keep", ["0", "-1"], ["1"]),
     ("seed", ["-1", str(2**32)], ["0", str(2**32 - 1)]),
@@ -278,14 +284,18 @@ def test_f05_every_numeric_flag_has_its_bounds_here():
     assert NUMBERS.keys() <= {name for name, *_ in BOUNDS}
 
 
-RESNET = ("model.depth", "model.width")  # refused for other kinds
+NEEDS = {  # a flag that is refused without another
+    **dict.fromkeys(("model.depth", "model.width"), ("kind", "resnet")),
+    "task.label_dropout": ("name", "flow_matching"),
+    **dict.fromkeys(("task.latent", "task.beta", "task.deviation"), ("name", "vae")),
+}
 
 
 @pytest.mark.parametrize(("name", "bad", "good"), BOUNDS, ids=[name for name, *_ in BOUNDS])
 def test_f05_each_bound(name, bad, good):
     """In the class of the flag; that the command line asks the class is shown above."""
     kind, item = NUMBERS[name]
-    more = {"kind": "resnet"} if name in RESNET else {}
+    more: Any = dict([NEEDS[name]]) if name in NEEDS else {}
     for value in (*bad, *good):
         number: Any = float(value) if "float" in str(item.type) else int(value)
         number = (number,) if "tuple" in str(item.type) else number
@@ -303,7 +313,8 @@ def test_f05_each_bound_by_the_command_line(name, bad, good):
         message = refused(f"{spelled(name)}={value}")
         assert re.match(rf"--{re.escape(name)}=({value}|{float(value)}): must be ", message), message
     for value in good:
-        config: Any = parsed(f"{spelled(name)}={value}", *["--model.kind", "resnet"] * (name in RESNET))
+        flag, needed = NEEDS.get(name, ("", ""))
+        config: Any = parsed(f"{spelled(name)}={value}", *[f"--{name.split('.')[0]}.{flag}", needed] * (name in NEEDS))
         for part in name.split("."):
             config = getattr(config, part)
         assert config in (float(value), (float(value),))

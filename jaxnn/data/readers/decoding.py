@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from jaxnn.data.readers.kept_images import Images
 from jaxnn.errors import DataError, InputError
 
 PATIENCE = 1.0  # seconds before a bar is shown
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -52,7 +53,7 @@ def read(
         unpacked_size(root, len(files) * form.size[0] * form.size[1])
     notes: tuple[str, ...] = ()
     if keep:
-        name = kept_images.key(_each(lambda path: _sha(image_file.content(path)), files, "reading"), form)
+        name = kept_images.key(each(lambda path: _sha(image_file.content(path)), files, "reading"), form)
         images, notes = kept_images.read(name)
         if images is not None and len(files) - len(images.kept) <= bad_records:
             return images, notes
@@ -62,6 +63,31 @@ def read(
     if keep:
         notes += kept_images.write(kept_images.key(hashes, form), images)
     return images, notes
+
+
+def parts(
+    root: Path, given: Mapping[str, tuple[Path, Sequence[Path]]], form: Form | None, *, bad_records: int = 0,
+    shape: tuple[int, ...] | None = None, keep: bool = False,
+) -> tuple[dict[str, Images], tuple[str, ...]]:  # fmt: skip
+    """The images of each part, by their folder and files, and what to tell of them; the arguments are those of `read`.
+
+    Raises what `read` does, and `InputError` where some parts are grey and others in colour.
+    """
+    found: dict[str, Images] = {}
+    bad: list[Path] = []
+    counts, troubles = Counter[str](), []
+    for part, (folder, files) in given.items():
+        images, trouble = read(folder, files, form, bad_records=bad_records - len(bad), shape=shape, keep=keep)
+        found[part] = images
+        bad += [files[i] for i in sorted({*range(len(files))} - {*images.kept})]
+        counts.update(images.told)
+        troubles += trouble
+    channels = {part: images.x.shape[3] for part, images in found.items() if images.kept}
+    other = next((part for part in sorted(channels) if channels[part] != channels.get("train", channels[part])), None)
+    if form is not None and form.size is not None and other is not None:
+        rule = f"the {other} images are {'grey' if channels[other] == 1 else 'in colour'}, and those of training not"
+        raise InputError(f"{root}: {rule}; add --data.color rgb (or grey)")
+    return found, (*damaged(root, bad), *told(root, counts), *dict.fromkeys(troubles))
 
 
 def told(root: object, counts: Counter[str]) -> list[str]:
@@ -94,7 +120,7 @@ def _decoded(files: Sequence[Path], form: Form | None, hashes: list[bytes] | Non
             return sha, error
 
     with image_file.quiet():
-        for sha, found in _each(one, files, "decoding"):
+        for sha, found in each(one, files, "decoding"):
             if hashes is not None:
                 hashes.append(sha)
             yield found
@@ -112,12 +138,12 @@ def _stacked(
     x: Any = np.empty((0, 0, 0, 0), np.uint8)
     kept: list[int] = []
     counts = Counter[str]()
-    for i, each in enumerate(found):
-        if isinstance(each, DataError):
+    for i, one in enumerate(found):
+        if isinstance(one, DataError):
             if i - len(kept) >= bad_records:
-                raise each
+                raise one
             continue
-        pixels, words = each
+        pixels, words = one
         if shape is not None and pixels.shape != shape:
             check_shape(files[i], pixels.shape, shape)
         if not kept:
@@ -161,7 +187,7 @@ def _by(size: tuple[int, int]) -> str:
     return f"{size[0]}x{size[1]}"
 
 
-def _each(call: Callable[[Path], T], files: Sequence[Path], what: str) -> Iterator[T]:
+def each(call: Callable[[S], T], files: Sequence[S], what: str) -> Generator[T]:
     """`map(call, files)` in as many threads as there are cores: decoding and hashing let other threads go on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool, _bar(what, len(files)) as step:

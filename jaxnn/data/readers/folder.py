@@ -9,7 +9,6 @@ on a background by guess.
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,25 +54,13 @@ def read(
     others: list[Path] = []
     parts = {part: _files(folder, others) for part, folder in folders.items()}
     _same_classes(folders, parts)
-    bad: list[Path] = []
-    counts, tables, troubles = Counter[str](), {}, []
-    for part, files in parts.items():
-        names, left = [file.path for file in files], bad_records - len(bad)
-        images, told = decoding.read(folders[part], names, form, bad_records=left, shape=shape, keep=keep)
-        tables[part] = _table(files, images)
-        bad += [names[i] for i in sorted({*range(len(names))} - {*images.kept})]
-        counts.update(images.told)
-        troubles += told
-    grey = sorted(part for part, table in tables.items() if table.x.shape[3] < tables["train"].x.shape[3])
-    rgb = sorted(part for part, table in tables.items() if table.x.shape[3] > tables["train"].x.shape[3])
-    if form is not None and form.size is not None and (grey or rgb):
-        rule = f"the {(grey or rgb)[0]} images are {'grey' if grey else 'in colour'}, and those of training not"
-        raise InputError(f"{root}: {rule}; add --data.color rgb (or grey)")
-    notes = [*decoding.damaged(root, bad), *decoding.told(root, counts)]
+    given = {part: (folders[part], [file.path for file in files]) for part, files in parts.items()}
+    found, told = decoding.parts(root, given, form, bad_records=bad_records, shape=shape, keep=keep)
+    tables = {part: _table(files, found[part]) for part, files in parts.items()}
     every = [file for files in parts.values() for file in files]
-    notes += [f"{root}: {note}" for note in (*left_out(others), *_deeper(every), *_joined(every))]
-    given = (tables["train"], tables.get("validation"), tables.get("test"))
-    return Source(*given, scale=255.0, by_folder=True, notes=(*notes, *dict.fromkeys(troubles)))
+    notes = [f"{root}: {note}" for note in (*left_out(others), *_deeper(every), *_joined(every))]
+    split = (tables["train"], tables.get("validation"), tables.get("test"))
+    return Source(*split, scale=255.0, by_folder=True, notes=(*told, *notes))
 
 
 def left_out(others: list[Path]) -> tuple[str, ...]:
@@ -103,7 +90,7 @@ def _is_visible(path: Path) -> bool:
     return path.name[0] != "." and path.name.lower() not in JUNK
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
@@ -124,7 +111,7 @@ def images(root: Path, above: frozenset[Path] = frozenset()) -> tuple[list[Path]
         elif path.suffix.lower() in UNREAD:
             raise InputError(f"{path}: {path.suffix[1:]} cannot be read; convert such photos to JPEG or PNG")
         else:
-            (found if _is_image(path) else others).append(path)
+            (found if is_image(path) else others).append(path)
     return found, others
 
 
@@ -132,7 +119,7 @@ def _folders(root: Path) -> list[Path]:
     """The folders of classes or parts; what else there is may be a README or a licence."""
     visible = [path for path in sorted(root.iterdir()) if _is_visible(path)]
     for path in visible:
-        if _is_image(path):
+        if is_image(path):
             raise InputError(f"{path}: stands beside the classes; move it into the folder of its class")
     return [path for path in visible if path.is_dir()]
 
@@ -142,7 +129,7 @@ def _parts(root: Path) -> dict[str, Path]:
     folders = _folders(root)
     parts = [folder for folder in folders if folder.name.lower() in PARTS]
     others = [folder for folder in folders if folder.name.lower() not in PARTS]
-    if not parts or (others and len(parts) == 1 and any(map(_is_image, parts[0].iterdir()))):
+    if not parts or (others and len(parts) == 1 and any(map(is_image, parts[0].iterdir()))):
         return {"train": root}  # a class may be called train, or test
     named: dict[str, Path] = {}
     for folder in parts:

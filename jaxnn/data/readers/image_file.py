@@ -7,7 +7,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,13 +81,63 @@ def decode(path: Path, packed: bytes, form: Form | None) -> tuple[np.ndarray, tu
         raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
 
 
-def size(path: Path) -> tuple[int, int] | None:
-    """Height and width as the head of the file has them, upright; None of a damaged one."""
+def stored(path: Path, packed: bytes) -> tuple[np.ndarray, str, str]:
+    """u8[H, W] or u8[H, W, C] as the file holds them, numbers of a palette too; Pillow's names of its mode and format.
+
+    To be called within `quiet`. Raises `DataError` for what is damaged.
+    """
     from PIL import Image
 
-    with quiet(), contextlib.suppress(Exception), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+    try:
+        with Image.open(io.BytesIO(packed), formats=FORMATS) as image:
+            unpacked_size(path, image.width * image.height * len(image.getbands()), len(packed))
+            if image.format == "PNG":
+                _verify(packed)
+            lossy = image.info.get("compression") == "jpeg"
+            layout = str(image.tile)  # Pillow stretches grey of 2 and 4 bits to 0 ... 255
+            stretch = next((factor for bits, factor in (("'L;2'", 85), ("'L;4'", 17)) if bits in layout), 1)
+            return np.asarray(image) // stretch, image.mode, "JPEG" if lossy else image.format or ""
+    except InputError:
+        raise
+    except Exception as error:  # what is raised for damaged bytes is not documented
+        reason = str(error).split("\n")[0]
+        raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
+
+
+def is_turned(path: Path) -> bool:
+    """Whether EXIF data turn the image by a quarter, so that its height is its width as stored."""
+    from PIL import Image
+
+    with quiet(), contextlib.suppress(Exception), Image.open(path, formats=FORMATS) as image:
+        return image.getexif().get(ORIENTATION, 1) in range(5, 9)
+    return False
+
+
+def _verify(packed: bytes) -> None:
+    """Compare the checksums of a PNG, which Pillow does not do for its pixels."""
+    from PIL.PngImagePlugin import ChunkStream
+
+    ChunkStream(io.BytesIO(packed[8:])).verify()
+
+
+def size(path: Path) -> tuple[int, int] | None:
+    """Height and width as the head of the file has them, upright; None of a damaged one."""
+    with quiet():
+        return head(path)
+
+
+def head(path: Path) -> tuple[int, int] | None:
+    """What `size` gives; to be called within `quiet`."""
+    from PIL import Image
+
+    with contextlib.suppress(Exception), path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        height, width = image.height, image.width
+        if image.format == "PNG" and not any(word in content(path) for word in (b"eXIf", b"exif", b"adobe.xmp")):
+            return height, width  # Pillow decodes the whole of a PNG to look for EXIF data
+        tags: Any = getattr(image, "tag_v2", None)  # of a TIFF, which new versions of Pillow open as it is turned
+        height, width = (height, width) if tags is None else (tags[257], tags[256])
         turned = image.getexif().get(ORIENTATION, 1) in range(5, 9)
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return (width, height) if turned else (height, width)
     return None
 
 
@@ -130,9 +180,7 @@ def _orientation(image: Image) -> object:
 def _pixels(image: Image, packed: bytes) -> np.ndarray:
     """u8[H, W] or u8[H, W, C] as stored; palettes and transparent colours are looked up, 16 bits are the upper 8."""
     if image.format == "PNG":
-        from PIL.PngImagePlugin import ChunkStream
-
-        ChunkStream(io.BytesIO(packed[8:])).verify()  # the checksums, which Pillow does not compare for pixels
+        _verify(packed)
     if image.mode.startswith("I"):
         return (np.asarray(image) >> 8).astype(np.uint8)
     mode = {"1": "L", "P": "RGB", **CONVERTED}.get(image.mode, image.mode)

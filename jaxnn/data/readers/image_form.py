@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxnn.config.data import DataConfig
+from jaxnn.data.readers import geometry
 
 # What is told of the images that something was done to; what is done to nearly all is not.
 TOLD = {
@@ -55,7 +56,7 @@ def formed(pixels: np.ndarray, form: Form) -> np.ndarray:
            [9, 9, 9, 9],
            [0, 0, 0, 0]], dtype=uint8)
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     image = Image.fromarray(pixels)
     if image.mode in ("LA", "RGBA"):
@@ -65,17 +66,8 @@ def formed(pixels: np.ndarray, form: Form) -> np.ndarray:
     if form.color == "grey":
         image = image.convert("L")
     if form.size is not None and (image.height, image.width) != form.size:
-        height, width = form.size
-        if form.resize == "fill":
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-        elif form.resize == "stretch":
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        else:
-            scale = min(height / image.height, width / image.width)
-            inner = max(1, round(scale * image.width)), max(1, round(scale * image.height))
-            ground = Image.new(image.mode, (width, height))
-            ground.paste(
-                image.resize(inner, Image.Resampling.BILINEAR), ((width - inner[0]) // 2, (height - inner[1]) // 2)
-            )
-            image = ground
+        g = geometry.of((image.height, image.width), form)
+        inner = image.resize(g.inner[::-1], Image.Resampling.BILINEAR, box=g.crop)
+        image = Image.new(image.mode, g.made[::-1])
+        image.paste(inner, g.place[::-1])
     return np.asarray(image.convert("RGB") if form.color == "rgb" else image)

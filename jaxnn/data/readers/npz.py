@@ -65,6 +65,11 @@ def read_x(path: Path) -> np.ndarray:
     return _arrays(path, check, only=("x",))["x"]
 
 
+def read_all(path: Path) -> dict[str, np.ndarray]:
+    """All arrays by their names, whatever they are called."""
+    return _arrays(path, lambda names: None)
+
+
 def ndim(path: Path) -> int:
     """How many axes x has, from its header alone. Raises what zipfile and NumPy do if it is no archive."""
     with zipfile.ZipFile(path) as archive:
