@@ -122,6 +122,38 @@ def test_what_cannot_be_sampled_is_one_line_and_leaves_nothing(runs, flags, told
     assert sorted(runs.rglob("*")) == before
 
 
+OWN = """
+import jax.numpy as jnp, jaxnn
+from jaxnn.config import *
+config = Config(name="own", epochs=1, batch_size=512, data=DataConfig(test_fraction=0), model=ModelConfig(hidden=(8,)))
+"""
+
+
+def test_a_vae_of_a_config_file_is_sampled_by_its_own_latent(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(f"{OWN}\ndef task(data):\n    return jaxnn.vae(data['shape'], 3, scale=data['scale'])")
+    assert here(file, "--workdir", tmp_path / "run") == 0
+    assert sample([str(tmp_path / "run"), "-n", "2", "--config", str(file)]) == 0
+    assert np.load(tmp_path / "run" / "samples" / "samples.npz")["x"].shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("apply", "told"),
+    [
+        ("jnp.zeros((*x['x'].shape[:-3], outputs))", "(fails: KeyError: 'x'); see jaxnn.vae"),
+        ("jnp.zeros(outputs)", "(gives [80]); see jaxnn.vae"),
+    ],
+)
+def test_a_model_that_decodes_no_z_is_refused_before_it_is_trained(apply, told, tmp_path):
+    file = tmp_path / "own.py"
+    model = f"jaxnn.Model(lambda key, x: {{'w': jnp.zeros(1)}}, lambda params, x, key=None: {apply})"
+    file.write_text(f"{OWN}\ndef model(outputs):\n    return {model}")
+    with pytest.raises(InputError) as error:
+        here(file, "--task.name", "vae", "--workdir", tmp_path / "run")
+    assert str(error.value) == f"model: must decode {{'z': f32[8]}} to [64], the pixels of an image {told}"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_classifier_and_a_folder_that_is_no_run_generate_nothing(tmp_path):
     flags = ["--model.hidden", "4", "--epochs", "1", "--batch-size", "512", "--data.test-fraction", "0"]
     assert here("digits_mlp", *flags, "--workdir", tmp_path / "run") == 0

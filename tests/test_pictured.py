@@ -160,3 +160,44 @@ def test_a_task_that_does_not_fit_the_labels_is_refused(config, about, said):
     with pytest.raises(InputError) as refused:
         choose.choose(jaxnn.TaskConfig(**config), known)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+PREPARES = """
+import jax, jax.numpy as jnp, numpy as np, jaxnn
+from jaxnn.config import *
+config = Config(name="own", epochs=1, batch_size=512, model=ModelConfig(kind="linear"))
+
+def task(data):
+    return jaxnn.multiclass(10)._replace(prepare=lambda batch, key: batch._replace(PREPARED))
+"""
+
+
+def own_task(folder, prepared, *flags):
+    (folder / "own.py").write_text(PREPARES.replace("PREPARED", prepared))
+    return here(folder / "own.py", "--workdir", folder / "run", *flags)
+
+
+def test_a_task_that_prepares_examples_standardises_them_itself(tmp_path):
+    cure = "the task prepares its examples itself; add --data.no-standardize, and standardise there"
+    with pytest.raises(InputError, match=f"^--data.standardize=True: {cure}"):
+        own_task(tmp_path, "x=batch.x", "--data.standardize")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bytes_that_a_task_leaves_as_they_are_are_scaled_as_ever(tmp_path):
+    """White is 16 in the digits."""
+    assert own_task(tmp_path, "y=batch.y") == 0
+    plain = ["digits_softmax", *("--epochs", "1", "--batch-size", "512"), "--optim.name", "sgd"]
+    assert here(*plain, "--optim.schedule", "constant", "--workdir", tmp_path / "plain") == 0
+    rows = [(tmp_path / name / "history.jsonl").read_text().splitlines()[0] for name in ("run", "plain")]
+    one, other = (json.loads(row)["val/loss"] for row in rows)
+    assert one == pytest.approx(other, rel=1e-5)
+
+
+def test_the_loss_of_a_whole_task_is_one_number_for_each_example(tmp_path):
+    (tmp_path / "own.py").write_text(
+        PREPARES.replace("prepare=lambda batch, key: batch._replace(PREPARED)", "loss=lambda outputs, y: outputs.mean()")
+    )
+    with pytest.raises(InputError, match=r"^loss=float32\[\]: must be one number for each example, float\[8\]"):
+        here(tmp_path / "own.py", "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
