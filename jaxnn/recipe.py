@@ -139,7 +139,7 @@ def _check_own_model(model: Model, task: Task, example: Any) -> None:
         raise InputError(f"model: gives {list(shape)} for one example: {rule}")
 
 
-def _check_decoder(model: Model, example: dict[str, Any]) -> None:
+def _check_decoder(model: Model, example: Any) -> None:
     """Refuse a model of a config file that decodes no z, from which a vae draws images when it has been trained."""
     params, pixels = jax.eval_shape(model.init, jax.random.key(0), example), math.prod(example["x"].shape)
     try:

@@ -12,7 +12,7 @@ from test_train import here, history, home, weights  # noqa: F401  (`home` is a 
 
 import jaxnn
 from jaxnn.commands.sample import sample
-from jaxnn.errors import InputError
+from jaxnn.errors import InputError, NumericsError
 
 VAE = ["digits_flow", "--task.name", "vae"]
 TINY = {
@@ -28,6 +28,24 @@ def runs(tmp_path_factory) -> Path:
     for name, flags in TINY.items():
         assert here(*flags, *LENGTH, "--checkpoint.keep", "9", "--workdir", folder / name) == 0
     return folder
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_finished_run_has_a_picture_of_what_its_weights_generate(runs, name):
+    run = jaxnn.load_run(runs / name)
+    images = jaxnn.sample(run, jax.random.key(0), 64)
+    with Image.open(runs / name / "pictures" / "samples.png") as picture:
+        assert (np.asarray(picture)[2:34:4, 2:34:4] == np.round(images[0, ..., 0] / 16 * 255)).all()
+
+
+def test_a_run_that_has_failed_has_no_picture(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(40, 4, 4, 1)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(40) % 2)
+    flags = [*TINY["vae"], "--epochs", "1", "--batch-size", "full", "--data.name", tmp_path / "x.npz"]
+    flags += ["--optim.schedule", "constant", "--optim.name", "sgd", "--optim.lr", "1e30", "--optim.ema", "None"]
+    with pytest.raises(NumericsError, match="loss=nan: must be finite"):
+        here(*flags, "--workdir", tmp_path / "run")
+    assert (tmp_path / "run" / "weights.safetensors").exists() and not (tmp_path / "run" / "pictures").exists()
 
 
 def copied(runs: Path, name: str, folder: Path) -> Path:

@@ -195,9 +195,8 @@ def test_bytes_that_a_task_leaves_as_they_are_are_scaled_as_ever(tmp_path):
 
 
 def test_the_loss_of_a_whole_task_is_one_number_for_each_example(tmp_path):
-    (tmp_path / "own.py").write_text(
-        PREPARES.replace("prepare=lambda batch, key: batch._replace(PREPARED)", "loss=lambda outputs, y: outputs.mean()")
-    )
+    text = PREPARES.replace("prepare=lambda batch, key: batch._replace(PREPARED)", "loss=lambda z, y: z.mean()")
+    (tmp_path / "own.py").write_text(text)
     with pytest.raises(InputError, match=r"^loss=float32\[\]: must be one number for each example, float\[8\]"):
         here(tmp_path / "own.py", "--workdir", tmp_path / "run")
     assert not (tmp_path / "run").exists()

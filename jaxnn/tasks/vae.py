@@ -31,9 +31,10 @@ def vae(
     """Images `[B, H, W, C]` of `scale` for white; the loss is -ELBO, with KL times beta; y is not looked at.
 
     The model takes `{"x": f32[B, H, W, C] of 0 to 1, "noise": f32[B, latent]}` and gives `f32[B, H W C + 2 latent]`:
-    pixels, means and log-variances; of `{"z": f32[B, latent]}`, from which images are drawn, the pixels alone. Pixels are logits of a Bernoulli likelihood (for greys, the cross-entropy), or with
-    a `deviation` the means of a normal one. Metrics: `reconstruction`, -log p(x|z), and `kl`, whose sum is the loss for
-    beta = 1. Each row draws its own noise, without a key from its own bits. `link`: the image. Raises `InputError`.
+    pixels, means and log-variances; of `{"z": f32[B, latent]}`, from which images are drawn, the pixels alone. Pixels
+    are logits of a Bernoulli likelihood (for greys, the cross-entropy), or with a `deviation` the means of a normal
+    one. Metrics: `reconstruction`, -log p(x|z), and `kl`, whose sum is the loss for beta = 1. Each row draws its own
+    noise, without a key from its own bits. `link`: the image. Raises `InputError`.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> task = jaxnn.vae((8, 8, 1), 2)
