@@ -98,6 +98,8 @@ def test_the_command_writes_what_the_function_gives(runs, tmp_path, capsys):
     with Image.open(run / "samples" / "grid.png") as picture:
         assert picture.mode == "L" and picture.size == (3 * 34 + 2, 2 * 34 + 2)
         assert (np.asarray(picture)[2:34:4, 2:34:4] == np.round(images[0, ..., 0] / 16 * 255)).all()
+    with pytest.raises(InputError, match=r"flow: has checkpoints, which --force does not remove; name another folder"):
+        sample([str(run), "--output", str(run), "--force"])
     before = (run / "samples" / "samples.npz").read_bytes()
     with pytest.raises(InputError, match=r"samples: is there already; name another folder, or add --force"):
         sample([str(run)])
@@ -177,8 +179,9 @@ def test_a_classifier_and_a_folder_that_is_no_run_generate_nothing(tmp_path):
     assert here("digits_mlp", *flags, "--workdir", tmp_path / "run") == 0
     with pytest.raises(InputError, match="run=multiclass: generates no images; train one with --task.name flow"):
         sample([str(tmp_path / "run")])
-    with pytest.raises(InputError, match="run"):
-        sample([str(tmp_path)])
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=f"^folder={folder}: is no run's folder"):
+            sample([str(folder)])
 
 
 @pytest.mark.parametrize(
