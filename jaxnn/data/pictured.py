@@ -10,6 +10,7 @@ from jaxnn.arrays import refuse_where
 from jaxnn.config.names import PICTURED
 from jaxnn.data.source import Source
 from jaxnn.errors import InputError
+from jaxnn.tasks.marks import check_boxes, check_masks
 from jaxnn.tasks.targets import Targets
 
 IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
@@ -42,7 +43,7 @@ def encode(source: Source, found: str, task: str) -> Targets:
 
     Without names there are as many classes as the training labels have, by the largest of them.
     """
-    what, convert, numbers = KINDS[found]
+    what, convert, numbers, check = KINDS[found]
     if task not in ("auto", found):
         raise InputError(f"--task.name={task}: the labels of this data are {what}; use --task.name {found}")
     y = {part: convert(table.y, "y" if part == "train" else f"{part} y") for part, table in source.parts.items()}
@@ -52,7 +53,11 @@ def encode(source: Source, found: str, task: str) -> Targets:
     largest = int(np.nan_to_num(numbers(y["train"]), nan=0).astype(np.int32).max(initial=-1))
     if largest < 0:
         raise InputError(f"y={y['train'].shape}: the training labels have no class; there is nothing to learn")
-    return Targets(found, source.classes or tuple(range(largest + 1)), y)
+    classes = source.classes or tuple(range(largest + 1))
+    for part, labels in y.items():  # here, where their numbers are those of the file
+        name = what if part == "train" else f"{part} {what}"
+        check(labels, source.parts[part].x.shape[1:3], len(classes), name=name)
+    return Targets(found, classes, y)
 
 
 def _mask(y: np.ndarray, name: str) -> np.ndarray:
@@ -74,8 +79,8 @@ def _padded(boxes: np.ndarray, most: int) -> np.ndarray:
     return np.concatenate([boxes, none], axis=1)
 
 
-# By the kind of labels: what they are, what makes them one array, and the numbers of classes that are in it.
-KINDS: dict[str, tuple[str, Callable[..., np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
-    "segmentation": ("masks", _mask, lambda y: y[y != IGNORE]),
-    "detection": ("boxes", _boxes, lambda y: y[..., 0]),
+# By the kind of labels: what they are, what makes them one array, the numbers of classes in it, and what checks it.
+KINDS: dict[str, tuple[str, Callable[..., np.ndarray], Callable[[np.ndarray], np.ndarray], Callable[..., None]]] = {
+    "segmentation": ("masks", _mask, lambda y: y[y != IGNORE], check_masks),
+    "detection": ("boxes", _boxes, lambda y: y[..., 0], check_boxes),
 }
