@@ -2,9 +2,9 @@
 
     python benchmarks/generation.py RUN CLASSIFIER_RUN [--seed SEED] [--guidance G]
 
-RUN: of flow_matching or vae. CLASSIFIER_RUN: a network trained on the same images to tell their classes, a chain that
-ends with a dense layer, the input of which are its features. As many images are generated as there are test images, by
-flow_matching of the same classes. Pixels are taken from 0 to 1.
+RUN: of flow_matching or vae. CLASSIFIER_RUN: a network trained on the same images (with the same ones held out) to tell
+their classes, a chain that ends with a dense layer, the input of which are its features. As many images are generated
+as there are test images, by flow_matching of the same classes. Pixels are taken from 0 to 1.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def generated(run: jaxnn.Run, key: jax.Array, y: np.ndarray, guidance: float) ->
 
 def table(run: jaxnn.Run, classifier: jaxnn.Run, seed: int = 0, guidance: float = 0.0) -> dict[str, dict[str, float]]:
     """The scores of generated and of held-out images."""
+    assert run.data["digest"] == classifier.data["digest"], "the runs have other images, or others held out"
     data = from_config(run.config.data, run.config.task.name)
+    assert data.digest == run.data["digest"], "the images are others than those of the run"
     train, test = data.train, data.test
     assert test is not None, "the run has no test images"
     white = data.scale or (255.0 if train.x.dtype == np.uint8 else 1.0)

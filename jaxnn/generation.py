@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -79,7 +80,8 @@ def _decoded(run: Run, label: Any, guidance: float, steps: int) -> Callable[[jax
     if label is not None or guidance:
         name, value = ("label", label) if label is not None else ("guidance", guidance)
         raise InputError(f"{name}={value}: a vae learns no labels; leave it out, or train --task.name flow_matching")
-    draw = _from_prior(run.model.apply, run.task.link, run.config.task.latent)
+    latent = (run.task.shape[0] - math.prod(run.data["shape"])) // 2
+    draw = _from_prior(run.model.apply, run.task.link, latent)
     return functools.partial(draw, run.params)
 
 

@@ -14,7 +14,7 @@ import optax
 
 from jaxnn import augment, fork
 from jaxnn.config import paths
-from jaxnn.config.names import MISSING, UNKNOWN, WEIGHTS
+from jaxnn.config.names import GENERATIVE, MISSING, UNKNOWN, WEIGHTS
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
@@ -161,7 +161,10 @@ class Run(NamedTuple):
         """The outputs for rows that are checked, the first of which is number `first` of all."""
         fork.refuse()
         if self.task.prepare is not unchanged:
-            raise InputError(f"predict: a {self.task.name} answers no examples; it generates, see jaxnn.sample")
+            rule = "it generates, see jaxnn.sample"
+            if self.task.name not in GENERATIVE:
+                rule = "its task prepares them with their labels; use run.model.apply of what it prepares"
+            raise InputError(f"predict: a {self.task.name} answers no examples; {rule}")
         rows = lambda start, end: x[start:end]
         most = block_rows(self.task)
         sizes = [size for size in SIZES if size < most] + [min(most, SIZES[-1])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from jaxnn.nn import flax, models, norms
 from jaxnn.numerics import refuse_half
 from jaxnn.optim import optimizer
 from jaxnn.tasks import choose
+from jaxnn.tasks.base import each
 from jaxnn.tasks.metrics import measure
 from jaxnn.tasks.regression import units as in_units
 from jaxnn.training.plan import Plan
@@ -54,13 +56,20 @@ def network(
         mean, std = np.zeros(example.shape, np.float32), np.ones(example.shape, np.float32)
     raw = {"scale": data["scale"], "mean": mean, "std": std, "dtype": config.dtype}
     if task.prepare is not unchanged:
-        example, raw = _prepared(task, data), {"dtype": config.dtype}
+        if data.get("standardized"):
+            cure = "add --data.no-standardize, and standardise there"
+            raise InputError(f"--data.standardize=True: the task prepares its examples itself; {cure}")
+        example = _prepared(task, data)
+        as_read = getattr(example, "dtype", None) == np.uint8  # what is floating has the range that the task gave it
+        raw = {"scale": data["scale"] if as_read else None, "dtype": config.dtype}
     if config.model.remat and own.model is not None:
         raise InputError("--model.remat=True: the model is the config file's own; wrap its blocks in jaxnn.remat there")
     _check_jitter(config, data)
     model = _built(config, own.model, task.outputs, example, raw)
     if own.model is not None or own.task is not None:
         _check_own_model(model, task, example)
+        if config.task.name == "vae":
+            _check_decoder(model, example)
     return model if units is None else norms.in_units(model, *units[:2]), task, example
 
 
@@ -130,6 +139,19 @@ def _check_own_model(model: Model, task: Task, example: Any) -> None:
         raise InputError(f"model: gives {list(shape)} for one example: {rule}")
 
 
+def _check_decoder(model: Model, example: Any) -> None:
+    """Refuse a model of a config file that decodes no z, from which a vae draws images when it has been trained."""
+    params, pixels = jax.eval_shape(model.init, jax.random.key(0), example), math.prod(example["x"].shape)
+    try:
+        shape = jax.eval_shape(model.apply, params, {"z": example["noise"]}).shape
+    except Exception as error:  # in a function of the user's own
+        shape = f"fails: {type(error).__name__}: {' '.join(str(error).split())}"
+    if shape != (pixels,):
+        rule = f"must decode {{'z': f32{list(example['noise'].shape)}}} to {[pixels]}, the pixels of an image"
+        given = shape if isinstance(shape, str) else f"gives {list(shape)}"
+        raise InputError(f"model: {rule} ({given}); see jaxnn.vae")
+
+
 def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict[str, Batch]:
     """The parts, once the task has looked at all labels. Raises what `Task.check` does, and `InputError` for metrics of
     one's own that are no sums, and a loss that gives anything but a number for each example."""
@@ -140,11 +162,11 @@ def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict
     ):  # the check traces the task, which takes time at every start
         return parts
     batch = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"])
-    rows, n = task.prepare(batch, None).y, len(batch.weight)
-    outputs = np.random.default_rng(0).normal(size=(n, *task.shape)).astype(np.float32)
-    jax.eval_shape(task.loss, outputs, rows)
-    if own.metrics:
-        _check_sums(task, outputs, rows, own.metrics)
+    outputs = np.random.default_rng(0).normal(size=(len(batch.weight), *task.shape)).astype(np.float32)
+    loss = lambda outputs, batch: each(task.loss, outputs, task.prepare(batch, None).y, batch.weight.shape)
+    jax.eval_shape(loss, outputs, batch)
+    if own.metrics:  # of a task that prepares nothing
+        _check_sums(task, outputs, batch.y, own.metrics)
     return parts
 
 

@@ -115,10 +115,10 @@ def test_the_loss_is_the_mean_square_and_rows_of_no_weight_count_nowhere():
         (lambda: jaxnn.flow_matching(SHAPE, 3, scale=0), "scale=0: must be finite and > 0"),
         (lambda: flow(label_dropout=1.0), "--task.label_dropout=1.0: must be in [0, 1)"),
         (lambda: flow().check(np.array([0, 1, 3])), "labels[2]=3: must be in [0, 3)"),
-        (lambda: jaxnn.vae(SHAPE, 0), "--task.latent=0: must be >= 1"),
-        (lambda: jaxnn.vae(SHAPE, 2, beta=-1), "--task.beta=-1: must be finite and >= 0"),
-        (lambda: jaxnn.vae(SHAPE, 2, deviation=0), "--task.deviation=0: must be finite and > 0"),
-        (lambda: jaxnn.vae((3,), 2), "x=[3]: vae generates images"),
+        (lambda: jaxnn.vae(SHAPE, 0, scale=1), "--task.latent=0: must be >= 1"),
+        (lambda: jaxnn.vae(SHAPE, 2, scale=1, beta=-1), "--task.beta=-1: must be finite and >= 0"),
+        (lambda: jaxnn.vae(SHAPE, 2, scale=1, deviation=0), "--task.deviation=0: must be finite and > 0"),
+        (lambda: jaxnn.vae((3,), 2, scale=1), "x=[3]: vae generates images"),
         (lambda: flow_unet((10, 8, 1), (4, 8)), "x=[10, 8, 1]: 2 levels need a height and width that are multiples"),
     ],
 )
@@ -144,7 +144,7 @@ def kl_of_gaussians(m: np.ndarray, s: np.ndarray, mean: np.ndarray, covariance: 
 def test_the_elbo_of_a_linear_vae_falls_short_of_the_likelihood_by_the_divergence_from_the_posterior():
     shape, latent, deviation = (2, 3, 1), 2, 0.3
     with jax.enable_x64(True):
-        task, model = jaxnn.vae(shape, latent, deviation=deviation), autoencoder(shape, latent, ())
+        task, model = jaxnn.vae(shape, latent, scale=1, deviation=deviation), autoencoder(shape, latent, ())
         x = jax.random.uniform(KEY, (4, *shape), jnp.float64)
         params = model.init(KEY, {"x": x[0], "noise": jnp.zeros(latent)})
         random = lambda a: jax.random.normal(jax.random.key(a.size), a.shape, jnp.float64) / 2
@@ -276,7 +276,7 @@ def test_what_cannot_be_sampled_is_refused():
     model, task = flow_mlp(SHAPE, 1, 4), flow()
     params: Any = {}  # none are looked at
     run, unlabelled = run_of(model, params, task), run_of(model, params, flow(label_dropout=0.0), label_dropout=0.0)
-    of_vae, classifier = run_of(model, params, jaxnn.vae(SHAPE, 2)), run_of(model, params, jaxnn.multiclass(3))
+    of_vae, classifier = run_of(model, params, jaxnn.vae(SHAPE, 2, scale=1)), run_of(model, params, jaxnn.multiclass(3))
     for told, given, asked in (
         ("n=0: must be a whole number >= 1", run, {"n": 0}),
         ("n=2.0: must be a whole number >= 1", run, {"n": 2.0}),

@@ -12,7 +12,7 @@ from test_train import here, history, home, weights  # noqa: F401  (`home` is a 
 
 import jaxnn
 from jaxnn.commands.sample import sample
-from jaxnn.errors import InputError
+from jaxnn.errors import InputError, NumericsError
 
 VAE = ["digits_flow", "--task.name", "vae"]
 TINY = {
@@ -28,6 +28,24 @@ def runs(tmp_path_factory) -> Path:
     for name, flags in TINY.items():
         assert here(*flags, *LENGTH, "--checkpoint.keep", "9", "--workdir", folder / name) == 0
     return folder
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_finished_run_has_a_picture_of_what_its_weights_generate(runs, name):
+    run = jaxnn.load_run(runs / name)
+    images = jaxnn.sample(run, jax.random.key(0), 64)
+    with Image.open(runs / name / "pictures" / "samples.png") as picture:
+        assert (np.asarray(picture)[2:34:4, 2:34:4] == np.round(images[0, ..., 0] / 16 * 255)).all()
+
+
+def test_a_run_that_has_failed_has_no_picture(tmp_path):
+    x = np.random.default_rng(0).uniform(size=(40, 4, 4, 1)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(40) % 2)
+    flags = [*TINY["vae"], "--epochs", "1", "--batch-size", "full", "--data.name", tmp_path / "x.npz"]
+    flags += ["--optim.schedule", "constant", "--optim.name", "sgd", "--optim.lr", "1e30", "--optim.ema", "None"]
+    with pytest.raises(NumericsError, match="loss=nan: must be finite"):
+        here(*flags, "--workdir", tmp_path / "run")
+    assert (tmp_path / "run" / "weights.safetensors").exists() and not (tmp_path / "run" / "pictures").exists()
 
 
 def copied(runs: Path, name: str, folder: Path) -> Path:
@@ -80,6 +98,8 @@ def test_the_command_writes_what_the_function_gives(runs, tmp_path, capsys):
     with Image.open(run / "samples" / "grid.png") as picture:
         assert picture.mode == "L" and picture.size == (3 * 34 + 2, 2 * 34 + 2)
         assert (np.asarray(picture)[2:34:4, 2:34:4] == np.round(images[0, ..., 0] / 16 * 255)).all()
+    with pytest.raises(InputError, match=r"flow: has checkpoints, which --force does not remove; name another folder"):
+        sample([str(run), "--output", str(run), "--force"])
     before = (run / "samples" / "samples.npz").read_bytes()
     with pytest.raises(InputError, match=r"samples: is there already; name another folder, or add --force"):
         sample([str(run)])
@@ -122,13 +142,46 @@ def test_what_cannot_be_sampled_is_one_line_and_leaves_nothing(runs, flags, told
     assert sorted(runs.rglob("*")) == before
 
 
+OWN = """
+import jax.numpy as jnp, jaxnn
+from jaxnn.config import *
+config = Config(name="own", epochs=1, batch_size=512, data=DataConfig(test_fraction=0), model=ModelConfig(hidden=(8,)))
+"""
+
+
+def test_a_vae_of_a_config_file_is_sampled_by_its_own_latent(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text(f"{OWN}\ndef task(data):\n    return jaxnn.vae(data['shape'], 3, scale=data['scale'])")
+    assert here(file, "--workdir", tmp_path / "run") == 0
+    assert sample([str(tmp_path / "run"), "-n", "2", "--config", str(file)]) == 0
+    assert np.load(tmp_path / "run" / "samples" / "samples.npz")["x"].shape == (2, 8, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("apply", "told"),
+    [
+        ("jnp.zeros((*x['x'].shape[:-3], outputs))", "(fails: KeyError: 'x'); see jaxnn.vae"),
+        ("jnp.zeros(outputs)", "(gives [80]); see jaxnn.vae"),
+    ],
+)
+def test_a_model_that_decodes_no_z_is_refused_before_it_is_trained(apply, told, tmp_path):
+    file = tmp_path / "own.py"
+    model = f"jaxnn.Model(lambda key, x: {{'w': jnp.zeros(1)}}, lambda params, x, key=None: {apply})"
+    file.write_text(f"{OWN}\ndef model(outputs):\n    return {model}")
+    with pytest.raises(InputError) as error:
+        here(file, "--task.name", "vae", "--workdir", tmp_path / "run")
+    assert str(error.value) == f"model: must decode {{'z': f32[8]}} to [64], the pixels of an image {told}"
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_classifier_and_a_folder_that_is_no_run_generate_nothing(tmp_path):
     flags = ["--model.hidden", "4", "--epochs", "1", "--batch-size", "512", "--data.test-fraction", "0"]
     assert here("digits_mlp", *flags, "--workdir", tmp_path / "run") == 0
     with pytest.raises(InputError, match="run=multiclass: generates no images; train one with --task.name flow"):
         sample([str(tmp_path / "run")])
-    with pytest.raises(InputError, match="run"):
-        sample([str(tmp_path)])
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=f"^folder={folder}: is no run's folder"):
+            sample([str(folder)])
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,74 @@ def test_a_task_that_does_not_fit_the_labels_is_refused(config, about, said):
     with pytest.raises(InputError) as refused:
         choose.choose(jaxnn.TaskConfig(**config), known)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+PREPARES = """
+import jax, jax.numpy as jnp, numpy as np, jaxnn
+from jaxnn.config import *
+config = Config(name="own", epochs=1, batch_size=512, model=ModelConfig(kind="linear"))
+
+def task(data):
+    return jaxnn.multiclass(10)._replace(prepare=lambda batch, key: batch._replace(PREPARED))
+"""
+
+
+def own_task(folder, prepared, *flags):
+    (folder / "own.py").write_text(PREPARES.replace("PREPARED", prepared))
+    return here(folder / "own.py", "--workdir", folder / "run", *flags)
+
+
+def test_a_task_that_prepares_examples_standardises_them_itself(tmp_path):
+    cure = "the task prepares its examples itself; add --data.no-standardize, and standardise there"
+    with pytest.raises(InputError, match=f"^--data.standardize=True: {cure}"):
+        own_task(tmp_path, "x=batch.x", "--data.standardize")
+    assert not (tmp_path / "run").exists()
+
+
+def test_bytes_that_a_task_leaves_as_they_are_are_scaled_as_ever(tmp_path):
+    """White is 16 in the digits."""
+    assert own_task(tmp_path, "y=batch.y") == 0
+    plain = ["digits_softmax", *("--epochs", "1", "--batch-size", "512"), "--optim.name", "sgd"]
+    assert here(*plain, "--optim.schedule", "constant", "--workdir", tmp_path / "plain") == 0
+    rows = [(tmp_path / name / "history.jsonl").read_text().splitlines()[0] for name in ("run", "plain")]
+    one, other = (json.loads(row)["val/loss"] for row in rows)
+    assert one == pytest.approx(other, rel=1e-5)
+    prepare = lambda known: jaxnn.multiclass(10)._replace(prepare=lambda batch, key: batch)
+    run = jaxnn.load_run(tmp_path / "run", task=prepare)
+    with pytest.raises(InputError, match="^predict: a multiclass answers no examples; its task prepares them"):
+        run.predict(np.zeros((1, 8, 8, 1), np.uint8))
+
+
+def test_the_loss_of_a_whole_task_is_one_number_for_each_example(tmp_path):
+    text = PREPARES.replace("prepare=lambda batch, key: batch._replace(PREPARED)", "loss=lambda z, y: z.mean()")
+    (tmp_path / "own.py").write_text(text)
+    with pytest.raises(InputError, match=r"^loss=float32\[\]: must be one number for each example, float\[8\]"):
+        here(tmp_path / "own.py", "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_masks_of_which_a_task_makes_an_answer_for_the_whole_image_are_not_written(tmp_path):
+    file = tmp_path / "own.py"
+    file.write_text("""
+import jax.numpy as jnp, numpy as np, jaxnn
+from jaxnn.config import *
+config = Config(name="own", epochs=1, batch_size=4, data=DataConfig(test_fraction=0.25),
+                model=ModelConfig(kind="linear"))
+
+def data():
+    x = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1), np.uint8)
+    return {"x": x, "y": x[..., 0] // 128}
+
+def task(data):
+    shares = jaxnn.regression()
+    loss = lambda z, y: shares.loss(z, (y == 1).mean((1, 2), dtype=float)[:, None])
+    summary = lambda sums: {"loss": sums["loss"] / sums["weight"]}
+    weighed = lambda z, y, weight: {"weight": weight.sum()}
+    return shares._replace(outputs=1, check=lambda y: None, loss=loss, metrics=weighed, summary=summary)
+""")
+    assert here(file, "--workdir", tmp_path / "run") == 0
+    new = saved(tmp_path, x=np.zeros((2, 4, 4, 1), np.uint8))
+    argv = [str(tmp_path / "run"), str(new), "--config", str(file), "--output", str(tmp_path / "out")]
+    with pytest.raises(InputError, match="its task says that an answer is of the whole image; give it labels="):
+        predict.predict(argv)
+    assert not (tmp_path / "out").exists()

@@ -97,8 +97,11 @@ def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
     from jaxnn.data.readers import image_form
     from jaxnn.store import durable, marked
 
-    output = durable.check_new_folder("--output", text, force="--force" in given)
+    output = durable.check_new_folder("--output", text, marked.HOLDS, force="--force" in given)
     run = load(folder, given)
+    if run.task.labels == "whole":
+        cure = 'give it labels="mask" or "boxes", or use jaxnn.load_run'
+        raise InputError(f"run={folder}: its task says that an answer is of the whole image; {cure}")
     how = (run.task.labels, run.data["classes"], image_form.of(run.config.data))
     with marked.writing(output, sources, *how) as write:
         for part in run.outputs_of(sources):

@@ -8,7 +8,8 @@ import re
 from typing import Any
 
 from jaxnn.commands.predict import load, parsed
-from jaxnn.errors import InputError, check, non_negative
+from jaxnn.config import paths
+from jaxnn.errors import InputError, check, non_negative, printable
 
 USAGE = """usage: jaxnn sample RUN [flags]
 
@@ -29,6 +30,7 @@ Images that a network generates which was trained with --task.name flow_matching
   --config FILE.py         the config file of a run that brought a model of its own
   --traceback              show where an error was raised
 """
+HOLDS = ("grid.png", "samples.npz")
 VALUED = ("-n", "--label", "--seed", "--guidance", "--steps", "--output", "--weights", "--config")
 
 
@@ -43,10 +45,11 @@ def sample(argv: list[str]) -> int:
     n, seed, steps = (_whole(given, *flag) for flag in (("-n", 64, 1), ("--seed", 0, 0), ("--steps", 25, 1)))
     guidance = _number(given, "--guidance", 0.0)
 
-    from jaxnn.store import durable
+    from jaxnn.store import durable, identity
 
+    identity.refuse_no_run(paths.expand("run", words[0]))  # in which the samples are, unless told otherwise
     output = given.get("--output", f"{words[0]}/samples")
-    folder = durable.check_new_folder("--output", output, force="--force" in given)
+    folder = durable.check_new_folder("--output", output, HOLDS, force="--force" in given)
     run = load(words[0], given)
 
     import jax
@@ -58,7 +61,7 @@ def sample(argv: list[str]) -> int:
     with durable.new_folder(folder) as beside:
         for name, content in _files(images, run.data, label).items():
             durable.write(beside / name, [content], 0o666)
-    print(f"{n} image{'s' * (n > 1)} in {output}")
+    print(f"{n} image{'s' * (n > 1)} in {printable(output)}")
     return 0
 
 
@@ -93,4 +96,4 @@ def _files(images: Any, data: dict[str, Any], label: str | None) -> dict[str, by
     file = io.BytesIO()
     np.savez(file, **arrays)
     sheet = grid(as_bytes(images, data["scale"]), math.ceil(math.sqrt(len(images))))
-    return {"samples.npz": file.getvalue(), "grid.png": png(sheet)}
+    return dict(zip(HOLDS, (png(sheet), file.getvalue()), strict=True))

@@ -117,7 +117,7 @@ def _read(word: str, longest: int) -> Any:
         size = pixels.shape[0], pixels.shape[1]
     scale = min(1.0, longest / max(size))
     smaller = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
-    pixels, told = image_file.read(path, Form(smaller, "stretch", "rgb"))
+    pixels, _ = image_file.read(path, Form(smaller, "stretch", "rgb"))
     return pixels
 
 

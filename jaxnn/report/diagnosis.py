@@ -82,8 +82,8 @@ def _accuracy_of_one_answer(train: Batch, rows: Batch) -> float:
     answer to each."""
     y = np.asarray(train.y)
     if y.ndim == 3:
-        pixels = np.asarray(rows.y)[np.asarray(rows.y) != IGNORE]
-        return float(np.mean(pixels == np.bincount(y[y != IGNORE]).argmax())) if pixels.size else 0.0
+        learned, pixels = (labels[labels != IGNORE] for labels in (y, np.asarray(rows.y)))
+        return float(np.mean(pixels == np.bincount(learned).argmax())) if learned.size and pixels.size else 0.0
     if y.ndim == 1:
         hit = rows.y == np.bincount(y.astype(np.int64), weights=train.weight).argmax()
     else:

@@ -11,32 +11,31 @@ import numpy as np
 from jaxnn.config.names import GENERATIVE
 from jaxnn.config.settings import Config
 from jaxnn.store import durable
-from jaxnn.training import loop
-from jaxnn.training.loop import Event, Session
-from jaxnn.types import Batch
+from jaxnn.types import Batch, Params, Recipe
 
 COUNT, SAMPLES = 16, 64  # examples of the test (or what is there in its place), and generated images
 
 
 def save(
-    folder: Path, config: Config, known: dict[str, Any], session: Session, event: Event, parts: dict[str, Batch]
+    folder: Path, config: Config, known: dict[str, Any], recipe: Recipe, params: Params, parts: dict[str, Batch]
 ) -> None:
-    """A picture of a run whose answers lie in images, or are images; of others none, and of one that was stopped.
+    """A picture of a finished run whose answers lie in images, or are images; of others none.
 
     Args:
       folder: the run's.
       config, known: its settings, and what is known of its data (`Dataset.describe`).
-      session, event: what has been trained, and the end of it.
+      recipe, params: what has been trained, and the weights that it ended with.
       parts: the splits, as a history calls them.
+
+    Raises `StorageError` where it cannot be written.
     """
-    model, task = session.recipe.model, session.recipe.task
-    marked, generated = task.labels != "whole", config.task.name in GENERATIVE
-    if not (marked or generated) or session.stop():
+    marked, generated = recipe.task.labels != "whole", config.task.name in GENERATIVE
+    if not (marked or generated):
         return
     from jaxnn.pictures import grid
     from jaxnn.predict import run_of
 
-    run = run_of(config, known, model, task, loop.final(event.progress.state))
+    run = run_of(config, known, recipe.model, recipe.task, params)
     if marked:
         name = next(part for part in ("test", "val", "train") if part in parts)
         images, columns = _marked(run, parts[name].x[:COUNT]), 4
@@ -47,7 +46,10 @@ def save(
         images = as_bytes(sample(run, jax.random.key(0), SAMPLES, label=label), known["scale"])
         name, columns = "samples", 8
     path = folder / "pictures" / f"{name}.png"
-    path.parent.mkdir(exist_ok=True)
+    try:
+        path.parent.mkdir(exist_ok=True)
+    except OSError as reason:
+        raise durable.unwritable(path, reason) from None
     durable.replace(path, [grid.png(grid.grid(images, columns))])
 
 

@@ -86,13 +86,19 @@ def replace(path: Path, parts: Iterable[Any]) -> None:
         raise unwritable(path, reason) from None
 
 
-def check_new_folder(flag: str, text: str, *, force: bool) -> Path:
-    """The path of a folder that can be made, or with `force` put in the place of one. Raises `InputError`."""
+def check_new_folder(flag: str, text: str, holds: Iterable[str], *, force: bool) -> Path:
+    """The path of a folder that can be made, or with `force` put in the place of one that holds no more than that.
+
+    Raises `InputError`.
+    """
     path = paths.expand(flag, text)
     if not os.path.isdir(path.parent):
         raise InputError(f"{flag}={text}: {path.parent} is no folder; make it, or name another")
     if os.path.lexists(path) and not (force and os.path.isdir(path) and not path.is_symlink()):
         raise InputError(f"{flag}={text}: is there already; name another folder, or add --force to replace it")
+    for name in sorted(os.listdir(path)) if os.path.isdir(path) else ():
+        if name not in holds:
+            raise InputError(f"{flag}={text}: has {name}, which --force does not remove; name another folder")
     return path.parent.resolve() / path.name
 
 

@@ -23,6 +23,7 @@ from jaxnn.store import durable
 
 Files = Sequence[str] | None
 Write = Callable[[np.ndarray, np.ndarray, Files], None]  # images, answers, and the files that they are of
+HOLDS = ("classes.txt", "masks", "overlays", "detections.json", "pictures")  # what may be in such a folder
 COLOURED = Form(None, "fit", "rgb")
 
 

@@ -20,23 +20,22 @@ import jax.numpy as jnp
 from jaxnn.config.task import TaskConfig
 from jaxnn.errors import check, non_negative, positive
 from jaxnn.tasks import noise
-from jaxnn.tasks.base import means, outputs_of, weighed
+from jaxnn.tasks.base import as_they_are, means, outputs_of, weighed
 from jaxnn.tasks.metrics import weighted_sum
 from jaxnn.types import Batch, Metrics, Task
 
 
-def vae(
-    shape: Sequence[int], latent: int, *, scale: float = 1.0, beta: float = 1.0, deviation: float | None = None
-) -> Task:
+def vae(shape: Sequence[int], latent: int, *, scale: float, beta: float = 1.0, deviation: float | None = None) -> Task:
     """Images `[B, H, W, C]` of `scale` for white; the loss is -ELBO, with KL times beta; y is not looked at.
 
     The model takes `{"x": f32[B, H, W, C] of 0 to 1, "noise": f32[B, latent]}` and gives `f32[B, H W C + 2 latent]`:
-    pixels, means and log-variances. Pixels are logits of a Bernoulli likelihood (for greys, the cross-entropy), or with
-    a `deviation` the means of a normal one. Metrics: `reconstruction`, -log p(x|z), and `kl`, whose sum is the loss for
-    beta = 1. Each row draws its own noise, without a key from its own bits. `link`: the image. Raises `InputError`.
+    pixels, means and log-variances; of `{"z": f32[B, latent]}`, from which images are drawn, the pixels alone. Pixels
+    are logits of a Bernoulli likelihood (for greys, the cross-entropy), or with a `deviation` the means of a normal
+    one. Metrics: `reconstruction`, -log p(x|z), and `kl`, whose sum is the loss for beta = 1. Each row draws its own
+    noise, without a key from its own bits. `link`: the image. Raises `InputError`.
 
     >>> import jax, jax.numpy as jnp, jaxnn
-    >>> task = jaxnn.vae((8, 8, 1), 2)
+    >>> task = jaxnn.vae((8, 8, 1), 2, scale=1)
     >>> batch = task.prepare(jaxnn.Batch(jnp.ones((3, 8, 8, 1)), jnp.arange(3), jnp.ones(3)), jax.random.key(0))
     >>> sums = jaxnn.metrics.measure(task, jnp.zeros((3, task.outputs)), batch.y, batch.weight)
     >>> {name: round(float(value), 2) for name, value in task.summary(sums).items()}  # 64 log 2
@@ -83,7 +82,7 @@ def vae(
         link,
         metrics,
         lambda sums: means(sums, loss="loss", reconstruction="reconstruction", kl="kl"),
-        decide=lambda images: images,
+        decide=as_they_are,
         prepare=prepare,
         minimized=frozenset(("loss", "reconstruction", "kl")),
     )
