@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -152,6 +153,7 @@ def from_config(
     """
     if arrays is not None:
         _check_options(config, "data()")
+        config = replace(config, name="data()") if config.name == DataConfig.name else config
     found = npz.own(arrays()) if arrays is not None else _read(config, task, source, validation, keep)
     if config.nan == "drop":
         found = finite(found, config.missing)
