@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxnn
 from jaxnn import data
 from jaxnn.commands import main, predict
 from jaxnn.data.readers import canvases
 from jaxnn.errors import InputError
+from jaxnn.store import marked
 from jaxnn.tasks import choose
 
 RNG = np.random.default_rng(0)
@@ -49,13 +51,41 @@ def test_masks_and_boxes_of_an_archive_are_told_by_their_shapes(tmp_path):
         ({"y": MASKS}, {"task": "multiclass"}, "are masks; use --task.name segmentation"),
         ({"y": BOXES}, {"task": "segmentation"}, "are boxes; use --task.name detection"),
         ({"y": MASKS, "classes": np.array(["a", "a", "b"])}, {}, "each once"),
-        ({"y": MASKS}, {"class_weight": "balanced"}, "leave it out"),
+        ({"y": MASKS}, {"class_weight": "balanced"}, "segmentation has no classes of whole examples; leave it out"),
+        ({"y": MASKS}, {"positive": "1"}, "--data.positive=1: the labels are masks"),
+        ({"y": BOXES}, {"positive": "1"}, "--data.positive=1: the labels are boxes"),
+        ({"y": np.where(MASKS == 1, 0, 255)}, {}, "y=0 and 255: 255 is ignored"),
+        ({"y": BOXES * [3e8, 1, 1, 1, 1]}, {}, "y[0,0]=3e+08: a class must be < 10000"),
     ],
 )
 def test_what_is_no_mask_and_no_box_is_refused_in_one_line(tmp_path, arrays, flags, said):
     with pytest.raises(InputError) as refused:
         data.load(saved(tmp_path, x=X, **arrays), **flags)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_masks_of_another_size_are_refused_in_each_part(tmp_path):
+    path = saved(tmp_path, x_train=X[:8], y_train=MASKS[:8], x_test=X[8:], y_test=MASKS[8:, :4])
+    with pytest.raises(InputError, match=r"test y=\(4, 4, 8\): masks must be of their images' size, \(4, 6, 8\)"):
+        data.load(path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, None), (np.uint8, 16.0), (np.uint8, 255.0)])
+def test_arrays_are_shown_with_their_own_white(tmp_path, channels, dtype, scale):
+    x = (RNG.random((2, 6, 8, channels)) * (scale or 1)).astype(dtype)
+    known = {"classes": ["ground", "cat", "dog"], "scale": scale}
+    bytes_ = np.round(x / (scale or 1) * 255).astype(np.uint8)
+    first = bytes_[..., :3] if channels > 2 else bytes_[..., :1].repeat(3, -1)
+    with marked.writing(tmp_path / "masks", [tmp_path / "set.npz"], "mask", known, None) as write:
+        write(x, np.zeros((2, 6, 8), np.uint8), None)
+    for i in range(2):
+        overlay = np.asarray(Image.open(tmp_path / "masks" / "overlays" / f"{i:06}.png"))
+        np.testing.assert_array_equal(overlay, first[i])  # class 0 shows the image alone
+    with marked.writing(tmp_path / "boxes", [tmp_path / "set.npz"], "boxes", known, None) as write:
+        write(x, np.full((2, 1, 6), -1, np.float32), None)
+    picture = np.asarray(Image.open(tmp_path / "boxes" / "pictures" / "000001.png"))
+    np.testing.assert_array_equal(picture[::48, ::48], first[1])
 
 
 def test_names_of_classes_go_with_numbers_of_whole_examples_too(tmp_path):

@@ -99,7 +99,7 @@ def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
 
     output = durable.check_new_folder("--output", text, force="--force" in given)
     run = load(folder, given)
-    how = (run.task.labels, run.data["classes"], image_form.of(run.config.data))
+    how = (run.task.labels, run.data, image_form.of(run.config.data))
     with marked.writing(output, sources, *how) as write:
         for part in run.outputs_of(sources):
             for note in part.notes:
