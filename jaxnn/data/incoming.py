@@ -236,8 +236,8 @@ def _pictured(source: Any, known: Known, classes: tuple[Label, ...]) -> Table:
     from jaxnn.data.readers import layouts
 
     with _readable(source):
-        if is_frame(source) or (source.suffix.lower() != ".json" and kind(source) not in ("folder", "npz")):
-            rule = "must be a .npz with x and y, COCO's .json, or a folder of images and their labels"
+        if is_frame(source) or (layouts.kind(source) is None and kind(source) not in ("folder", "npz")):
+            rule = "must be a .npz with x and y, COCO's .json, a list of VOC's, or a folder of images and their labels"
             raise InputError(f"{'the table' if is_frame(source) else source}: {rule}; see docs/labels.md")
         if source.suffix.lower() != ".npz":
             whole: dict[str, Any] = {"task": known.about["task"], "classes": classes, "shape": known.shape}
