@@ -102,7 +102,9 @@ def test_the_usual_folders(tmp_path, layout):
 
 def test_images_of_another_folder(tmp_path):
     path = saved(tmp_path / "a" / "labels.json", made(tmp_path / "b"))
-    with pytest.raises(InputError, match=r"labels.json: '00.png' is no file in .*/a; add it, or say the folder with"):
+    with pytest.raises(
+        InputError, match=r"labels.json: '00.png' is no file in .*/a; add it, or put the .json beside it"
+    ):
         whole(path)
     assert len(whole(path, dir=tmp_path / "b").train.x) == 4
 

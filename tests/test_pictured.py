@@ -174,6 +174,33 @@ def test_data_and_tasks_that_are_none_are_refused_before_a_folder_is_made(tmp_pa
     assert said in str(refused.value).replace(str(tmp_path) + "/", "") and not (tmp_path / "run").exists()
 
 
+WHOLE = """
+import numpy as np
+import jaxnn
+from jaxnn.config import Config, DataConfig
+
+config = Config(name="masks", data=DataConfig(name="SET"), batch_size=4, epochs=1)
+
+def task(data):
+    return jaxnn.segmentation(data["classes"], size=data["shape"][:2])._replace(labels="whole")
+
+def model(outputs):
+    return jaxnn.conv(outputs[-1], 1)
+"""
+
+
+def test_a_task_that_does_not_say_where_its_labels_lie_neither_moves_nor_marks_images(tmp_path):
+    path, file, run = saved(tmp_path, x=X, y=MASKS), tmp_path / "own.py", tmp_path / "run"
+    file.write_text(WHOLE.replace("SET", str(path)))
+    with pytest.raises(InputError, match="--data.augment=flip: would leave the masks behind"):
+        here(file, "--workdir", run, "--data.augment", "flip")
+    assert not run.exists()
+    assert here(file, "--workdir", run) == 0
+    with pytest.raises(InputError, match="its config file's task has labels=whole"):
+        predict.predict([str(run), str(path), "--config", str(file), "--output", str(tmp_path / "found")])
+    assert not (tmp_path / "found").exists()
+
+
 @pytest.mark.parametrize(
     ("config", "about", "said"),
     [

@@ -99,6 +99,9 @@ def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
 
     output = durable.check_new_folder("--output", text, force="--force" in given)
     run = load(folder, given)
+    if run.task.labels == "whole":
+        rule = "its config file's task has labels=whole, and this is for answers that lie in the images"
+        raise InputError(f"run={folder}: {rule}; give the task labels=mask or boxes, or use jaxnn.load_run")
     how = (run.task.labels, run.data, image_form.of(run.config.data))
     with marked.writing(output, sources, *how) as write:
         for part in run.outputs_of(sources):

@@ -238,7 +238,8 @@ def check_boxes(y: Any, classes: int, size: tuple[int, int], most: int) -> None:
     count = there.sum(1)
     if count.max(initial=0) > most:
         i = int(count.argmax())
-        raise InputError(f"boxes[{i}]: has {count[i]}, and at most {most} are found in an image; give a larger most=")
+        rule = f"at most {most} are found in an image"
+        raise InputError(f"boxes[{i}]={count[i]} boxes: {rule}; give a larger number (--task.most {count[i]})")
 
 
 def _cells(size: tuple[int, int], stride: int) -> tuple[int, int]:

@@ -172,7 +172,11 @@ def _found(path: Path, dir: Path | None, names: Sequence[str]) -> list[Path]:
     files = [root / name for name in names]
     for file in files:
         if "\0" in file.name or not file.is_file():
-            cure = "add it" if dir is not None else "add it, or say the folder with --data.dir"
+            cure = (
+                "add it"
+                if dir is not None
+                else "add it, or put the .json beside it (one to train on: or say the folder, --data.dir)"
+            )
             raise InputError(f"{path}: {file.name!r} is no file in {file.parent.absolute()}; {cure}")
     return files
 
