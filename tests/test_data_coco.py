@@ -115,6 +115,9 @@ def test_crowds_are_left_out_with_a_note(tmp_path):
     loaded = whole(saved(tmp_path / "labels.json", about))
     assert (loaded.train.y[..., 0] >= 0).sum() == 3
     assert f"{tmp_path}/labels.json: 1 boxes around a crowd (iscrowd) left out" in loaded.notes
+    about["annotations"][1]["iscrowd"] = "0"  # a text, which would be true
+    with pytest.raises(InputError, match=r"iscrowd='0' must be 0 or 1"):
+        whole(saved(tmp_path / "labels.json", about))
 
 
 def test_boxes_that_stand_out_by_rounding_are_cut(tmp_path):

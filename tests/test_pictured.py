@@ -13,6 +13,7 @@ import jaxnn
 from jaxnn import data
 from jaxnn.commands import main, predict
 from jaxnn.data.readers import canvases
+from jaxnn.data.readers.image_form import Form
 from jaxnn.errors import InputError
 from jaxnn.store import marked
 from jaxnn.tasks import choose
@@ -86,6 +87,17 @@ def test_arrays_are_shown_with_their_own_white(tmp_path, channels, dtype, scale)
         write(x, np.full((2, 1, 6), -1, np.float32), None)
     picture = np.asarray(Image.open(tmp_path / "boxes" / "pictures" / "000001.png"))
     np.testing.assert_array_equal(picture[::48, ::48], first[1])
+
+
+def test_boxes_are_told_in_the_pixels_of_the_file_without_those_of_its_black_edges(tmp_path):
+    Image.fromarray(np.full((10, 20, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    found = np.array([[[0, 2, 4, 6, 0.9, 1], [1, 0, 3, 2, 0.8, 0], [0, 0, 0, 0, 0, -1]]], np.float32)  # of 8x8
+    known = {"classes": ["cat", "dog"], "scale": 255.0}
+    with marked.writing(tmp_path / "out", [tmp_path], "boxes", known, Form((8, 8), "fit", None)) as write:
+        write(np.zeros((1, 8, 8, 3), np.uint8), found, [str(tmp_path / "a.png")])
+    whole = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [(row["bbox"], row["category_id"]) for row in whole["annotations"]] == [([0, 0, 10, 10], 2)]
+    assert (whole["images"][0]["height"], whole["images"][0]["width"]) == (10, 20)
 
 
 def test_names_of_classes_go_with_numbers_of_whole_examples_too(tmp_path):

@@ -43,7 +43,8 @@ The metrics of a run's task on labelled examples.
 
   RUN                      the folder of a finished run
   LABELLED                 a table with the target (and the weight, if the run had one), - for CSV on standard input, a
-                           folder of images with a sub-folder for each class, or a .npz with x and y
+                           folder of images with a sub-folder for each class, or a .npz with x and y; for masks or boxes
+                           a folder of images and their labels, COCO's .json, a list of Pascal VOC's, or a .npz
 
   --output FILE.json       the metrics as JSON, too
 {FLAGS}"""

@@ -77,11 +77,13 @@ def load(
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
         .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/**, or CLASS/** in
-        train, val and test); or a data frame (pandas, polars, pyarrow).
+        train, val and test), of images with masks or boxes (folders of masks, YOLO and Pascal VOC, COCO's .json); or a
+        data frame (pandas, polars, pyarrow).
       images: the column of a table that holds paths of images.
       class_weight: weights in the order of the classes, or by label (1 for those left out), or "balanced".
       validation: a path or a data frame.
-      task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
+      task: binary, multiclass, multilabel, regression, segmentation, detection, or auto: read off the labels
+        (`jaxnn.tasks.targets.encode`).
 
     Returns:
       A `Dataset` of NumPy arrays; `validation` or `test` is None where its fraction is 0.

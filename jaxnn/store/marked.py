@@ -114,6 +114,7 @@ class _Boxes:
     def add(self, name: str, file: str | None, image: np.ndarray, answer: np.ndarray, place: geometry.Geometry) -> None:
         there = answer[answer[:, 5] >= 0].astype(np.float64)
         there[:, :4] = geometry.boxes_back(place, there[:, :4])
+        there = there[(there[:, 2:4] > there[:, :2]).all(1)]  # what was found in the black edges is not in the image
         number = len(self.images) + 1
         height, width = image.shape[:2]
         self.images.append({"id": number, "file_name": file or name, "height": height, "width": width})
