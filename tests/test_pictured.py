@@ -12,7 +12,9 @@ from PIL import Image
 import jaxnn
 from jaxnn import data
 from jaxnn.commands import main, predict
-from jaxnn.data.readers import canvases
+from jaxnn.data import incoming
+from jaxnn.data.columns import Rules
+from jaxnn.data.readers import canvases, table
 from jaxnn.data.readers.image_form import Form
 from jaxnn.errors import InputError
 from jaxnn.store import marked
@@ -98,6 +100,15 @@ def test_boxes_are_told_in_the_pixels_of_the_file_without_those_of_its_black_edg
     whole = json.loads((tmp_path / "out" / "detections.json").read_text())
     assert [(row["bbox"], row["category_id"]) for row in whole["annotations"]] == [([0, 0, 10, 10], 2)]
     assert (whole["images"][0]["height"], whole["images"][0]["width"]) == (10, 20)
+
+
+@pytest.mark.parametrize("y", [BOXES, np.arange(12) % 3])
+def test_other_labels_than_those_of_training_are_refused_by_their_kind(tmp_path, y):
+    roles = table.Roles(None, None, None, Rules())
+    known = incoming.Known({"task": "segmentation", "classes": [0, 1, 2], "shape": [6, 8, 3]}, None, roles)
+    assert incoming.labelled(saved(tmp_path, x=X, y=MASKS), known, None).y.shape == MASKS.shape
+    with pytest.raises(InputError, match=r"set.npz: y=\(12,.*\): the network was trained on masks; give examples with"):
+        incoming.labelled(saved(tmp_path, x=X, y=y), known, None)
 
 
 def test_names_of_classes_go_with_numbers_of_whole_examples_too(tmp_path):
