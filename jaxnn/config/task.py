@@ -26,8 +26,6 @@ class TaskConfig:
     """share of the probability spread evenly over the classes"""
     dice: float = 0.0
     """segmentation: weight of the soft dice loss beside the cross-entropy"""
-    most: int = 100
-    """detection: how many objects are found in an image at most"""
     metrics: tuple[str, ...] = ()
     """what is measured besides: auc (not of training) and balanced_accuracy for binary; balanced_accuracy, macro_f1
     and top_5 (or another number) for multiclass"""
@@ -47,7 +45,6 @@ class TaskConfig:
             raise choices("--task.name", self.name, TASKS)
         if self.loss not in LOSSES:
             raise choices("--task.loss", self.loss, LOSSES)
-        check("--task.most", self.most, ">= 1", self.most >= 1)
         fraction("--task.label_smoothing", self.label_smoothing)
         non_negative("--task.dice", self.dice)
         for q in self.quantiles:

@@ -10,6 +10,7 @@ from jaxnn.arrays import refuse_where
 from jaxnn.config.names import PICTURED
 from jaxnn.data.source import Source
 from jaxnn.errors import InputError
+from jaxnn.tasks.marks import check_boxes, check_masks
 from jaxnn.tasks.targets import Targets
 
 IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
@@ -44,19 +45,13 @@ def encode(source: Source, found: str, task: str, positive: str | None = None) -
 
     Without names there are as many classes as the training labels have, by the largest of them.
     """
-    what, convert, numbers = KINDS[found]
+    what, convert, numbers, check = KINDS[found]
     if task not in ("auto", found):
         raise InputError(f"--task.name={task}: the labels of this data are {what}; use --task.name {found}")
     if positive is not None:
         raise InputError(f"--data.positive={positive}: the labels are {what}, not classes of examples; leave it out")
-    names = {part: "y" if part == "train" else f"{part} y" for part in source.parts}
-    y = {part: convert(table.y, names[part]) for part, table in source.parts.items()}
-    if found == "segmentation":
-        for part, masks in y.items():
-            if masks.shape != (size := source.parts[part].x.shape[:3]):
-                rule = f"masks must be of their images' size, {size}"
-                raise InputError(f"{names[part]}={masks.shape}: {rule}; resize them")
-    else:
+    y = {part: convert(table.y, "y" if part == "train" else f"{part} y") for part, table in source.parts.items()}
+    if found == "detection":
         most = max(labels.shape[1] for labels in y.values())
         y = {part: _padded(labels, most) for part, labels in y.items()}
         if source.classes is None:
@@ -67,7 +62,11 @@ def encode(source: Source, found: str, task: str, positive: str | None = None) -
         raise InputError(f"y={y['train'].shape}: the labels have no class; there is nothing to learn or to measure")
     if found == "segmentation" and source.classes is None and largest == 0:
         raise InputError(f"y=0 and {IGNORE}: {IGNORE} is ignored, and 0 the only class; number them 0, 1, 2, ...")
-    return Targets(found, source.classes or tuple(range(largest + 1)), y)
+    classes = source.classes or tuple(range(largest + 1))
+    for part, labels in y.items():  # here, where their numbers are those of the file
+        name = what if part == "train" else f"{part} {what}"
+        check(labels, source.parts[part].x.shape[1:3], len(classes), name=name)
+    return Targets(found, classes, y)
 
 
 def _mask(y: np.ndarray, name: str) -> np.ndarray:
@@ -89,8 +88,8 @@ def _padded(boxes: np.ndarray, most: int) -> np.ndarray:
     return np.concatenate([boxes, none], axis=1)
 
 
-# By the kind of labels: what they are, what makes them one array, and the numbers of classes that are in it.
-KINDS: dict[str, tuple[str, Callable[..., np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
-    "segmentation": ("masks", _mask, lambda y: y[y != IGNORE]),
-    "detection": ("boxes", _boxes, lambda y: y[..., 0]),
+# By the kind of labels: what they are, what makes them one array, the numbers of classes in it, and what checks it.
+KINDS: dict[str, tuple[str, Callable[..., np.ndarray], Callable[[np.ndarray], np.ndarray], Callable[..., None]]] = {
+    "segmentation": ("masks", _mask, lambda y: y[y != IGNORE], check_masks),
+    "detection": ("boxes", _boxes, lambda y: y[..., 0], check_boxes),
 }

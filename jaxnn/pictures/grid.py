@@ -10,18 +10,18 @@ from jaxnn.errors import InputError, check
 
 MARGIN = 2  # pixels of grey between two pictures and around all
 GREY = 128
-LEAST = 32  # pixels: smaller pictures are shown several times as large
+LEAST = 64  # pixels: smaller pictures are shown several times as large
 
 
 def grid(images: np.ndarray, columns: int) -> np.ndarray:
     """Pictures `u8[n, H, W, C]` in rows of so many, with a margin: `u8[H', W', C]`.
 
-    Pictures that are lower than 32 pixels are shown in a whole number of times their size. Raises `InputError` for
+    Pictures that are lower than 64 pixels are shown in a whole number of times their size. Raises `InputError` for
     anything but pictures of bytes, at least one, or columns < 1.
 
     >>> import numpy as np
     >>> grid(np.zeros((5, 32, 48, 3), np.uint8), columns=3).shape
-    (70, 152, 3)
+    (134, 296, 3)
     """
     check("columns", columns, ">= 1", columns >= 1)
     if images.ndim != 4 or images.dtype != np.uint8 or not len(images):

@@ -40,8 +40,6 @@ def choose(
     kind = data["task"] if config.name == "auto" else config.name
     if config.dice and kind != "segmentation":
         raise InputError(f"--task.dice={config.dice}: is for segmentation, and this task is {kind}; leave it out")
-    if config.most != TaskConfig.most and kind != "detection":
-        raise InputError(f"--task.most={config.most}: is for detection, and this task is {kind}; leave it out")
     if kind not in (*GENERATIVE, *PICTURED):
         if data["task"] in PICTURED:
             rule = f"the labels of this data are {LABELS[data['task']]}"

@@ -27,8 +27,10 @@ from jaxnn.errors import InputError, check
 from jaxnn.tasks.base import means, weighed
 from jaxnn.tasks.boxes import giou, iou, matched, nms
 from jaxnn.tasks.coco_map import coco_map
+from jaxnn.tasks.marks import check_boxes
 from jaxnn.types import Metrics, Task
 
+MOST = 100  # detections of an image: COCO's maxDets
 BINS = 1000  # of scores, in the histograms that AP is read from while a network trains
 NEAR = 0.5  # above this IoU the less certain of two detections is left out; of a box that is found, at least
 SPREAD = 0.09  # of the Gaussian around a centre, in widths and heights of the box: 0.54 / 6
@@ -37,7 +39,7 @@ AT_ONCE = 64  # images whose detections are suppressed together, for memory
 RECALLS = np.linspace(0, 1, 101)
 
 
-def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int = 100) -> Task:
+def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int = MOST) -> Task:
     """The boxes of the objects in images of `size` (height, width), with their classes, found on a grid of cells.
 
     Outputs `f[B, H / stride, W / stride, K + 4]`: the logits of the K classes (whether the centre of such an object is
@@ -96,7 +98,7 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
         return {name: found[name] for name in ("map50", "map")}
 
     metrics = lambda outputs, y, weight: weighed(weight)
-    checked = functools.partial(check_boxes, classes=classes, size=size, most=most)
+    checked = functools.partial(check_labels, size=size, classes=classes, most=most)
     given = {"check": checked, "whole": whole, "final": final, "labels": "boxes"}
     return Task("detection", shape, loss, link, metrics, summary, decide, **given)
 
@@ -104,7 +106,8 @@ def detection(classes: int, *, size: tuple[int, int], stride: int = 4, most: int
 def of(config: TaskConfig, data: dict[str, Any]) -> Task:
     """The task of a config, for images with boxes (`Dataset.describe`)."""
     height, width, _ = data["shape"]
-    return detection(len(data["classes"]), size=(height, width), most=config.most)
+    (most, _) = data["y"]["shape"]  # boxes that an image of the data has
+    return detection(len(data["classes"]), size=(height, width), most=max(MOST, most))
 
 
 def image_loss(outputs: jax.Array, y: jax.Array, stride: int) -> jax.Array:
@@ -216,30 +219,13 @@ def average_precision(hits: Any, misses: Any, there: Any) -> jax.Array:
     return jnp.mean(ap, where=there > 0)
 
 
-def check_boxes(y: Any, classes: int, size: tuple[int, int], most: int) -> None:
-    """Raises `InputError`, with the example and the box, for labels that are no boxes in an image of this size."""
-    y = np.asarray(y)
-    if y.ndim != 3 or y.shape[-1] != 5 or y.dtype.kind not in "iuf":
-        raise InputError(f"y={y.dtype}{list(y.shape)}: must be f32[n, M, 5], class, x1, y1, x2, y2; reshape it")
-    kind, (x1, y1, x2, y2) = y[..., 0], np.moveaxis(y[..., 1:], -1, 0)
-    there, (height, width) = kind != -1, size
-    rules = [
-        (np.isnan(kind) | there & ~np.isfinite(y).all(-1), "must be finite; repair it or leave the box out"),
-        (there & (kind != np.round(kind)) | (kind < -1) | (kind >= classes),
-         f"its class must be a whole number from 0 to {classes - 1}, or -1 for padding"),
-        (there & ((x2 <= x1) | (y2 <= y1)), "must have x1 < x2 and y1 < y2; COCO's x, y, width, height become corners"),
-        (there & ((x1 < 0) | (y1 < 0) | (x2 > width) | (y2 > height)),
-         f"must lie in the image, {width} wide and {height} high; cut it off at the edge, or leave it out"),
-    ]  # fmt: skip
-    for bad, rule in rules:
-        if bad.any():
-            i, j = (int(k) for k in np.argwhere(bad)[0])
-            raise InputError(f"boxes[{i}, {j}]={' '.join(f'{v:g}' for v in y[i, j])}: {rule}")
-    count = there.sum(1)
+def check_labels(y: Any, size: tuple[int, int], classes: int, most: int) -> None:
+    """`check_boxes`; and of no image more than are ever found."""
+    check_boxes(y, size, classes)
+    count = (np.asarray(y)[..., 0] != -1).sum(1)
     if count.max(initial=0) > most:
         i = int(count.argmax())
-        rule = f"at most {most} are found in an image"
-        raise InputError(f"boxes[{i}]={count[i]} boxes: {rule}; give a larger number (--task.most {count[i]})")
+        raise InputError(f"boxes[{i}]: has {count[i]}, and at most {most} are found in an image; give a larger most=")
 
 
 def _cells(size: tuple[int, int], stride: int) -> tuple[int, int]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxnn.config.task import TaskConfig
 from jaxnn.errors import InputError, check, non_negative
 from jaxnn.numerics import is_zero
 from jaxnn.tasks import base
 from jaxnn.tasks.base import Loss, means, weighed
+from jaxnn.tasks.marks import check_masks
 from jaxnn.types import Metric, Metrics, Task
 
 WORD = 2**12  # counts of pixels have a high and a low part: int32 holds 524,288 images, of 8.8e12 pixels together
@@ -92,13 +93,12 @@ def segmentation(
         found = {"miou": _share(iou.sum(), there), "accuracy": _share(right.sum(), actual.sum())}
         return means(sums, loss="loss") | found | {f"iou/{name}": iou[i] for i, name in enumerate(names)}
 
-    def check_masks(y: Any) -> None:
-        _check(y, size, k, ignore)
+    checked = functools.partial(check_masks, size=size, classes=k, ignore=ignore)
 
     def link(logits: jax.Array) -> jax.Array:
         return jax.nn.softmax(outputs_of(logits))
 
-    rest = (_most_likely, jax.nn.log_softmax, None, check_masks)
+    rest = (_most_likely, jax.nn.log_softmax, None, checked)
     task = Task("segmentation", (*size, k), loss_of, link, sums, summary, *rest, labels="mask")
     return base.measuring(task, metrics, lambda logits, y: (outputs_of(logits), y))
 
@@ -143,18 +143,6 @@ def _counts(logits: jax.Array, y: jax.Array, weight: jax.Array, ignore: int) -> 
     counts = jnp.stack([a.sum((-3, -2), dtype=jnp.int32) for a in (actual & predicted, predicted, actual)], -2)
     parts = jnp.stack([counts // WORD, counts % WORD])
     return parts.reshape(2, -1, 3, k).sum(1, dtype=jnp.int32)
-
-
-def _check(y: Any, size: tuple[int, int], k: int, ignore: int) -> None:
-    """Refuse masks of another size, and the first one with a number that is no class."""
-    y = np.asarray(y)
-    if y.dtype.kind not in "iu" or y.ndim != 3 or y.shape[1:] != size:
-        raise InputError(f"y={y.dtype}{list(y.shape)}: masks must be whole numbers [n, {size[0]}, {size[1]}]")
-    bad = (y != ignore) & ((y < 0) | (y >= k))
-    if bad.any():
-        i, row, column = (int(place) for place in np.argwhere(bad)[0])
-        rule = f"must be in [0, {k}), or {ignore} for a pixel of no class"
-        raise InputError(f"y[{i}, {row}, {column}]={y[i, row, column]}: {rule}; repair the mask")
 
 
 def _most_likely(p: Any) -> Any:

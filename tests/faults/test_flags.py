@@ -262,7 +262,6 @@ BOUNDS = [  # flag, refused, accepted
     ("task.beta", ["-1"], ["0", "4"]),
     ("task.deviation", ["0", "-1"], ["0.1"]),
     ("task.quantiles", ["0", "1", "-0.1"], ["0.5"]),
-    ("task.most", ["0", "-1"], ["1", "300"]),
     ("task.dice", ["-0.1", "nan", "inf"], ["0"]),
     ("data.validation_fraction", ["1", "-0.1"], ["0", "0.99"]),
     ("data.test_fraction", ["1", "-0.1"], ["0", "0.99"]),

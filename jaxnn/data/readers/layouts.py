@@ -13,6 +13,8 @@ from jaxnn.data.source import Source
 from jaxnn.errors import InputError
 from jaxnn.tasks.labels import Label
 
+MASKED = "segmentation"  # the task whose labels are masks
+
 
 def kind(path: Path, task: str = "auto") -> str | None:
     """One of `LAYOUTS`, or None; a folder is one of images by class where another task is asked for."""
@@ -64,9 +66,9 @@ def _one(path: Path, dir: Path | None, task: str, flag: str = "") -> Part:
 
 def _parts(path: Path, dir: Path | None, task: str) -> dict[str, Part]:
     found = kind(path)
-    own = "segmentation" if found == "masks" else "detection"
+    own = MASKED if found == "masks" else "detection"
     if found != "coco" and task not in ("auto", own):
         raise InputError(f"--task.name={task}: {path} has {'masks' if found == 'masks' else 'boxes'}; use {own}")
     if found == "coco":
-        return coco.read(path, dir, masks=task == "segmentation")
+        return coco.read(path, dir, masks=task == MASKED)
     return {"masks": masks.read, "voc": voc.read, "yolo": yolo.read}[found or ""](path)
