@@ -172,8 +172,9 @@ class Run(NamedTuple):
         bad = ~np.isfinite(found).reshape(len(found), -1).all(1)
         if bad.any():
             row = int(np.argmax(bad))
+            answer = found[row] if found[row].ndim < 2 else found[row][~np.isfinite(found[row])][0]
             raise NumericsError(
-                f"x[{first + row}]: the network answers {found[row]}; look for numbers unlike those of training"
+                f"x[{first + row}]: the network answers {answer}; look for numbers unlike those of training"
             )
         return found
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.augment import batches
-from jaxnn.config.names import GENERATIVE
+from jaxnn.config.names import GENERATIVE, PICTURED
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
@@ -210,6 +210,11 @@ def recipe(
         rule = "the model takes the statistics of a whole batch; leave it out, or train on a smaller --batch_size"
         raise InputError(f"--optim.accumulate={optim.accumulate}: {rule}")
     _check_own(optim, own)
+    if config.data.augment and task.labels == "whole" and data["task"] in PICTURED:
+        rule = (
+            f"would leave the {choose.LABELS[data['task']]} behind, as the config file's task has labels={task.labels}"
+        )
+        raise InputError(f"--data.augment={' '.join(config.data.augment)}: {rule}; give it labels=mask or boxes")
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
     tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient

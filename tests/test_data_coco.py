@@ -102,7 +102,9 @@ def test_the_usual_folders(tmp_path, layout):
 
 def test_images_of_another_folder(tmp_path):
     path = saved(tmp_path / "a" / "labels.json", made(tmp_path / "b"))
-    with pytest.raises(InputError, match=r"labels.json: '00.png' is no file in .*/a; add it, or say the folder with"):
+    with pytest.raises(
+        InputError, match=r"labels.json: '00.png' is no file in .*/a; add it, or put the .json beside it"
+    ):
         whole(path)
     assert len(whole(path, dir=tmp_path / "b").train.x) == 4
 
@@ -113,6 +115,9 @@ def test_crowds_are_left_out_with_a_note(tmp_path):
     loaded = whole(saved(tmp_path / "labels.json", about))
     assert (loaded.train.y[..., 0] >= 0).sum() == 3
     assert f"{tmp_path}/labels.json: 1 boxes around a crowd (iscrowd) left out" in loaded.notes
+    about["annotations"][1]["iscrowd"] = "0"  # a text, which would be true
+    with pytest.raises(InputError, match=r"iscrowd='0' must be 0 or 1"):
+        whole(saved(tmp_path / "labels.json", about))
 
 
 def test_boxes_that_stand_out_by_rounding_are_cut(tmp_path):

@@ -129,6 +129,23 @@ def test_colours_are_looked_up_in_the_table(tmp_path):
     assert f"{tmp_path}/masks/03.png[0,0]=" in refused(tmp_path) and "a colour that" in refused(tmp_path)
 
 
+def test_a_palette_must_have_the_colours_of_the_table(tmp_path):
+    table = np.zeros((256, 3), int)
+    table[1:3] = [255, 0, 0], [0, 200, 255]
+    _, y = fill(tmp_path)
+    (tmp_path / "classes.txt").write_text("nothing 0 0 0\nred car 255 0 0\nsky 0 200 255\n")
+    for i in range(8):
+        picture(tmp_path / "masks" / f"{i:02}.png", y[i], table)
+    np.testing.assert_array_equal(whole(tmp_path).train.y, y)
+    picture(
+        tmp_path / "masks" / "03.png", y[3], table[[0, 2, 1, *range(3, 256)]]
+    )  # as if the colours had been numbered anew
+    rule = f"{tmp_path}/masks/03.png: the palette has 0 200 255 for class 1, and {tmp_path}/classes.txt another colour"
+    assert refused(tmp_path).startswith(rule)
+    (tmp_path / "classes.txt").write_text("nothing\nred car\nsky\n")
+    np.testing.assert_array_equal(whole(tmp_path).train.y, y)
+
+
 def test_masks_are_resized_to_the_nearest_and_padding_is_ignored(tmp_path):
     _, y = fill(tmp_path)
     y = whole(tmp_path, image_size="16x16", resize="fit").train.y
@@ -202,6 +219,8 @@ def test_each_file_must_have_its_partner(tmp_path):
         ("a 0 0 0\nb 0 0 300\n", "classes.txt:2=b 0 0 300: r g b must be 0 to 255"),
         ("a 0 0 0\nb 0 0 0\n", "two classes have the same colour"),
         ("a\n", "classes.txt=1 classes: must be 2 to 255"),
+        ("a\n\nb\nc\n", "classes.txt:2: an empty line before a class"),
+        ("\na\nb\nc\n", "classes.txt:1: an empty line before a class"),
         (b"\xff\xfe\xff", "must be text in UTF-8"),
     ],
 )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from jaxnn import data
 from jaxnn.commands import main
+from jaxnn.data.readers import layouts
 from jaxnn.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -72,6 +73,8 @@ def test_lists_say_the_parts(tmp_path):
     (main_folder / "trainval.txt").write_text("00\n01\n02\n05\n")
     loaded = load(tmp_path, test_fraction=0)
     assert [len(part.x) for part in loaded.splits[:2]] == [2, 2]
+    alone = layouts.labelled(main_folder / "val.txt", None, task="detection", classes=loaded.classes, shape=(H, W, 3))
+    np.testing.assert_array_equal(alone.train.x, loaded.splits[1].x)  # a part by its list, as `evaluate` takes it
     (main_folder / "train.txt").unlink()
     (main_folder / "test.txt").write_text("03\n")
     loaded = load(tmp_path, validation_fraction=0)
@@ -92,6 +95,8 @@ def test_classes_txt_says_the_numbers(tmp_path):
     (tmp_path / "classes.txt").write_text("cat\n")
     rule = f"{tmp_path}/Annotations/01.xml: object 2, name=dog: not a class of {tmp_path}/classes.txt (cat); add it"
     assert refused(tmp_path).startswith(rule)
+    (tmp_path / "classes.txt").write_text("dog\ncat\ndog\n")
+    assert f"{tmp_path}/classes.txt: dog is the name of two classes" in refused(tmp_path)
 
 
 def test_images_and_files_belong_together(tmp_path):

@@ -112,6 +112,12 @@ def test_names_that_are_none(tmp_path, text, rule):
     assert rule in refused(tmp_path)
 
 
+def test_an_empty_line_would_shift_the_numbers_of_the_classes(tmp_path):
+    fill(tmp_path)
+    (tmp_path / "classes.txt").write_text("cat\n\ndog\nbird\n\n")
+    assert f"{tmp_path}/classes.txt:2: an empty line before a class" in refused(tmp_path)
+
+
 def test_two_lists_of_names_must_agree(tmp_path):
     fill(tmp_path)
     (tmp_path / "labels" / "classes.txt").write_text("\n".join(NAMES))  # as some tools write it, among the labels

@@ -7,12 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import jaxnn
 from jaxnn import data
 from jaxnn.commands import main, predict
-from jaxnn.data.readers import canvases
+from jaxnn.data import incoming
+from jaxnn.data.columns import Rules
+from jaxnn.data.readers import canvases, table
+from jaxnn.data.readers.image_form import Form
 from jaxnn.errors import InputError
+from jaxnn.store import marked
 from jaxnn.tasks import choose
 
 RNG = np.random.default_rng(0)
@@ -49,13 +54,61 @@ def test_masks_and_boxes_of_an_archive_are_told_by_their_shapes(tmp_path):
         ({"y": MASKS}, {"task": "multiclass"}, "are masks; use --task.name segmentation"),
         ({"y": BOXES}, {"task": "segmentation"}, "are boxes; use --task.name detection"),
         ({"y": MASKS, "classes": np.array(["a", "a", "b"])}, {}, "each once"),
-        ({"y": MASKS}, {"class_weight": "balanced"}, "leave it out"),
+        ({"y": MASKS}, {"class_weight": "balanced"}, "segmentation has no classes of whole examples; leave it out"),
+        ({"y": MASKS}, {"positive": "1"}, "--data.positive=1: the labels are masks"),
+        ({"y": BOXES}, {"positive": "1"}, "--data.positive=1: the labels are boxes"),
+        ({"y": np.where(MASKS == 1, 0, 255)}, {}, "y=0 and 255: 255 is ignored"),
+        ({"y": BOXES * [3e8, 1, 1, 1, 1]}, {}, "y[0,0]=3e+08: a class must be < 10000"),
     ],
 )
 def test_what_is_no_mask_and_no_box_is_refused_in_one_line(tmp_path, arrays, flags, said):
     with pytest.raises(InputError) as refused:
         data.load(saved(tmp_path, x=X, **arrays), **flags)
     assert said in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_masks_of_another_size_are_refused_in_each_part(tmp_path):
+    path = saved(tmp_path, x_train=X[:8], y_train=MASKS[:8], x_test=X[8:], y_test=MASKS[8:, :4])
+    with pytest.raises(InputError, match=r"test masks="):
+        data.load(path)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize(("dtype", "scale"), [(np.float32, None), (np.uint8, 16.0), (np.uint8, 255.0)])
+def test_arrays_are_shown_with_their_own_white(tmp_path, channels, dtype, scale):
+    x = (RNG.random((2, 6, 8, channels)) * (scale or 1)).astype(dtype)
+    known = {"classes": ["ground", "cat", "dog"], "scale": scale}
+    bytes_ = np.round(x / (scale or 1) * 255).astype(np.uint8)
+    first = bytes_[..., :3] if channels > 2 else bytes_[..., :1].repeat(3, -1)
+    with marked.writing(tmp_path / "masks", [tmp_path / "set.npz"], "mask", known, None) as write:
+        write(x, np.zeros((2, 6, 8), np.uint8), None)
+    for i in range(2):
+        overlay = np.asarray(Image.open(tmp_path / "masks" / "overlays" / f"{i:06}.png"))
+        np.testing.assert_array_equal(overlay, first[i])  # class 0 shows the image alone
+    with marked.writing(tmp_path / "boxes", [tmp_path / "set.npz"], "boxes", known, None) as write:
+        write(x, np.full((2, 1, 6), -1, np.float32), None)
+    picture = np.asarray(Image.open(tmp_path / "boxes" / "pictures" / "000001.png"))
+    np.testing.assert_array_equal(picture[::48, ::48], first[1])
+
+
+def test_boxes_are_told_in_the_pixels_of_the_file_without_those_of_its_black_edges(tmp_path):
+    Image.fromarray(np.full((10, 20, 3), 90, np.uint8)).save(tmp_path / "a.png")
+    found = np.array([[[0, 2, 4, 6, 0.9, 1], [1, 0, 3, 2, 0.8, 0], [0, 0, 0, 0, 0, -1]]], np.float32)  # of 8x8
+    known = {"classes": ["cat", "dog"], "scale": 255.0}
+    with marked.writing(tmp_path / "out", [tmp_path], "boxes", known, Form((8, 8), "fit", None)) as write:
+        write(np.zeros((1, 8, 8, 3), np.uint8), found, [str(tmp_path / "a.png")])
+    whole = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert [(row["bbox"], row["category_id"]) for row in whole["annotations"]] == [([0, 0, 10, 10], 2)]
+    assert (whole["images"][0]["height"], whole["images"][0]["width"]) == (10, 20)
+
+
+@pytest.mark.parametrize("y", [BOXES, np.arange(12) % 3])
+def test_other_labels_than_those_of_training_are_refused_by_their_kind(tmp_path, y):
+    roles = table.Roles(None, None, None, Rules())
+    known = incoming.Known({"task": "segmentation", "classes": [0, 1, 2], "shape": [6, 8, 3]}, None, roles)
+    assert incoming.labelled(saved(tmp_path, x=X, y=MASKS), known, None).y.shape == MASKS.shape
+    with pytest.raises(InputError, match=r"set.npz: y=\(12,.*\): the network was trained on masks; give examples with"):
+        incoming.labelled(saved(tmp_path, x=X, y=y), known, None)
 
 
 def test_names_of_classes_go_with_numbers_of_whole_examples_too(tmp_path):
@@ -142,6 +195,33 @@ def test_data_and_tasks_that_are_none_are_refused_before_a_folder_is_made(tmp_pa
     with pytest.raises(InputError) as refused:
         here(tmp_path / "own.py", "--workdir", tmp_path / "run", *flags)
     assert said in str(refused.value).replace(str(tmp_path) + "/", "") and not (tmp_path / "run").exists()
+
+
+WHOLE = """
+import numpy as np
+import jaxnn
+from jaxnn.config import Config, DataConfig
+
+config = Config(name="masks", data=DataConfig(name="SET"), batch_size=4, epochs=1)
+
+def task(data):
+    return jaxnn.segmentation(data["classes"], size=data["shape"][:2])._replace(labels="whole")
+
+def model(outputs):
+    return jaxnn.conv(outputs[-1], 1)
+"""
+
+
+def test_a_task_that_does_not_say_where_its_labels_lie_neither_moves_nor_marks_images(tmp_path):
+    path, file, run = saved(tmp_path, x=X, y=MASKS), tmp_path / "own.py", tmp_path / "run"
+    file.write_text(WHOLE.replace("SET", str(path)))
+    with pytest.raises(InputError, match="--data.augment=flip: would leave the masks behind"):
+        here(file, "--workdir", run, "--data.augment", "flip")
+    assert not run.exists()
+    assert here(file, "--workdir", run) == 0
+    with pytest.raises(InputError, match="its config file's task has labels=whole"):
+        predict.predict([str(run), str(path), "--config", str(file), "--output", str(tmp_path / "found")])
+    assert not (tmp_path / "found").exists()
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,8 @@ The metrics of a run's task on labelled examples.
 
   RUN                      the folder of a finished run
   LABELLED                 a table with the target (and the weight, if the run had one), - for CSV on standard input, a
-                           folder of images with a sub-folder for each class, or a .npz with x and y
+                           folder of images with a sub-folder for each class, or a .npz with x and y; for masks or boxes
+                           a folder of images and their labels, COCO's .json, a list of Pascal VOC's, or a .npz
 
   --output FILE.json       the metrics as JSON, too
 {FLAGS}"""
@@ -100,9 +101,9 @@ def _mark(folder: str, sources: list[Path], given: dict[str, str]) -> int:
     output = durable.check_new_folder("--output", text, marked.HOLDS, force="--force" in given)
     run = load(folder, given)
     if run.task.labels == "whole":
-        cure = 'give it labels="mask" or "boxes", or use jaxnn.load_run'
-        raise InputError(f"run={folder}: its task says that an answer is of the whole image; {cure}")
-    how = (run.task.labels, run.data["classes"], image_form.of(run.config.data))
+        rule = "its config file's task has labels=whole, and this is for answers that lie in the images"
+        raise InputError(f"run={folder}: {rule}; give the task labels=mask or boxes, or use jaxnn.load_run")
+    how = (run.task.labels, run.data, image_form.of(run.config.data))
     with marked.writing(output, sources, *how) as write:
         for part in run.outputs_of(sources):
             for note in part.notes:

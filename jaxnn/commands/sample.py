@@ -87,7 +87,7 @@ def _files(images: Any, data: dict[str, Any], label: str | None) -> dict[str, by
     import numpy as np
 
     from jaxnn.pictures.grid import grid, png
-    from jaxnn.report.pictures import as_bytes
+    from jaxnn.pictures.shown import as_bytes
 
     arrays = {"x": images}
     if label is not None:

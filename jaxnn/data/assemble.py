@@ -78,11 +78,13 @@ def load(
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
         .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/**, or CLASS/** in
-        train, val and test); or a data frame (pandas, polars, pyarrow).
+        train, val and test), of images with masks or boxes (folders of masks, YOLO and Pascal VOC, COCO's .json); or a
+        data frame (pandas, polars, pyarrow).
       images: the column of a table that holds paths of images.
       class_weight: weights in the order of the classes, or by label (1 for those left out), or "balanced".
       validation: a path or a data frame.
-      task: binary, multiclass, multilabel, regression, or auto: read off the labels (`jaxnn.tasks.targets.encode`).
+      task: binary, multiclass, multilabel, regression, segmentation, detection, or auto: read off the labels
+        (`jaxnn.tasks.targets.encode`).
 
     Returns:
       A `Dataset` of NumPy arrays; `validation` or `test` is None where its fraction is 0.
@@ -261,6 +263,8 @@ def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep
         if kind in LAYOUTS:
             from jaxnn.data.readers import layouts
 
+            if task == "segmentation" and config.max_boxes != DataConfig.max_boxes:
+                raise InputError(f"--data.max_boxes={config.max_boxes}: is for boxes, not masks; leave it out")
             dir = None if config.dir is None else paths.expand("--data.dir", config.dir)
             return layouts.read(
                 path, form, task=task, dir=dir, validation=validation, most=config.max_boxes,

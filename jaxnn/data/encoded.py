@@ -31,7 +31,7 @@ def encode(source: Source, task: str, positive: str | None) -> tuple[dict[str, B
                 f"{train.dtype}{train.shape}; convert them"
             )
     if lies_in := pictured.kind(source):
-        found = pictured.encode(source, lies_in, task)
+        found = pictured.encode(source, lies_in, task, positive)
         return _batches(source, xs, found), found
     labels = targets.alike({part: t.y for part, t in given.items()})
     task = source.task if task == "auto" else task

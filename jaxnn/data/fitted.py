@@ -145,7 +145,7 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:
     """f32[K]: by the label (1 for those left out) or in the order of the classes, or "balanced": n / (K count)."""
     if found.classes is None or not found.numbered:
-        raise InputError(f"--data.class_weight={given}: {found.task} has no classes; leave it out")
+        raise InputError(f"--data.class_weight={given}: {found.task} has no classes of whole examples; leave it out")
     k, names = len(found.classes), [str(label) for label in found.classes]
     if given == "balanced":
         return (len(y) / (k * np.maximum(np.bincount(y, minlength=k), 1))).astype(np.float32)

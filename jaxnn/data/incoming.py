@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxnn.config.names import PICTURED
 from jaxnn.config.values import unicode
-from jaxnn.data import check, encoded
+from jaxnn.data import check, encoded, pictured
 from jaxnn.data.columns import Column
 from jaxnn.data.grid import Grid, is_frame
 from jaxnn.data.readers import decoding, folder, image_table, npz, table
@@ -236,8 +236,8 @@ def _pictured(source: Any, known: Known, classes: tuple[Label, ...]) -> Table:
     from jaxnn.data.readers import layouts
 
     with _readable(source):
-        if is_frame(source) or (source.suffix.lower() != ".json" and kind(source) not in ("folder", "npz")):
-            rule = "must be a .npz with x and y, COCO's .json, or a folder of images and their labels"
+        if is_frame(source) or (layouts.kind(source) is None and kind(source) not in ("folder", "npz")):
+            rule = "must be a .npz with x and y, COCO's .json, a list of VOC's, or a folder of images and their labels"
             raise InputError(f"{'the table' if is_frame(source) else source}: {rule}; see docs/labels.md")
         if source.suffix.lower() != ".npz":
             whole: dict[str, Any] = {"task": known.about["task"], "classes": classes, "shape": known.shape}
@@ -249,7 +249,11 @@ def _pictured(source: Any, known: Known, classes: tuple[Label, ...]) -> Table:
     if given.classes not in (None, classes):
         rule = f"must be those of training, {list(classes)[:10]}"
         raise InputError(f"{source}: classes={list(given.classes)[:10]}: {rule}; number them so")
-    batch = encoded.encode(given._replace(classes=classes), known.about["task"], None)[0]["train"]
+    task = known.about["task"]
+    if pictured.kind(given) != task:
+        shape, what = np.shape(given.train.y), pictured.KINDS[task][0]
+        raise InputError(f"{source}: y={shape}: the network was trained on {what}; give examples with {what}")
+    batch = encoded.encode(given._replace(classes=classes), task, None)[0]["train"]
     return Table(batch.x, batch.y, batch.weight)
 
 

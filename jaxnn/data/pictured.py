@@ -14,6 +14,7 @@ from jaxnn.tasks.marks import check_boxes, check_masks
 from jaxnn.tasks.targets import Targets
 
 IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
+MOST = 10_000  # classes of boxes that have no names: a larger number is a coordinate
 AXES = "must be [n] or [n, K]; masks [n, H, W] of the size of the images x [n, H, W, C]; or boxes [n, M, 5]"
 
 
@@ -33,26 +34,34 @@ def kind(source: Source) -> str | None:
     raise InputError(f"y={y.shape}: {AXES}; reshape it")
 
 
-def encode(source: Source, found: str, task: str) -> Targets:
+def encode(source: Source, found: str, task: str, positive: str | None = None) -> Targets:
     """Masks as `u8[n, H, W]`, 255 where a pixel has no class, or boxes as `f32[n, M, 5]` (class, x1, y1, x2, y2).
 
     Args:
       source: what was read.
       found: the kind of its labels.
       task: that which was asked for, or auto.
+      positive: refused if there is one, since it is for classes of whole examples.
 
     Without names there are as many classes as the training labels have, by the largest of them.
     """
     what, convert, numbers, check = KINDS[found]
     if task not in ("auto", found):
         raise InputError(f"--task.name={task}: the labels of this data are {what}; use --task.name {found}")
+    if positive is not None:
+        raise InputError(f"--data.positive={positive}: the labels are {what}, not classes of examples; leave it out")
     y = {part: convert(table.y, "y" if part == "train" else f"{part} y") for part, table in source.parts.items()}
-    if len({labels.shape[1:] for labels in y.values()}) > 1:
+    if found == "detection":
         most = max(labels.shape[1] for labels in y.values())
         y = {part: _padded(labels, most) for part, labels in y.items()}
+        if source.classes is None:
+            kinds = y["train"][..., 0]
+            refuse_where(kinds >= MOST, "y", kinds, f"a class must be < {MOST}, and stands before x1, y1, x2, y2")
     largest = int(np.nan_to_num(numbers(y["train"]), nan=0).astype(np.int32).max(initial=-1))
     if largest < 0:
-        raise InputError(f"y={y['train'].shape}: the training labels have no class; there is nothing to learn")
+        raise InputError(f"y={y['train'].shape}: the labels have no class; there is nothing to learn or to measure")
+    if found == "segmentation" and source.classes is None and largest == 0:
+        raise InputError(f"y=0 and {IGNORE}: {IGNORE} is ignored, and 0 the only class; number them 0, 1, 2, ...")
     classes = source.classes or tuple(range(largest + 1))
     for part, labels in y.items():  # here, where their numbers are those of the file
         name = what if part == "train" else f"{part} {what}"
@@ -74,7 +83,7 @@ def _boxes(y: np.ndarray, name: str) -> np.ndarray:
 
 
 def _padded(boxes: np.ndarray, most: int) -> np.ndarray:
-    """f32[n, most, 5], class -1 where there is no box; masks of two sizes never come here, as their images do not."""
+    """f32[n, most, 5], class -1 where there is no box."""
     none = np.broadcast_to(np.array([-1, 0, 0, 0, 0], np.float32), (len(boxes), most - boxes.shape[1], 5))
     return np.concatenate([boxes, none], axis=1)
 

@@ -33,6 +33,7 @@ def save(
     if not (marked or generated):
         return
     from jaxnn.pictures import grid
+    from jaxnn.pictures.shown import as_bytes
     from jaxnn.predict import run_of
 
     run = run_of(config, known, recipe.model, recipe.task, params)
@@ -56,19 +57,10 @@ def save(
 def _marked(run: Any, x: np.ndarray) -> np.ndarray:
     """u8[n, H, W, 3]: images with the masks or boxes that are found."""
     from jaxnn.pictures import boxes, masks
+    from jaxnn.pictures.shown import as_bytes
 
     answers, images = run.predict(x), as_bytes(x, run.data["scale"])
     if run.task.labels == "mask":
         return masks.overlay(images, answers)
     each = zip(images, answers, strict=True)
     return np.stack([boxes.drawn(image, found, run.data["classes"]) for image, found in each])
-
-
-def as_bytes(x: np.ndarray, scale: float | None) -> np.ndarray:
-    """u8[n, H, W, C], of images in which `scale` means white (None: 255 in bytes, 1 in other numbers).
-
-    >>> as_bytes(np.array([0, 8, 16], np.uint8), 16.0).tolist()
-    [0, 128, 255]
-    """
-    white: Any = scale or (255.0 if x.dtype == np.uint8 else 1.0)
-    return np.round(np.clip(x / white, 0, 1) * 255).astype(np.uint8)

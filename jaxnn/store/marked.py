@@ -19,6 +19,7 @@ import numpy as np
 from jaxnn.data.readers import decoding, geometry
 from jaxnn.data.readers.image_form import Form
 from jaxnn.pictures import boxes, masks
+from jaxnn.pictures.shown import as_bytes
 from jaxnn.store import durable
 
 Files = Sequence[str] | None
@@ -29,7 +30,7 @@ COLOURED = Form(None, "fit", "rgb")
 
 @contextlib.contextmanager
 def writing(
-    folder: Path, roots: Sequence[Path], labels: str, classes: Sequence[Any], form: Form | None
+    folder: Path, roots: Sequence[Path], labels: str, data: dict[str, Any], form: Form | None
 ) -> Iterator[Write]:
     """Yields `write(images, answers, files)`, to be called for one part of the examples after another.
 
@@ -37,19 +38,21 @@ def writing(
       folder: what is made.
       roots: the sources; the names of pictures are those of the files in them.
       labels: `mask` or `boxes`.
-      classes: their names.
+      data: what is known of those that the network was trained on (`Dataset.describe`).
       form: what images were made to be.
 
     Raises `StorageError` where the folder cannot be written.
     """
     with durable.new_folder(folder) as beside:
-        writer = (_Masks if labels == "mask" else _Boxes)(beside, classes)
+        writer = (_Masks if labels == "mask" else _Boxes)(beside, data["classes"])
         names = _Names(roots)
 
         def write(images: np.ndarray, answers: np.ndarray, files: Sequence[str] | None) -> None:
             for i, answer in enumerate(answers):
-                image, file = images[i], None if files is None else files[i]
-                if file is not None:
+                file = None if files is None else files[i]
+                if file is None:
+                    image = as_bytes(images[i : i + 1], data["scale"])[0]
+                else:
                     image = decoding.read(file, [Path(file)], COLOURED)[0].x[0]
                 place = geometry.of((image.shape[0], image.shape[1]), None if file is None else form)
                 writer.add(names(file), file, image, answer, place)
@@ -112,6 +115,7 @@ class _Boxes:
     def add(self, name: str, file: str | None, image: np.ndarray, answer: np.ndarray, place: geometry.Geometry) -> None:
         there = answer[answer[:, 5] >= 0].astype(np.float64)
         there[:, :4] = geometry.boxes_back(place, there[:, :4])
+        there = there[(there[:, 2:4] > there[:, :2]).all(1)]  # what was found in the black edges is not in the image
         number = len(self.images) + 1
         height, width = image.shape[:2]
         self.images.append({"id": number, "file_name": file or name, "height": height, "width": width})

@@ -172,14 +172,22 @@ def _found(path: Path, dir: Path | None, names: Sequence[str]) -> list[Path]:
     files = [root / name for name in names]
     for file in files:
         if "\0" in file.name or not file.is_file():
-            cure = "add it" if dir is not None else "add it, or say the folder with --data.dir"
+            cure = (
+                "add it"
+                if dir is not None
+                else "add it, or put the .json beside it (one to train on: or say the folder, --data.dir)"
+            )
             raise InputError(f"{path}: {file.name!r} is no file in {file.parent.absolute()}; {cure}")
     return files
 
 
 def _boxes(annotations: _Table, image: np.ndarray, kind: np.ndarray) -> tuple[Boxes, tuple[str, ...]]:
     """x, y, width, height as two corners; crowds, whose box is around many, are left out."""
-    crowd = np.array([bool(row.get("iscrowd")) for row in annotations.rows], bool)
+    stated = [row.get("iscrowd", 0) for row in annotations.rows]
+    for i, value in enumerate(stated):
+        if value not in (0, 1, None):
+            raise InputError(f"{annotations.at(i)}: iscrowd={_short(value)} must be 0 or 1; repair it")
+    crowd = np.array(stated, object).astype(bool)
     given = annotations.column("bbox", list, "[x, y, width, height]")
     for i, box in enumerate(given):
         if len(box) != 4 or not all(map(_is_number, box)):

@@ -81,8 +81,9 @@ def decode(path: Path, packed: bytes, form: Form | None) -> tuple[np.ndarray, tu
         raise DataError(f"{path}: damaged image ({reason}); replace it or remove it") from error
 
 
-def stored(path: Path, packed: bytes) -> tuple[np.ndarray, str, str]:
-    """u8[H, W] or u8[H, W, C] as the file holds them, numbers of a palette too; Pillow's names of its mode and format.
+def stored(path: Path, packed: bytes) -> tuple[np.ndarray, str, str, np.ndarray]:
+    """u8[H, W] or u8[H, W, C] as the file holds them, numbers of a palette too; Pillow's names of its mode and format;
+    and the palette u8[n, 3], empty where there is none.
 
     To be called within `quiet`. Raises `DataError` for what is damaged.
     """
@@ -96,7 +97,9 @@ def stored(path: Path, packed: bytes) -> tuple[np.ndarray, str, str]:
             lossy = image.info.get("compression") == "jpeg"
             layout = str(image.tile)  # Pillow stretches grey of 2 and 4 bits to 0 ... 255
             stretch = next((factor for bits, factor in (("'L;2'", 85), ("'L;4'", 17)) if bits in layout), 1)
-            return np.asarray(image) // stretch, image.mode, "JPEG" if lossy else image.format or ""
+            pixels, kind = np.asarray(image) // stretch, "JPEG" if lossy else image.format or ""
+            palette = image.getpalette("RGB") if image.mode == "P" else None
+            return pixels, image.mode, kind, np.array(palette or [], np.uint8).reshape(-1, 3)
     except InputError:
         raise
     except Exception as error:  # what is raised for damaged bytes is not documented

@@ -22,11 +22,9 @@ def kind(path: Path, task: str = "auto") -> str | None:
         return None
     if coco.files(path):
         return "coco"
-    if not path.is_dir():
-        return None
-    if masks.folders(path):
+    if path.is_dir() and masks.folders(path):
         return "masks"
-    if yolo.folders(path):
+    if path.is_dir() and yolo.folders(path):
         return "yolo"
     return "voc" if voc.is_layout(path) else None
 

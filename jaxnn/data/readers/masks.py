@@ -1,7 +1,8 @@
 """Masks beside images: ROOT/images and ROOT/masks, or in parts (`pairs`), paired by their stems.
 
-A pixel of a mask is the number of its class: that which the file holds, in a palette too, whose colours say nothing. In
-colour, classes.txt says which class each colour is. 255 is ignored.
+A pixel of a mask is the number of its class: that which the file holds, in a palette too, whose colours say nothing
+unless classes.txt has colours: then they must be the same. In colour, classes.txt says which class each colour is.
+255 is ignored.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from jaxnn.errors import InputError
 
 SUFFIXES = (".bmp", ".gif", ".png", ".tif", ".tiff")
 FORMATS = ("BMP", "GIF", "PNG", "TIFF")
+_PLACES = np.array([65536, 256, 1])  # of red, green and blue in the number of a colour
 
 
 class Classes(NamedTuple):
@@ -72,11 +74,12 @@ def _masks(root: Path) -> dict[str, Path]:
 def indices(path: Path, classes: Classes | None) -> np.ndarray:
     """u8[h, w]: the class of each pixel.
 
-    Raises `InputError` for what holds no classes: JPEG inside, 16 bits, colours without a table or that are not in it.
+    Raises `InputError` for what holds no classes: JPEG inside, 16 bits, colours without a table or that are not in it,
+    and a palette that has other colours than the table.
     """
     packed = image_file.content(path)
     told: Callable[[str], InputError] = lambda rule: InputError(f"{path}{rule}")
-    pixels, mode, kind = image_file.stored(path, packed)
+    pixels, mode, kind, palette = image_file.stored(path, packed)
     if kind not in FORMATS:
         raise told(f"={kind}: a mask must be {', '.join(FORMATS)}, which keep each class; export it anew")
     if mode == "RGBA":
@@ -90,14 +93,25 @@ def indices(path: Path, classes: Classes | None) -> np.ndarray:
         return pixels.astype(np.uint8)
     if mode not in ("L", "P"):
         raise told(f"={mode}: a mask must be grey or have a palette, of 8 bits; convert it")
+    if mode == "P" and classes is not None and classes.colours is not None:
+        _check_palette(path, pixels, palette, classes.path, classes.colours)
     return pixels
+
+
+def _check_palette(path: Path, pixels: np.ndarray, palette: np.ndarray, listed: Path, colours: np.ndarray) -> None:
+    """Refuse a palette in which a class that is in the mask has another colour than in the table: programs that make
+    files small number the colours anew."""
+    for k in np.unique(pixels):
+        if k < min(len(colours), len(palette)) and palette[k] @ _PLACES != colours[k]:
+            rule = f"the palette has {' '.join(map(str, palette[k]))} for class {k}, and {listed} another colour"
+            raise InputError(f"{path}: {rule}; save the mask in the colours of the table, or take them out of it")
 
 
 def _look_up(path: Path, pixels: np.ndarray, classes: Classes | None) -> np.ndarray:
     if classes is None or classes.colours is None:
         cure = "save the numbers of the classes, or add classes.txt with a line `name r g b` for each colour"
         raise InputError(f"{path}=RGB: the colours of a mask must be in a table; {cure}")
-    whole = pixels.astype(np.int64) @ np.array([65536, 256, 1])
+    whole = pixels @ _PLACES
     order = np.argsort(classes.colours)
     place = np.minimum(np.searchsorted(classes.colours, whole, sorter=order), len(order) - 1)
     found = order[place].astype(np.uint8)
@@ -112,6 +126,7 @@ def _classes(path: Path) -> Classes:
     """The names, and colours if there are some, of a file with lines `name` or `name r g b`."""
     names: list[str] = []
     colours: list[int] = []
+    pairs.classes(path)
     for number, line in pairs.lines(path):
         words = line.split()
         rgb = words[-3:] if len(words) > 3 and all(word.isdecimal() for word in words[-3:]) else []

@@ -103,3 +103,26 @@ def lines(path: Path) -> list[tuple[int, str]]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be text in UTF-8; save it so") from error
     return [(i, line.strip()) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def classes(path: Path) -> list[str]:
+    """The lines of a list of classes, the first of which is class 0.
+
+    Raises `InputError` for an empty line before others, which shifts the numbers in some programs and not in others.
+    """
+    listed = lines(path)
+    for i, (number, _) in enumerate(listed, 1):
+        if number != i:
+            raise InputError(
+                f"{path}:{i}: an empty line before a class, and classes are numbered by their lines; remove it"
+            )
+    return [line for _, line in listed]
+
+
+def once(path: Path, names: Iterable[str]) -> tuple[str, ...]:
+    """The names themselves. Raises `InputError` for one that two classes have."""
+    names = tuple(names)
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise InputError(f"{path}: {name} is the name of two classes; rename one of them")
+    return names

@@ -35,21 +35,24 @@ class _File(NamedTuple):
 
 
 def is_layout(root: Path) -> bool:
-    """Whether a folder holds such data."""
+    """Whether a folder holds such data; or is a list of a part of them."""
+    if root.is_file():
+        return root.suffix == ".txt" and root.parent.parts[-2:] == ("ImageSets", "Main") and is_layout(root.parents[2])
     return (root / "Annotations").is_dir() and (root / "JPEGImages").is_dir()
 
 
 def read(root: Path) -> dict[str, Part]:
-    """The images and boxes of each part; classes are those of classes.txt, or the names in order.
+    """The images and boxes of each part, or of one list; classes are those of classes.txt, or the names in order.
 
     Raises `InputError`, naming the file and the number of the object in it, for what is no box; for XML with a DOCTYPE
     or entities; and for an image or XML file without its partner.
     """
+    lone, root = (root, root.parents[2]) if root.is_file() else (None, root)
     labels = pairs.by_stem(root / "Annotations", sorted((root / "Annotations").rglob("*.xml")))
     images = pairs.images(root / "JPEGImages")
-    parts = _parts(root)
+    parts = _parts(root) if lone is None else {"train": (lone, _listed(lone, {}))}
     listed = root / "classes.txt"
-    classes = tuple(line for _, line in pairs.lines(listed)) if listed.is_file() else None
+    classes = pairs.once(listed, pairs.classes(listed)) if listed.is_file() else None
     if not parts:
         parts = {"train": (root / "Annotations", sorted(set(images) | set(labels)))}
     return {part: _part(root, path, stems, images, labels, classes) for part, (path, stems) in parts.items()}
@@ -64,17 +67,22 @@ def _parts(root: Path) -> dict[str, tuple[Path, list[str]]]:
     for part, name in (("train", train), ("validation", "val"), ("test", "test")):
         if name not in lists or (name == "val" and train == "trainval"):
             continue
-        path, stems = lists[name], []
-        for number, line in pairs.lines(path):
-            stem = line.split()[0]
-            if stem in owner:
-                raise InputError(f"{path}:{number}={stem}: is in {owner[stem]} already; remove one of them")
-            owner[stem] = path
-            stems.append(stem)
-        if not stems:
-            raise InputError(f"{path}: is empty; list the images of the part, or remove the file")
-        found[part] = path, stems
+        found[part] = lists[name], _listed(lists[name], owner)
     return found
+
+
+def _listed(path: Path, owner: dict[str, Path]) -> list[str]:
+    """The stems in a list, at least one, each of which then has it as its `owner`."""
+    stems: list[str] = []
+    for number, line in pairs.lines(path):
+        stem = line.split()[0]
+        if stem in owner:
+            raise InputError(f"{path}:{number}={stem}: is in {owner[stem]} already; remove one of them")
+        owner[stem] = path
+        stems.append(stem)
+    if not stems:
+        raise InputError(f"{path}: is empty; list the images of the part, or remove the file")
+    return stems
 
 
 def _part(

@@ -46,7 +46,7 @@ def read(root: Path) -> dict[str, Part]:
 
 def _names(path: Path) -> tuple[str, ...]:
     """The names of the classes, in the order of their numbers."""
-    names: Any = [line for _, line in pairs.lines(path)] if path.suffix == ".txt" else _yaml(path)
+    names: Any = pairs.classes(path) if path.suffix == ".txt" else _yaml(path)
     rule = "must be a list of texts, or a mapping from 0, 1, 2, ... to them"
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
@@ -54,11 +54,7 @@ def _names(path: Path) -> tuple[str, ...]:
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(type(name) in (str, int, float) for name in names):
         raise InputError(f"{path}: names {rule}; mend the file")
-    names = [str(name).strip() for name in names]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise InputError(f"{path}: {name} is the name of two classes; rename one of them")
-    return tuple(names)
+    return pairs.once(path, (str(name).strip() for name in names))
 
 
 def _yaml(path: Path) -> Any:
