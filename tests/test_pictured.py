@@ -284,30 +284,3 @@ def test_the_loss_of_a_whole_task_is_one_number_for_each_example(tmp_path):
     with pytest.raises(InputError, match=r"^loss=float32\[\]: must be one number for each example, float\[8\]"):
         here(tmp_path / "own.py", "--workdir", tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_masks_of_which_a_task_makes_an_answer_for_the_whole_image_are_not_written(tmp_path):
-    file = tmp_path / "own.py"
-    file.write_text("""
-import jax.numpy as jnp, numpy as np, jaxnn
-from jaxnn.config import *
-config = Config(name="own", epochs=1, batch_size=4, data=DataConfig(test_fraction=0.25),
-                model=ModelConfig(kind="linear"))
-
-def data():
-    x = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1), np.uint8)
-    return {"x": x, "y": x[..., 0] // 128}
-
-def task(data):
-    shares = jaxnn.regression()
-    loss = lambda z, y: shares.loss(z, (y == 1).mean((1, 2), dtype=float)[:, None])
-    summary = lambda sums: {"loss": sums["loss"] / sums["weight"]}
-    weighed = lambda z, y, weight: {"weight": weight.sum()}
-    return shares._replace(outputs=1, check=lambda y: None, loss=loss, metrics=weighed, summary=summary)
-""")
-    assert here(file, "--workdir", tmp_path / "run") == 0
-    new = saved(tmp_path, x=np.zeros((2, 4, 4, 1), np.uint8))
-    argv = [str(tmp_path / "run"), str(new), "--config", str(file), "--output", str(tmp_path / "out")]
-    with pytest.raises(InputError, match="its task says that an answer is of the whole image; give it labels="):
-        predict.predict(argv)
-    assert not (tmp_path / "out").exists()

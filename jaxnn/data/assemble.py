@@ -145,9 +145,7 @@ def from_config(
 ) -> Dataset:
     """What `load` gives for these settings; data frames are given besides, since a config names paths alone.
 
-    Args:
-      keep: decoded images, in the user's cache folder.
-      arrays: `data()` of a config file, what it is learned from.
+    keep: decoded images, in the user's cache folder. arrays: `data()` of a config file, what it is learned from.
 
     >>> from jaxnn.config import DataConfig
     >>> from_config(DataConfig("wine")).task
