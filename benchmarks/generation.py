@@ -1,10 +1,10 @@
 """How good the images are that a run generates, beside real ones that were held out.
 
-    python benchmarks/generation.py RUN CLASSIFIER_RUN [--seed SEED] [--guidance G]
+    python benchmarks/generation.py RUN CLASSIFIER_RUN [--seed SEED] [--guidance G] [--most N]
 
 RUN: of flow_matching or vae. CLASSIFIER_RUN: a network trained on the same images (with the same ones held out) to tell
 their classes, a chain that ends with a dense layer, the input of which are its features. As many images are generated
-as there are test images, by flow_matching of the same classes. Pixels are taken from 0 to 1.
+as there are test images (--most: as the first N), by flow_matching of the same classes. Pixels are from 0 to 1.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ import numpy as np
 import jaxnn
 from jaxnn.data import from_config
 
+ROWS = 1024  # images of one call
+
 
 def features(run: jaxnn.Run, x: np.ndarray) -> np.ndarray:
-    """f32[n, F]: what the last dense layer sees, by rows of the identity in the place of its weights."""
+    """f32[n, F]: what the last dense layer sees, by the identity in the place of its weights."""
     last = max((name for name in run.params if name.startswith("dense_")), key=lambda name: int(name[6:]))
-    units, width = run.params[last]["w"].shape
+    width = run.params[last]["w"].shape[1]
+    params = {**run.params, last: {"w": jnp.eye(width), "b": jnp.zeros(width)}}
     outputs = jax.jit(run.model.apply)
-    found = []
-    for start in range(0, width, units):
-        head = {"w": jnp.eye(width)[np.arange(start, start + units) % width], "b": jnp.zeros(units)}
-        found.append(outputs({**run.params, last: head}, x))
-    return np.concatenate(found, axis=1)[:, :width]
+    return np.concatenate([outputs(params, x[start : start + ROWS]) for start in range(0, len(x), ROWS)])
 
 
 def generated(run: jaxnn.Run, key: jax.Array, y: np.ndarray, guidance: float) -> np.ndarray:
@@ -45,7 +44,9 @@ def generated(run: jaxnn.Run, key: jax.Array, y: np.ndarray, guidance: float) ->
     return images
 
 
-def table(run: jaxnn.Run, classifier: jaxnn.Run, seed: int = 0, guidance: float = 0.0) -> dict[str, dict[str, float]]:
+def table(
+    run: jaxnn.Run, classifier: jaxnn.Run, seed: int = 0, guidance: float = 0.0, most: int | None = None
+) -> dict[str, dict[str, float]]:
     """The scores of generated and of held-out images."""
     assert run.data["digest"] == classifier.data["digest"], "the runs have other images, or others held out"
     data = from_config(run.config.data, run.config.task.name)
@@ -64,9 +65,10 @@ def table(run: jaxnn.Run, classifier: jaxnn.Run, seed: int = 0, guidance: float 
             "nearest training image": jaxnn.nearest_distance(pixels(x), pixels(train.x)),
         }
 
-    images = generated(run, jax.random.key(seed), test.y, guidance)
-    asked = None if run.task.name == "vae" else test.y
-    return {"generated": scores(images, asked), "held out": scores(test.x, asked)}
+    x, y = test.x[:most], test.y[:most]
+    images = generated(run, jax.random.key(seed), y, guidance)
+    asked = None if run.task.name == "vae" else y
+    return {"generated": scores(images, asked), "held out": scores(x, asked)}
 
 
 def main() -> None:
@@ -75,8 +77,10 @@ def main() -> None:
     parser.add_argument("classifier")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--guidance", type=float, default=0.0)
+    parser.add_argument("--most", type=int)
     given: Any = parser.parse_args()
-    found = table(jaxnn.load_run(given.run), jaxnn.load_run(given.classifier), given.seed, given.guidance)
+    runs = jaxnn.load_run(given.run), jaxnn.load_run(given.classifier)
+    found = table(*runs, given.seed, given.guidance, given.most)
     print(f"{'':28}{'generated':>10}{'held out':>10}{'ratio':>8}")
     for name, value in found["generated"].items():
         real = found["held out"][name]
