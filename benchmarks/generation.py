@@ -23,12 +23,16 @@ ROWS = 1024  # images of one call
 
 
 def features(run: jaxnn.Run, x: np.ndarray) -> np.ndarray:
-    """f32[n, F]: what the last dense layer sees, by the identity in the place of its weights."""
+    """f32[n, F]: what the last dense layer sees, by rows of the identity in the place of its weights."""
     last = max((name for name in run.params if name.startswith("dense_")), key=lambda name: int(name[6:]))
-    width = run.params[last]["w"].shape[1]
-    params = {**run.params, last: {"w": jnp.eye(width), "b": jnp.zeros(width)}}
+    units, width = run.params[last]["w"].shape
     outputs = jax.jit(run.model.apply)
-    return np.concatenate([outputs(params, x[start : start + ROWS]) for start in range(0, len(x), ROWS)])
+    found = []
+    for start in range(0, width, units):
+        head = {"w": jnp.eye(width)[np.arange(start, start + units) % width], "b": jnp.zeros(units)}
+        params = {**run.params, last: head}
+        found.append(np.concatenate([outputs(params, x[i : i + ROWS]) for i in range(0, len(x), ROWS)]))
+    return np.concatenate(found, axis=1)[:, :width]
 
 
 def generated(run: jaxnn.Run, key: jax.Array, y: np.ndarray, guidance: float) -> np.ndarray:
