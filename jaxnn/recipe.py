@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.augment import batches
-from jaxnn.config.names import GENERATIVE, PICTURED
+from jaxnn.config.names import DECODED, GENERATIVE, PICTURED
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
@@ -68,7 +68,7 @@ def network(
     model = _built(config, own.model, task.outputs, example, raw)
     if own.model is not None or own.task is not None:
         _check_own_model(model, task, example)
-        if config.task.name == "vae":
+        if config.task.name in DECODED:
             _check_decoder(model, example)
     return model if units is None else norms.in_units(model, *units[:2]), task, example
 

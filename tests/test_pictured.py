@@ -11,7 +11,7 @@ from PIL import Image
 
 import jaxnn
 from jaxnn import data
-from jaxnn.commands import main, predict
+from jaxnn.commands import config_file, main, predict
 from jaxnn.data import incoming
 from jaxnn.data.columns import Rules
 from jaxnn.data.readers import canvases, table
@@ -151,6 +151,17 @@ def task(data):
 
 def here(*argv: object) -> int:
     return main.train([*map(str, argv), "--devices", "1"])
+
+
+def test_settings_that_are_called_data_or_task_are_settings(tmp_path):
+    text = OWN.partition("def data")[0].replace(
+        "config = Config(", "data, task = DataConfig(name='iris'), TaskConfig()\nconfig = Config("
+    )
+    (tmp_path / "plain.py").write_text(
+        text.replace('data=DataConfig(name="points", test_fraction=0.25)', "data=data, task=task")
+    )
+    brought = config_file.run(tmp_path / "plain.py", "plain")
+    assert brought.own.names() == [] and brought.config.data.name == "iris"
 
 
 def test_a_config_file_brings_its_data_and_its_task(tmp_path, capsys):

@@ -84,7 +84,8 @@ def run(path: Path, source: str) -> Brought:
     if not isinstance(values.get("config"), Config):
         raise InputError(f"{flag}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
     found = {name: values[name] for name in Own._fields if name in values}
-    found = {name: value for name, value in found.items() if not isinstance(value, ModuleType)}  # import ... metrics
+    # Neither `from jaxnn import metrics` nor `data = DataConfig(...)` brings a function.
+    found = {name: value for name, value in found.items() if not (isinstance(value, ModuleType) or _is_setting(value))}
     for name, value in found.items():
         _check_metrics(flag, value) if name == "metrics" else _check_function(flag, name, value)
     return Brought(values["config"], Own(**found), hashlib.sha256(text).hexdigest() if found else None)
@@ -107,7 +108,7 @@ def _check_used(flag: str, tree: ast.Module, values: dict[str, Any]) -> None:
     loads, bound = _loads(tree), dict(_bound(tree))
     for name, node in bound.items():
         value = values.get(name)
-        meant = callable(value) or type(value).__module__.startswith("jaxnn.config.")
+        meant = callable(value) or _is_setting(value)
         if not meant or name in KNOWN or name.startswith("_") or loads[name] > _loads(node)[name]:
             continue
         decorators = {use for each in getattr(node, "decorator_list", ()) for use in _loads(each)}
@@ -116,6 +117,10 @@ def _check_used(flag: str, tree: ast.Module, values: dict[str, Any]) -> None:
         near = "config" if isinstance(value, Config) else nearest(name, KNOWN)
         hint = f"did you mean {near}?" if near else f"a config file brings {', '.join(sorted(KNOWN))};"
         raise InputError(f"{flag}: nothing uses {name}; {hint} begin the name of a helper with _")
+
+
+def _is_setting(value: Any) -> bool:
+    return type(value).__module__.startswith("jaxnn.config.")
 
 
 def _bound(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:

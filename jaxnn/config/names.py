@@ -11,6 +11,7 @@ TASKS = (
     "auto", "binary", "detection", "flow_matching", "multiclass", "multilabel", "regression", "segmentation", "vae",
 )  # fmt: skip
 GENERATIVE = ("flow_matching", "vae")  # tasks that have the class of an image as input, not as output
+DECODED = ("vae",)  # those whose model is asked for its decoder alone, too
 PICTURED = ("detection", "segmentation")  # kinds of labels that lie in the image
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K

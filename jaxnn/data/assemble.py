@@ -261,7 +261,7 @@ def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep
         if kind in LAYOUTS:
             from jaxnn.data.readers import layouts
 
-            if task == "segmentation" and config.max_boxes != DataConfig.max_boxes:
+            if task == layouts.MASKED and config.max_boxes != DataConfig.max_boxes:
                 raise InputError(f"--data.max_boxes={config.max_boxes}: is for boxes, not masks; leave it out")
             dir = None if config.dir is None else paths.expand("--data.dir", config.dir)
             return layouts.read(

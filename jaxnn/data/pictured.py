@@ -51,7 +51,7 @@ def encode(source: Source, found: str, task: str, positive: str | None = None) -
     if positive is not None:
         raise InputError(f"--data.positive={positive}: the labels are {what}, not classes of examples; leave it out")
     y = {part: convert(table.y, "y" if part == "train" else f"{part} y") for part, table in source.parts.items()}
-    if found == "detection":
+    if convert is _boxes:
         most = max(labels.shape[1] for labels in y.values())
         y = {part: _padded(labels, most) for part, labels in y.items()}
         if source.classes is None:
@@ -60,7 +60,7 @@ def encode(source: Source, found: str, task: str, positive: str | None = None) -
     largest = int(np.nan_to_num(numbers(y["train"]), nan=0).astype(np.int32).max(initial=-1))
     if largest < 0:
         raise InputError(f"y={y['train'].shape}: the labels have no class; there is nothing to learn or to measure")
-    if found == "segmentation" and source.classes is None and largest == 0:
+    if convert is _mask and source.classes is None and largest == 0:
         raise InputError(f"y=0 and {IGNORE}: {IGNORE} is ignored, and 0 the only class; number them 0, 1, 2, ...")
     classes = source.classes or tuple(range(largest + 1))
     for part, labels in y.items():  # here, where their numbers are those of the file
