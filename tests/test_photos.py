@@ -406,8 +406,14 @@ def test_rows_of_a_table_that_miss_something_are_refused_or_dropped(listed, tmp_
         ({"images": "file", "drop": ("file",)}, "--data.drop=file: is the images column too"),
         ({"images": "file", "dir": "nowhere"}, "line 2, column file=pictures/.*: no such file in .*nowhere; mend"),
         ({"images": "file", "nan": "mean"}, "--data.nan=mean: is for table data, not table of images"),
-        ({"image_size": 8}, "--data.image_size=8: is for folder, table of images data, not table"),
-        ({"color": "grey"}, "--data.color=grey: is for folder, table of images data, not table"),
+        (
+            {"image_size": 8},
+            "--data.image_size=8: is for folder, table of images, coco, masks, voc, yolo data, not table",
+        ),
+        (
+            {"color": "grey"},
+            "--data.color=grey: is for folder, table of images, coco, masks, voc, yolo data, not table",
+        ),
         ({"images": "file"}, "all images must have one size"),
     ],
 )
@@ -671,7 +677,10 @@ def test_a_run_on_a_table_of_paths_predicts_and_evaluates_others_and_folders(run
         (["resize", "fil"], "--data.resize=fil: unknown; did you mean fill? Choose from fill, fit, stretch"),
         (["resize", "fill"], "--data.resize=fill: says how images are resized; add --data.image_size"),
         (["color", "gray"], "--data.color=gray: unknown; did you mean grey? Choose from grey, rgb"),
-        (["image_size", "64"], "--data.image_size=64: is for folder, table of images data, not bundled; leave it out"),
+        (
+            ["image_size", "64"],
+            "--data.image_size=64: is for folder, table of images, coco, masks, voc, yolo data, not bundled; leave it out",
+        ),
     ],
 )
 def test_a_flag_that_cannot_be_is_refused_and_nothing_written(given, message, tmp_path, monkeypatch):
