@@ -77,7 +77,7 @@ OTHER: dict[str, Any] = dict(
     dir="d", images="p", image_size="6x7", resize="fill", color="grey",
     target=("t", "u"), drop=("i",), weight="w", text=("a",), missing=("-",), delimiter=";", positive="p",
     class_weight=(1.0, 2.0, 3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5,
-    standardize=False, nan="drop", bad_records=6, allow_overlap=True, split_by="g",
+    standardize=False, nan="drop", bad_records=6, max_boxes=7, allow_overlap=True, split_by="g",
 )  # fmt: skip
 BY_TIME = OTHER | {"split": "time:s", "split_by": None, "validation": None}
 
@@ -250,13 +250,13 @@ def test_a_folder_named_mnist_is_passed_over_aloud_unless_it_is_the_one_that_is_
     [
         ({"name_or_path": "digit"}, "--data.name=digit: unknown; did you mean digits?"),
         ({"name_or_path": "no/such.csv"}, "--data.name=no/such.csv: no such file or folder"),
-        ({"name_or_path": __file__}, "must be a file (.csv, .tab, .tsv, .txt, .arrow, .feather, .parquet, .npz)"),
+        ({"name_or_path": __file__}, ".tab, .tsv, .txt, .arrow, .feather, .parquet, .npz, .json)"),
         ({"name_or_path": "mnist"}, "--data.dir=None: mnist needs the folder"),
         ({"name_or_path": "mnist", "dir": "no/such"}, "no/such: No such file or directory; check the path"),
-        ({"dir": "x"}, "--data.dir=x: is for mnist, tfds, table of images data, not bundled"),
+        ({"dir": "x"}, "--data.dir=x: is for mnist, tfds, table of images, coco data, not bundled"),
         ({"target": "y"}, "--data.target=y: is for table data, not bundled"),
         ({"weight": "w"}, "--data.weight=w: is for table, npz data, not bundled"),
-        ({"validation": "x.csv"}, "--data.validation=x.csv: is for table, npz, idx, mnist, folder data, not bundled"),
+        ({"validation": "x.csv"}, "--data.validation=x.csv: is for table, npz, idx, mnist, folder, coco"),
         ({"validation_fraction": 1.0}, "--data.validation_fraction=1.0: must be in [0, 1)"),
         ({"test_fraction": float("nan")}, "--data.test_fraction=nan: must be in [0, 1)"),
         ({"validation_fraction": 1e-6}, "leaves 0 of 120 examples for validation and 120 for training"),

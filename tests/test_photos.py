@@ -679,7 +679,7 @@ def test_a_run_on_a_table_of_paths_predicts_and_evaluates_others_and_folders(run
         (["color", "gray"], "--data.color=gray: unknown; did you mean grey? Choose from grey, rgb"),
         (
             ["image_size", "64"],
-            "--data.image_size=64: is for folder, table of images, coco, masks, voc, yolo data, not bundled; leave it out",
+            "--data.image_size=64: is for folder, table of images, coco, masks, voc, yolo data, not bundled",
         ),
     ],
 )

@@ -369,7 +369,7 @@ def test_d16_a_given_number_of_damaged_images_may_be_left_out(tmp_path):
         path.write_bytes(b"no image")
     assert "images/cat=0 images: all of them are damaged" in refusal(tmp_path / "images", bad_records=9)
     assert refusal("iris", bad_records=1).startswith(
-        "--data.bad_records=1: is for folder, table of images data, not bundled"
+        "--data.bad_records=1: is for folder, table of images, coco, masks, voc, yolo data, not bundled"
     )
 
 
