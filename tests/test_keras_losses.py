@@ -139,7 +139,8 @@ def test_a_metric_is_that_of_keras_over_two_batches(keras, name):
                 given = np.broadcast_to(given[:, None], (32, K))  # Keras tiles [B] wrongly over several thresholds
             theirs.update_state(y_true[rows], y_pred[rows], sample_weight=given)
         np.testing.assert_allclose(ours.result(), np.asarray(theirs.result()), rtol=1e-6, atol=1e-6)
-        theirs.reset_state(), ours.reset_state()
+        theirs.reset_state()
+        ours.reset_state()
 
 
 def cross_entropy(p, hot):

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +44,8 @@ def ours(optimizer, steps=STEPS, rates=None):
             value, grads = slope(params)
             updates, state = update(grads, state, params)
             params = optax.apply_updates(params, updates)
-            path.append(params), values.append(float(value))
+            path.append(params)
+            values.append(float(value))
     return path, np.array(values)
 
 
@@ -90,7 +92,8 @@ def theirs(keras, optimizer, steps=STEPS, rates=None):
             state[at[0]] = jnp.float32(rates[step])
         value, grads = slope(dict(zip(START, params, strict=True)))
         params, state = apply(state, [grads[name] for name in START], params)
-        path.append(dict(zip(START, params, strict=True))), values.append(float(value))
+        path.append(dict(zip(START, params, strict=True)))
+        values.append(float(value))
     return path, np.array(values)
 
 
@@ -194,7 +197,7 @@ def test_clipping_and_decay_are_those_of_their_definition():
     grads = {"b": jnp.array([3.0, 4.0, 0.0]), "w": jnp.full((6, 3), 0.1)}
     params = jax.tree.map(jnp.asarray, START)
 
-    def step(**arguments):
+    def step(**arguments) -> Any:
         tx = optimizers.SGD(1.0, **arguments).tx()
         with relaxed():
             return tx.update(grads, tx.init(params), params)[0]
@@ -212,7 +215,7 @@ def test_the_rate_is_in_the_state_and_is_set_without_compiling():
     tx, params = optimizer.tx(), {"w": jnp.ones((2, 2))}
     with relaxed():
         state = tx.init(params)
-        update = jax.jit(tx.update)
+        update: Any = jax.jit(tx.update)
         assert float(jaxnn.learning_rate(state)) == 0.25
         for rate in (0.5, 0.125):
             state = optimizer.with_rate(state, rate)

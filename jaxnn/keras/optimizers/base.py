@@ -147,7 +147,8 @@ class Optimizer:
     def from_config(cls, config: dict[str, Any]) -> Optimizer:
         rate = config["learning_rate"]
         rate = schedules.deserialize(rate) if isinstance(rate, dict) else rate
-        return cls(**config | {"learning_rate": rate})  # pyright: ignore[reportCallIssue]
+        make: Any = cls
+        return make(**config | {"learning_rate": rate})
 
 
 class Own(Optimizer):
@@ -173,7 +174,7 @@ def _rate(kind: str, rate: Any) -> float | LearningRateSchedule:
     number = not isinstance(rate, str | bool | type) and np.ndim(rate) == 0 and rate is not None
     check(f"{kind} learning_rate", rate, "a number >= 0 or a LearningRateSchedule", number)
     non_negative(f"{kind} learning_rate", rate)
-    return float(rate)
+    return float(rate)  # pyright: ignore[reportArgumentType]
 
 
 def _traced(kind: str, schedule: Any) -> Any:
