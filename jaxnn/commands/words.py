@@ -8,7 +8,7 @@ from typing import Any
 
 from jaxnn.commands import environment
 from jaxnn.config import paths
-from jaxnn.config.names import UNKNOWN, WEIGHTS
+from jaxnn.config.names import KERAS_MODEL, UNKNOWN, WEIGHTS
 from jaxnn.errors import InputError, choices, nearest
 from jaxnn.training import process
 
@@ -56,7 +56,7 @@ def load(folder: str, given: dict[str, str]) -> Any:
     """The run in a folder, with the weights that are asked for and the functions that its config file brought."""
     config, weights = given.get("--config"), given.get("--weights", "last")
     path, saved = known(folder)
-    brought = ["model"] * saved["own_model"] + saved.get("own", [])
+    brought = ["model"] * (saved["own_model"] and saved["source"] != KERAS_MODEL) + saved.get("own", [])
     if config is None and (needed := [name for name in brought if name in ("model", "task")]):
         cure = f"add --config {saved['source']}.py, that file"
         raise InputError(f"run={folder}: its config file brought a {needed[0]}; {cure}")

@@ -45,9 +45,10 @@ def in_order(data: Batch, key: jax.Array, step: jax.Array | int, n: int, batch_s
     """
     check_lengths(data)
     rows, width = len(data.weight), -(-batch_size // multiple) * multiple
-    slot, first = lax.iota(jnp.int32, width), (step + lax.iota(jnp.int32, n)) % -(-rows // batch_size) * batch_size
-    index = first[:, None] + slot
-    return Window(data, jnp.minimum(index, rows - 1), (index < rows) & (slot < batch_size))
+    first, slot = (step + lax.iota(jnp.int32, n)) % -(-rows // batch_size) * batch_size, lax.iota(jnp.int32, width)
+    index = jnp.add(*jnp.broadcast_arrays(first[:, None], slot[None]))
+    real = (index < rows) & jnp.broadcast_to(slot < batch_size, index.shape)
+    return Window(data, jnp.minimum(index, rows - 1), real)
 
 
 def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxnn.engine import descent
 from jaxnn.errors import InputError, choices
 from jaxnn.keras import intake, losses, metrics, optimizers
+from jaxnn.keras.metrics import Metric
 from jaxnn.keras.objective import recipe_of
 from jaxnn.keras.session import Session
 from jaxnn.types import Batch, Recipe, State
@@ -21,7 +22,7 @@ SAME = (
     *("workers", "use_multiprocessing", "max_queue_size", "validation_batch_size", "jit_compile", "run_eagerly"),
     *("steps_per_execution", "auto_scale_loss"),
 )  # arguments of Keras that change no number
-KEPT = ("optimizer", "loss", "classes", "_asked", "_draws", "_rate")
+KEPT = ("optimizer", "loss", "classes", "_metrics", "_draws", "_rate")
 
 
 class Compiled:
@@ -32,7 +33,7 @@ class Compiled:
         self._draws = (Session.seed, Session.noise)  # where the order of its batches and its noise come from
         self.optimizer: Any = None
         self.loss: losses.Loss | None = None
-        self._asked: tuple[list[Any], list[Any]] = ([], [])
+        self._metrics: tuple[list[Metric], list[Metric]] = ([], [])
         self.classes: tuple[str, ...] | None = None
         self._forget()
 
@@ -58,34 +59,16 @@ class Compiled:
         self._refuse("compile", more, ("loss", "metrics", "optimizer", "weighted_metrics"))
         if isinstance(loss, list | tuple | dict) and len(loss) == 1:
             (loss,) = loss.values() if isinstance(loss, dict) else loss
-        if loss is None or isinstance(loss, list | tuple | dict):
+        if loss is None or isinstance(loss, list | tuple) or (isinstance(loss, dict) and "class_name" not in loss):
             raise InputError(f"compile loss={loss}: must be one loss, as in loss='categorical_crossentropy'")
-        asked = (_listed(metrics), _listed(weighted_metrics))
-        found = losses.get(loss)
-        for each in (*asked[0], *asked[1]):
-            _metric(each, found, (2,))  # what is not known is refused here
-        self.optimizer, self.loss, self._asked = optimizers.get(optimizer), found, asked
+        self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
+        self._metrics = _named(_listed(metrics), _listed(weighted_metrics))
         self._forget()
 
     @property
     def metrics_names(self) -> list[str]:
         """What `evaluate` gives, in that order."""
-        return ["loss", *(metric.name for chosen in self._metrics() for metric in chosen)]
-
-    def _metrics(self: Any) -> tuple[list[metrics.Metric], list[metrics.Metric]]:
-        """Those asked for, for the shape of the outputs, no two of one name."""
-        self._need_compiled()
-        self._need_built()
-        seen, found = {"loss"}, ([], [])
-        for asked, into in zip(self._asked, found, strict=True):
-            for each in asked:
-                metric = _metric(each, self.loss, self.outputs[0].core)
-                name, number = metric.name, 1
-                while metric.name in seen:
-                    metric.name, number = f"{name}_{number}", number + 1
-                seen.add(metric.name)
-                into.append(metric)
-        return found
+        return ["loss", *(metric.name for chosen in self._metrics for metric in chosen)]
 
     def _need_compiled(self) -> None:
         if self.loss is None:
@@ -99,9 +82,10 @@ class Compiled:
 
     def to_recipe(self: Any) -> Recipe:
         """How it is trained, as jaxnn has it: for `jaxnn.engine.step` and all that stands on it."""
-        metrics = self._metrics()
+        self._need_compiled()
+        self._need_built()
         if self._recipe is None:
-            self._recipe = recipe_of(self, self.loss, *metrics, self.optimizer.tx())
+            self._recipe = recipe_of(self, self.loss, *self._metrics, self.optimizer.tx())
         return self._recipe
 
     def state(self: Any) -> State:
@@ -163,5 +147,14 @@ def _listed(given: Any) -> list[Any]:
     return [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
 
 
-def _metric(given: Any, loss: Any, shape: tuple[int, ...]) -> metrics.Metric:
-    return metrics.get(given, loss, shape)
+def _named(*asked: list[Any]) -> tuple[list[Metric], list[Metric]]:
+    """The metrics of these specs, no two of one name."""
+    seen, found = {"loss"}, ([], [])
+    for specs, into in zip(asked, found, strict=True):
+        for metric in map(metrics.get, specs):
+            name, number = metric.name, 1
+            while metric.name in seen:
+                metric.name, number = f"{name}_{number}", number + 1
+            seen.add(metric.name)
+            into.append(metric)
+    return found

@@ -24,7 +24,7 @@ class Fitting:
         given = [] if callbacks is None else list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]
         self.history = next((each for each in given if isinstance(each, hooks.History)), None) or hooks.History()
         own = [] if self.history in given else [self.history]
-        return [*([hooks.ProgbarLogger()] if verbose else []), *given, *own]
+        return [*given, *([hooks.ProgbarLogger()] if verbose else []), *own]
 
     def _train(
         self: Any, source: Any, told: Any, epochs: range, measured: Callable[[], Any] | None, every: int

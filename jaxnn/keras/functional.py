@@ -170,6 +170,12 @@ class Model(Trainer, Layer):
         """Write network, weights, and what it was compiled with and how far it was trained, for `load_model`."""
         save_model(self, filepath, overwrite=overwrite)
 
+    def as_run(self, folder: Any) -> Any:
+        """Write the folder of a run with this network: for `jaxnn predict`, `jaxnn evaluate` and `jaxnn.load_run`."""
+        from jaxnn.keras.runs import save_run
+
+        return save_run(self, folder)
+
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write the weights alone."""
         save_weights(self, filepath, overwrite=overwrite)

@@ -9,10 +9,14 @@ import jax
 import numpy as np
 
 from jaxnn.errors import InputError
-from jaxnn.keras.losses import Loss
+from jaxnn.keras import losses
 from jaxnn.types import Batch
 
 Shape = tuple[int, ...]
+CROSS_ENTROPIES = (losses.CategoricalCrossentropy, losses.SparseCategoricalCrossentropy, losses.BinaryCrossentropy)
+LIKE_THE_OUTPUTS = (  # losses whose labels have one number for each output
+    *(losses.MeanSquaredError, losses.MeanAbsoluteError, losses.BinaryCrossentropy, losses.Huber, losses.Poisson),
+)
 
 
 class Labels(NamedTuple):
@@ -27,7 +31,7 @@ class Given(NamedTuple):
 
     inputs: dict[str, Shape]
     output: Shape
-    loss: Loss
+    loss: losses.Loss
     classes: tuple[str, ...] | None = None  # of labels that are texts
 
 
@@ -130,9 +134,9 @@ def labels(y: Any, given: Given) -> tuple[np.ndarray, tuple[str, ...] | None]:
     if y.dtype.kind == "f" or y.dtype.kind == "b":
         y = y.astype(np.float32)
         _check_finite("y", y)
-    if loss.name == "sparse_categorical_crossentropy":
+    if isinstance(loss, losses.SparseCategoricalCrossentropy):
         return _class_numbers(y, shape), classes
-    if loss.name == "categorical_crossentropy" and y.shape[1:] != shape:
+    if isinstance(loss, losses.CategoricalCrossentropy) and y.shape[1:] != shape:
         rule = f"{loss.name} needs one-hot labels ({', '.join(map(str, ('n', *shape)))})"
         cure = f"use keras.utils.to_categorical(y, {shape[-1]}), or loss='sparse_categorical_crossentropy'"
         raise InputError(f"y.shape={y.shape}: {rule}; {cure}")
@@ -140,36 +144,29 @@ def labels(y: Any, given: Given) -> tuple[np.ndarray, tuple[str, ...] | None]:
         y = y[..., None]
     elif y.shape[1:] == (*shape, 1):
         y = y[..., 0]
-    if (
-        loss.name in ("mean_squared_error", "mean_absolute_error", "binary_crossentropy", "huber", "poisson")
-        and y.shape[1:] != shape
-    ):
+    if isinstance(loss, LIKE_THE_OUTPUTS) and y.shape[1:] != shape:
         need = ", ".join(map(str, ("n", *shape)))
-        raise InputError(
-            f"y.shape={y.shape}: must be ({need}), as the last layer gives; change its units, or the labels"
-        )
-    if loss.name.endswith("binary_crossentropy") and y.size and not (0 <= y.min() and y.max() <= 1):
-        raise InputError(
-            f"y={y.min():g} to {y.max():g}: {loss.name} needs 0 and 1, or what lies between; encode them so"
-        )
-    if loss.name == "categorical_crossentropy" and y.size and y.min() < 0:
-        raise InputError(
-            f"y={y.min():g}: a probability is 0 or more; encode the labels with keras.utils.to_categorical"
-        )
+        rule = f"must be ({need}), as the last layer gives"
+        raise InputError(f"y.shape={y.shape}: {rule}; change its units, or the labels")
+    if isinstance(loss, losses.BinaryCrossentropy) and y.size and not (0 <= y.min() and y.max() <= 1):
+        rule = f"{loss.name} needs 0 and 1, or what lies between; encode them so"
+        raise InputError(f"y={y.min():g} to {y.max():g}: {rule}")
+    if isinstance(loss, losses.CategoricalCrossentropy) and y.size and y.min() < 0:
+        raise InputError(f"y={y.min():g}: a probability is 0 or more; see keras.utils.to_categorical")
     return y.astype(np.float32), classes
 
 
 def _encoded(y: np.ndarray, given: Given) -> tuple[np.ndarray, tuple[str, ...]]:
     """The number of each text among the classes, in their alphabetical order unless they are known."""
     y = y.reshape(len(y), -1)[:, 0] if y.ndim > 1 and y.size == len(y) else y
-    if y.ndim > 1 or "crossentropy" not in given.loss.name:
+    if y.ndim > 1 or not isinstance(given.loss, CROSS_ENTROPIES):
         raise InputError(f"y={y.flat[0]!r}: is a text; {given.loss.name} needs numbers")
     classes = given.classes or tuple(np.unique(y).tolist())
     places = {name: i for i, name in enumerate(classes)}
     if alien := sorted(set(y.tolist()) - set(places)):
         raise InputError(f"y={alien[0]!r}: no example of training had this label; known are {', '.join(classes)}")
     numbers = np.array([places[name] for name in y.tolist()], np.int32)
-    if given.loss.name == "categorical_crossentropy":
+    if isinstance(given.loss, losses.CategoricalCrossentropy):
         return np.eye(max(given.output[-1], len(classes)), dtype=np.float32)[numbers], classes
     return numbers, classes
 

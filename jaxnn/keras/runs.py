@@ -13,14 +13,12 @@ from jaxnn.config.data import DataConfig
 from jaxnn.config.names import KERAS_MODEL
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
+from jaxnn.keras import losses
 from jaxnn.keras.objective import network_of_logits
 from jaxnn.keras.saving import load_model, save_model
 from jaxnn.store import folder as folders
 from jaxnn.store import history, identity, weights
 from jaxnn.types import Model
-
-TASKS = {"categorical_crossentropy": "multiclass", "sparse_categorical_crossentropy": "multiclass",
-         "binary_crossentropy": "multilabel"}  # by the loss; any other is regression  # fmt: skip
 
 
 def save_run(model: Any, folder: Any) -> Path:
@@ -31,14 +29,15 @@ def save_run(model: Any, folder: Any) -> Path:
     model._need_built()
     model._need_compiled()
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise InputError(f"{model.name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a run has one each")
+        raise InputError(
+            f"{model.name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a run has one each"
+        )
     path = paths.expand("folder", folder)
     if path.exists():
         raise InputError(f"folder={path}: is there already; name another")
     params = model.drawn()
     *_, outputs = model.outputs[0].core
-    task = TASKS.get(model.loss.name, "regression")
-    task = "binary" if (task, outputs) == ("multilabel", 1) else task
+    task = _task(model.loss, outputs)
     classes = None if task == "regression" else model.classes or tuple(range(max(outputs, 2)))
     rows = _rows(model)
     config = Config(name=model.name, epochs=max(len(rows), 1), data=DataConfig(name=model.name, standardize=False))
@@ -59,13 +58,23 @@ def save_run(model: Any, folder: Any) -> Path:
     return path
 
 
+def _task(loss: losses.Loss, outputs: int) -> str:
+    """What jaxnn calls the task of a loss."""
+    if isinstance(loss, losses.CategoricalCrossentropy | losses.SparseCategoricalCrossentropy):
+        return "multiclass"
+    if isinstance(loss, losses.BinaryCrossentropy):
+        return "binary" if outputs == 1 else "multilabel"
+    return "regression"
+
+
 def _rows(model: Any) -> list[dict[str, Any]]:
     """The history of its last fit, as that of a run calls it."""
     told = getattr(model.history, "history", None) or {}
     epochs = getattr(model.history, "epoch", [])
     per_epoch = int(model._step) // max(len(epochs), 1)
     return [
-        {"step": (i + 1) * per_epoch, "epoch": float(epoch + 1)} | {_name(name): values[i] for name, values in told.items()}
+        {"step": (i + 1) * per_epoch, "epoch": float(epoch + 1)}
+        | {_name(name): values[i] for name, values in told.items()}
         for i, epoch in enumerate(epochs)
     ]
 
@@ -75,10 +84,6 @@ def _name(name: str) -> str:
     return f"{part}/{metric}"
 
 
-def network_in(folder: Path) -> Callable[[Any], Model] | None:
-    """The network of a run that `save_run` wrote, `outputs -> jaxnn.Model`; None for any other run."""
-    if not (folder / KERAS_MODEL).is_file():
-        return None
+def network_in(folder: Path) -> Callable[[Any], Model]:
+    """The network of a run that `save_run` wrote, `outputs -> jaxnn.Model`."""
     return lambda outputs: network_of_logits(load_model(folder / KERAS_MODEL))
-
-

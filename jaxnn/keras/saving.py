@@ -17,6 +17,7 @@ import safetensors
 from jaxnn.config import paths, strict_json
 from jaxnn.engine import descent
 from jaxnn.errors import InputError, choices
+from jaxnn.keras import lookup
 from jaxnn.keras.base import Layer, draw
 from jaxnn.store import arrays, durable
 
@@ -36,7 +37,7 @@ def save_model(model: Any, filepath: Any, *, overwrite: bool = True, weights_onl
     path = _path(filepath, new=True)
     if not overwrite and path.exists():
         raise InputError(f"filepath={path}: is there already; give overwrite=True, or another name")
-    about: dict[str, Any] = {"format": FORMAT, "class_name": type(model).__name__}
+    about: dict[str, Any] = {"format": FORMAT, "class_name": type(model).__name__, "order": _order(model)}
     leaves = arrays.flatten({"params": model.params})
     if not weights_only:
         training = model._training()
@@ -88,7 +89,7 @@ def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, comp
     if about["class_name"] not in kinds:
         raise choices("class_name", about["class_name"], kinds)
     model = kinds[about["class_name"]].from_config(about["config"], custom_objects)
-    _take(model, leaves, path)
+    _take(model, leaves, about, path)
     compiled = about.get("compile")
     model.classes, model._draws = _tuple(about.get("classes")), tuple(about["draws"])
     if compile and compiled is not None:
@@ -106,7 +107,7 @@ def load_weights(model: Any, filepath: Any) -> None:
     model._need_built()
     draw(model.layers)
     path = _path(filepath)
-    _take(model, _read(path)[0], path)
+    _take(model, *_read(path), path)
 
 
 def layer_of(saved: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Layer:
@@ -163,32 +164,59 @@ def _seal(leaves: dict[str, np.ndarray], text: str) -> str:
     return hashlib.sha256(f"{arrays.digest_all(leaves)} {text}".encode()).hexdigest()
 
 
-def _take(model: Any, leaves: dict[str, np.ndarray], path: Path) -> None:
-    """The parameters of a file; layers are matched in their order, as their names are counted in each process."""
-    given = {name.removeprefix("params/"): leaf for name, leaf in leaves.items() if name.startswith("params/")}
+def _order(model: Any, within: str = "") -> list[str]:
+    """The paths of its parameters, layer after layer."""
+    found: list[str] = []
+    for layer in model.layers:
+        path = f"{within}{layer.name}/"
+        nested = hasattr(layer, "layers")
+        found += _order(layer, path) if nested else [path + leaf for _, leaf in layer.leaves()] if layer.shapes else []
+    return found
+
+
+def _take(model: Any, leaves: dict[str, np.ndarray], about: dict[str, Any], path: Path) -> None:
+    """The parameters of a file, in the order of the layers: their names are counted anew in each process."""
+    wanted, saved = _order(model), about["order"]
+    if len(wanted) != len(saved):
+        rule = f"has {len(saved)} arrays, and the model {len(wanted)}"
+        raise InputError(f"filepath={path}: {rule}; is it from another model?")
+    given = {name: leaves[f"params/{old}"] for name, old in zip(wanted, saved, strict=True)}
     model.params = arrays.restore(given, model.shapes, f"filepath={path}")
 
 
 def _compiled(model: Any, training: dict[str, Any]) -> dict[str, Any] | None:
     """What a model was compiled with."""
-    from jaxnn.keras import losses, metrics, optimizers
-
     if model.loss is None:
         return None
-    asked = [[metrics.serialize(each) for each in chosen] for chosen in training["_asked"]]
     return {
-        "optimizer": optimizers.serialize(model.optimizer), "loss": losses.serialize(model.loss), "metrics": asked,
+        "optimizer": _kept(model.optimizer), "loss": _kept(model.loss),
+        "metrics": [list(map(_kept, chosen)) for chosen in model._metrics],
         "started": training["opt_state"] is not None, "rate": training["_rate"],
     }  # fmt: skip
 
 
-def _compile(model: Any, compiled: dict[str, Any], custom_objects: dict[str, Any] | None) -> None:
-    from jaxnn.keras import losses, metrics, optimizers
+def _kept(given: Any) -> dict[str, Any]:
+    """An optimizer, a loss or a metric as JSON keeps it; of a function of one's own the name."""
+    try:
+        return lookup.serialize(given)
+    except InputError:
+        return {"function": given.name}
 
-    given = (custom_objects,)
-    asked = [[metrics.deserialize(each, *given) for each in chosen] for chosen in compiled["metrics"]]
-    optimizer = optimizers.deserialize(compiled["optimizer"], *given)
-    model.compile(optimizer, losses.deserialize(compiled["loss"], *given), asked[0], asked[1])
+
+def _compile(model: Any, compiled: dict[str, Any], custom_objects: dict[str, Any] | None) -> None:
+    own = custom_objects or {}
+
+    def found(saved: dict[str, Any]) -> Any:
+        name = saved.get("function") or saved["class_name"]
+        if name in own:
+            return own[name].from_config(saved["config"]) if hasattr(own[name], "from_config") else own[name]
+        if "function" in saved:
+            cure = f"give custom_objects={{{name!r}: {name}}}, or compile=False"
+            raise InputError(f"{name}: is a function of one's own, which no file keeps; {cure}")
+        return saved
+
+    chosen = [list(map(found, each)) for each in compiled["metrics"]]
+    model.compile(found(compiled["optimizer"]), found(compiled["loss"]), *chosen)
 
 
 def _tuple(value: Any) -> Any:

@@ -49,8 +49,7 @@ class Trainer(Fitting, Compiled):
         for name, (value, least) in (at_least | {"batch_size": (batch_size or 32, 1)}).items():
             if not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"fit {name}={value}: must be a number >= {least}")
-        verbose = 1 if verbose in ("auto", True) else int(verbose)
-        validation = validation_data
+        verbose, validation = _level(verbose), validation_data
         if validation_split and validation is None:
             if intake.is_batches(x):
                 raise InputError(f"validation_split={validation_split}: is for arrays; give validation_data=")
@@ -62,6 +61,12 @@ class Trainer(Fitting, Compiled):
         told.set_params({"epochs": epochs, "steps": source.steps, "verbose": verbose})
         self._train(source, told, range(initial_epoch, epochs), measured, validation_freq)
         return self.history
+
+    def _told(self: Any, callbacks: Any, verbose: Any, steps: int | None) -> hooks.CallbackList:
+        """Who listens to an evaluation or a prediction."""
+        verbose = _level(verbose)
+        own = [hooks.ProgbarLogger()] if verbose else []
+        return hooks.CallbackList([callbacks, own], model=self, params={"verbose": verbose, "steps": steps})
 
     def _source(
         self: Any, x: Any, y: Any, batch_size: int, shuffle: bool, weights: Any, steps: Any, one_by_one: bool
@@ -115,12 +120,11 @@ class Trainer(Fitting, Compiled):
         """The loss, or `[loss, metric, ...]`; with return_dict by their names."""
         self._refuse("evaluate", more, ("batch_size", "return_dict", "sample_weight", "steps", "verbose"))
         self._need_compiled()
-        told = hooks.CallbackList(callbacks or [], model=self)
-        told.on_test_begin()
         batches = intake.is_batches(x)
+        told = self._told(callbacks, verbose, steps if batches else _steps(x, batch_size))
+        told.on_test_begin()
         logs = self._over_batches(x, steps) if batches else self._logs(self._sums(self._rows(x, y, sample_weight)))
         told.on_test_end(logs)
-        hooks.tell_evaluated(logs, 1 if verbose in ("auto", True) else int(verbose))
         return _returned(logs, return_dict)
 
     def predict(
@@ -129,7 +133,7 @@ class Trainer(Fitting, Compiled):
     ) -> Any:  # fmt: skip
         """The outputs for examples, f32[n, ...]; of several outputs a list."""
         self._refuse("predict", more, ("batch_size", "callbacks", "steps", "verbose"))
-        told = hooks.CallbackList(callbacks or [], model=self)
+        told = self._told(callbacks, verbose, steps if intake.is_batches(x) else _steps(x, batch_size))
         told.on_predict_begin()
         if intake.is_batches(x):
             given = itertools.islice(iterated(x), steps)
@@ -177,6 +181,17 @@ class Trainer(Fitting, Compiled):
     def test_on_batch(self: Any, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """The loss and metrics of these rows."""
         return self.evaluate(x, y, verbose=0, sample_weight=sample_weight, return_dict=return_dict)
+
+
+def _level(verbose: Any) -> int:
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def _steps(x: Any, batch_size: int | None) -> int:
+    """How many batches Keras would count."""
+    leaf = next(iter(x.values())) if isinstance(x, dict) else x
+    leaf = leaf[0] if isinstance(leaf, list | tuple) and hasattr(leaf[0], "shape") and np.ndim(leaf[0]) > 1 else leaf
+    return -(-len(leaf) // (batch_size or 32)) if hasattr(leaf, "__len__") else 1
 
 
 def _returned(logs: dict[str, float], return_dict: bool) -> Any:
