@@ -123,10 +123,10 @@ def imported():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (missing, r"mnist.load_data: nothing at elsewhere and .*elsewhere; put its four IDX files from https://\S+ there, "
-         r"or name another place with path= or JAXNN_DATASETS=FOLDER \(that has mnist or mnist.npz\)"),
+        (missing, r"mnist.load_data: nothing at elsewhere and .*elsewhere; put its four IDX files from https://\S+ there"
+         r", or name another place with path= or JAXNN_DATASETS=FOLDER \(that has mnist or mnist.npz\)"),
         (empty, r"load_data test_split=1.0: must be in \[0, 1\), with an example or more to train on"),
-        (imported, "keras.datasets.imdb: jaxnn downloads no data and has no reader of this set; read .*jaxnn.data.load"),
+        (imported, "keras.datasets.imdb: jaxnn downloads no data and has no reader of this set; .*jaxnn.data.load"),
         (lambda: utils.get_file("x", "y"), "keras.utils.get_file: not in jaxnn; jaxnn downloads nothing; get the file"),
         (lambda: utils.to_categorical(["cat"]), "to_categorical x: must be class indices .*; encode them first"),
         (lambda: utils.to_categorical([0.5]), "to_categorical x: must be class indices, whole numbers"),
@@ -135,7 +135,7 @@ def imported():
         (lambda: utils.to_categorical([0, -1]), r"to_categorical x=-1: must be in 0..0"),
         (lambda: utils.set_random_seed(-1), "set_random_seed seed=-1: must be a whole number in 0..4294967295"),
         (lambda: backend.set_floatx("float16"), "set_floatx=float16: must be float32"),
-        (lambda: backend.set_image_data_format("channels_first"), "channels_first: must be channels_last; move the axis"),
+        (lambda: backend.set_image_data_format("channels_first"), "channels_first: must be channels_last; move the ax"),
         (lambda: backend.set_value(0.1, 0.2), "K.set_value: not in jaxnn; set model.optimizer.learning_rate = value"),
         (lambda: plot.plot_model(None, rankdir="TD"), "plot_model rankdir=TD: unknown; Choose from LR, TB"),
     ],
@@ -235,10 +235,9 @@ def test_boxes_do_not_meet_and_lines_go_around_them(graph, rankdir):
     lines = list(curves(picture))
     assert len(lines) == len(ends)
     for (source, box), line in zip(ends, lines, strict=True):
-        inside = lambda i: (
-            (line > [left[i] + 0.1, top[i] + 0.1]).all(1) & (line < [right[i] - 0.1, bottom[i] - 0.1]).all(1)
-        )  # noqa: B023
-        assert not any(inside(i).any() for i in range(len(found)))
+        for i in range(len(found)):
+            in_box = (line > [left[i] + 0.1, top[i] + 0.1]).all(1) & (line < [right[i] - 0.1, bottom[i] - 0.1]).all(1)
+            assert not in_box.any()
         start, end = (bottom[source], top[box]) if rankdir == "TB" else (right[source], left[box])
         axis = 1 if rankdir == "TB" else 0
         assert abs(line[0, axis] - start) < 0.2 and abs(line[-1, axis] - end) < 0.2 and start < end

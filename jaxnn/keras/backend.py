@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn.errors import InputError, check
-from jaxnn.keras.base import clear_session as clear_session
+from jaxnn.keras.session import clear_session as clear_session
 
 
 def backend() -> str:

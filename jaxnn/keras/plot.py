@@ -62,7 +62,7 @@ def ranked(inputs: Sequence[Sequence[int]]) -> Layout:
 
 
 def ordered(layout: Layout) -> Layout:
-    """Each rank in the order of the mean places of its neighbours above, then below, and so on (Sugiyama et al. 1981)."""
+    """Each rank in the order of its neighbours' mean places, above, then below, and so on (Sugiyama et al. 1981)."""
     ranks = [list(rank) for rank in layout.ranks]
     best, fewest = ranks, _crossings(ranks, layout.links)
     for sweep in range(SWEEPS):
@@ -175,8 +175,8 @@ def _box(text: Sequence[str], x: float, y: float, width: float, height: float) -
         f'<text x="{x:.1f}" y="{top + PAD + LINE * (i + 0.7):.1f}" text-anchor="middle">{escape(row)}</text>'
         for i, row in enumerate(text)
     ]
-    frame = f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3" fill="#eef" stroke="black"/>'
-    return frame + "".join(rows)
+    frame = f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'{frame} rx="3" fill="#eef" stroke="black"/>' + "".join(rows)
 
 
 def plot_model(

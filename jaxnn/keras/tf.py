@@ -1,7 +1,7 @@
-"""What scripts that begin with `import tensorflow as tf` use beside `tf.keras`: change that to `from jaxnn.keras import tf`.
+"""What scripts for TensorFlow use beside `tf.keras`: `from jaxnn.keras import tf` instead of `import tensorflow as tf`.
 
-`tf.nn.relu` and its like as functions and as activations, `tf.__version__`, `tf.random.set_seed`. No TensorFlow is needed,
-and there is nothing else of it here.
+`tf.nn.relu` and its like as functions and as activations, `tf.__version__`, `tf.random.set_seed`. No TensorFlow is
+needed, and there is nothing else of it here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from jaxnn import __version__ as __version__
 from jaxnn import keras as keras
 from jaxnn.errors import InputError
 from jaxnn.keras import activations
-from jaxnn.keras.base import as_array
+from jaxnn.keras.tensors import as_array
 from jaxnn.keras.utils import set_random_seed
 
-FUNCTIONS = ("elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus",
-             "swish", "tanh")  # fmt: skip
+FUNCTIONS = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "selu", "sigmoid", "silu", "softmax"]
+FUNCTIONS += ["softplus", "swish", "tanh"]
 CURE = "write it with numpy or jax.numpy"
 
 
@@ -38,7 +38,10 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
     @functools.wraps(function)
     def on_arrays(x: Any, **arguments: Any) -> Any:
         y = function(jnp.asarray(x), **arguments)
-        return y if isinstance(y, jax.core.Tracer) else as_array(y)
+        try:
+            return as_array(y)
+        except jax.errors.TracerArrayConversionError:  # within a loss or a layer of one's own
+            return y
 
     on_arrays.activation = function  # type: ignore[attr-defined]
     return on_arrays

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn.errors import InputError, check, nearest
-from jaxnn.keras.base import set_seed
+from jaxnn.keras.session import set_seed
 from jaxnn.keras.plot import plot_model as plot_model
 
 REFUSED = {

@@ -1,7 +1,7 @@
 """Data sets as Keras gives them: `load_data()` -> `(x_train, y_train), (x_test, y_test)`.
 
-`mnist`, `fashion_mnist` and `boston_housing` are read from the folder that `JAXNN_DATASETS` names, or from that of Keras'
-own downloads; `digits`, `iris`, `wine`, `breast_cancer` and `diabetes` come with scikit-learn.
+`mnist`, `fashion_mnist` and `boston_housing` are read from the folder that `JAXNN_DATASETS` names, or from that of
+Keras' own downloads; `digits`, `iris`, `wine`, `breast_cancer` and `diabetes` come with scikit-learn.
 """
 
 from __future__ import annotations

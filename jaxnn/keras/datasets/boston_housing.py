@@ -1,4 +1,4 @@
-"""House prices in Boston (Harrison and Rubinfeld 1978); a variable of it is about race, so that it serves old scripts only."""
+"""House prices in Boston (Harrison and Rubinfeld 1978); a variable of it is about race: for old scripts only."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def load_data(
     """`(x_train, y_train), (x_test, y_test)`: f64[404, 13], f64[404], f64[102, 13], f64[102], in Keras' order.
 
     Args:
-      path: Keras' file `boston_housing.npz`, itself or in the folder that the environment variable `JAXNN_DATASETS` names,
-        or in `~/.keras/datasets`.
+      path: Keras' file `boston_housing.npz`, itself or in the folder that the environment variable `JAXNN_DATASETS`
+        names, or in `~/.keras/datasets`.
 
     Raises:
       InputError: the file is not there, or damaged.

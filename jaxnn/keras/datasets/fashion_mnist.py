@@ -11,8 +11,8 @@ def load_data(path: str | os.PathLike[str] | None = None) -> tuple[stored.Arrays
     """`(x_train, y_train), (x_test, y_test)`: images u8[60000, 28, 28] and u8[10000, 28, 28], labels u8[n].
 
     Args:
-      path: a folder of its four IDX files (gzipped or not); None: `fashion_mnist` or `fashion-mnist` in the folder that the
-        environment variable `JAXNN_DATASETS` names, or in `~/.keras/datasets`.
+      path: a folder of its four IDX files (gzipped or not); None: `fashion_mnist` or `fashion-mnist` in the folder that
+        the environment variable `JAXNN_DATASETS` names, or in `~/.keras/datasets`.
 
     Raises:
       InputError: the files are not there, or damaged.

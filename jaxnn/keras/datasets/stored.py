@@ -14,7 +14,7 @@ from jaxnn.errors import InputError, check
 
 Arrays = tuple[np.ndarray, np.ndarray]
 VARIABLE = "JAXNN_DATASETS"
-SOURCES = {  # the names that the files may have in a folder of data sets (the later ones are Keras'), and where they are from
+SOURCES = {  # the names in a folder of data sets, Keras' among them, and where the files are from
     "mnist": (("mnist", "mnist.npz"), "its four IDX files from https://github.com/cvdf-datasets/mnist"),
     "fashion_mnist": (
         ("fashion_mnist", "fashion-mnist"),
