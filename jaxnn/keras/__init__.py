@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "optimizers", "regularizers", "utils",
     ],
     submod_attrs={
-        "base": ["Input", "InputLayer", "Layer", "Tensor"],
+        "base": ["Input", "InputLayer", "Layer"],
         "callbacks": ["Callback"],
         "initializers": ["Initializer"],
         "losses": ["Loss"],

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -14,110 +12,15 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.errors import InputError, choices, nearest
+from jaxnn.keras.session import Session, next_noise, unique_name
+from jaxnn.keras.tensors import Array, Shape, Tensor, as_array, core_shape
 from jaxnn.nn.compose import stateless
 from jaxnn.types import Model, Params
 
-Shape = tuple[int, ...]  # of one example: no batch axis
 NOT_BUILT = (
     "This model has not yet been built. Build the model first by calling `build()` or by calling the model on a batch "
     "of data, or give its first layer input_shape="
 )
-
-
-class Session:
-    """What Keras keeps for all models of a process: the seed that weights and noise come from, and the names in use."""
-
-    seed: int = 0
-    layers: int = 0
-    noise: int = 0
-    names: Counter[str] = Counter()
-
-
-def set_seed(seed: int) -> None:
-    """From here on new layers and models take their keys from this seed, as those of a new process do from 0."""
-    Session.seed, Session.layers, Session.noise = int(seed), 0, 0
-
-
-def clear_session() -> None:
-    """Begin anew to number layers; models that are there stay as they are."""
-    Session.names.clear()
-
-
-def next_noise() -> jax.Array:
-    """The next key for what is random and no weight: the order of a model's batches, a layer that is called."""
-    Session.noise += 1
-    return jax.random.fold_in(jax.random.key(Session.seed), 2**31 + Session.noise)
-
-
-def unique_name(kind: str) -> str:
-    """`Conv2D` -> `conv2d`, `conv2d_1`, ...: in a process each name is given once."""
-    snake = re.sub(r"(?<=[a-z0-9])([A-Z])|(?<=.)([A-Z])(?=[a-z])", r"_\1\2", kind).lower()
-    snake = re.sub(r"conv_?(\d)_?d", r"conv\1d", snake).replace("2_d", "2d")
-    number = Session.names[snake]
-    Session.names[snake] += 1
-    return f"{snake}_{number}" if number else snake
-
-
-class Array(np.ndarray):
-    """What a layer or a model gives when it is called on an array: a NumPy array, with `numpy()`."""
-
-    def numpy(self) -> np.ndarray:
-        return np.asarray(self)
-
-
-def as_array(y: Any) -> Any:
-    """Arrays of JAX as arrays of NumPy that have `numpy()`; in lists, tuples and dicts too."""
-    return jax.tree.map(lambda a: np.asarray(a).view(Array), y)
-
-
-class Tensor:
-    """What a layer is going to give, known by its shape alone; `layers.Add()([x, y])` and `x + y` are the same.
-
-    Args:
-      shape: of one example.
-      layer, inputs, net: where it comes from: the layer, what that was called on, and its network for these shapes.
-      index: which of the layer's outputs it is.
-    """
-
-    def __init__(
-        self, shape: Any, layer: Any, inputs: tuple[Tensor, ...] = (), net: Model | None = None, index: Any = None
-    ):
-        self.all, self.core = shape, tuple(shape if index is None else shape[index])
-        self.layer, self.inputs, self.net, self.index = layer, inputs, net, index
-
-    @property
-    def shape(self) -> tuple[int | None, ...]:
-        return (None, *self.core)
-
-    @property
-    def name(self) -> str:
-        return self.layer.name
-
-    def __repr__(self) -> str:
-        return f"<KerasTensor shape={self.shape}, dtype=float32, sparse=False, name={self.name}>"
-
-    def _with(self, other: Any, kind: str) -> Any:
-        from jaxnn.keras import layers
-
-        return getattr(layers, kind)()([self, other])
-
-    def __add__(self, other: Any) -> Any:
-        return self._with(other, "Add")
-
-    def __sub__(self, other: Any) -> Any:
-        return self._with(other, "Subtract")
-
-    def __mul__(self, other: Any) -> Any:
-        return self._with(other, "Multiply")
-
-
-def core_shape(name: str, shape: Any, batch: bool = False) -> Shape:
-    """A shape that a user gave, of one example; with `batch` its first axis is that of the batch."""
-    given = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    sizes = given[1:] if batch else given
-    if not all(isinstance(size, int | np.integer) and size >= 1 for size in sizes):
-        raise InputError(f"{name}={shape}: each axis must be a number >= 1; jaxnn compiles a network for one shape")
-    return tuple(map(int, sizes))
 
 
 class Layer:

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from jaxnn import tree
 from jaxnn.errors import InputError
-from jaxnn.keras.base import InputLayer, Layer, Tensor, walk
+from jaxnn.keras.base import InputLayer, Layer, walk
+from jaxnn.keras.tensors import Tensor
 from jaxnn.types import Model, Params
 
 

@@ -16,10 +16,10 @@ Shape = tuple[int, ...]
 
 
 class Labels(NamedTuple):
-    """The `y` of a batch: labels, and what each weighs in the loss (None: all alike). Padding is `Batch.weight`."""
+    """The `y` of a batch whose rows weigh differently in the loss: `weight f32[B]`. That of the batch marks padding."""
 
     y: Any
-    weight: Any = None
+    weight: Any
 
 
 class Given(NamedTuple):
@@ -45,10 +45,8 @@ def plain(name: str, value: Any) -> np.ndarray:
     except ValueError:
         shapes = [np.shape(row) for row in value]
         i = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), 0)
-        cure = "make them alike"
-        raise InputError(
-            f"{name}[{i}]={shapes[i]}: must be an array, every row like the first, {shapes[0]}; {cure}"
-        ) from None
+        rule = f"must be an array, every row like the first, {shapes[0]}; make them alike"
+        raise InputError(f"{name}[{i}]={shapes[i]}: {rule}") from None
     if array.dtype == object and array.size and all(isinstance(each, str) for each in array.flat):
         array = array.astype(str)
     if array.dtype.kind not in "biufU":
@@ -135,8 +133,9 @@ def labels(y: Any, given: Given) -> tuple[np.ndarray, tuple[str, ...] | None]:
     if loss.name == "sparse_categorical_crossentropy":
         return _class_numbers(y, shape), classes
     if loss.name == "categorical_crossentropy" and y.shape[1:] != shape:
-        cure = f'give one-hot labels, keras.utils.to_categorical(y, {shape[-1]}), or loss="sparse_categorical_crossentropy"'
-        raise InputError(f"y.shape={y.shape}: {loss.name} needs (n, {', '.join(map(str, shape))}); {cure}")
+        rule = f"{loss.name} needs one-hot labels ({', '.join(map(str, ('n', *shape)))})"
+        cure = f"use keras.utils.to_categorical(y, {shape[-1]}), or loss='sparse_categorical_crossentropy'"
+        raise InputError(f"y.shape={y.shape}: {rule}; {cure}")
     if y.shape[1:] != shape and y.shape[1:] == shape[:-1] and shape[-1:] == (1,):
         y = y[..., None]
     elif y.shape[1:] == (*shape, 1):
@@ -235,7 +234,7 @@ def rows(x: Any, y: Any, given: Given, sample_weight: Any = None, class_weight: 
     if len(y) != n:
         raise InputError(f"x={n} rows, y={len(y)}: must be as many; Data cardinality is ambiguous")
     weight = weights(y, n, sample_weight, class_weight)
-    return Batch(x, Labels(y, weight), np.ones(n, np.float32)), given._replace(classes=classes)
+    return Batch(x, y if weight is None else Labels(y, weight), np.ones(n, np.float32)), given._replace(classes=classes)
 
 
 def cut(data: Any, start: int, end: int | None = None) -> Any:

@@ -79,18 +79,19 @@ def _task(
             raise InputError(f"loss={loss.name}: gives one number for all; it must give one for each example, [B]")
         return values.reshape(len(values), -1).mean(-1) if values.ndim > 1 else values
 
-    def loss_of(ends: Any, labels: Labels) -> jax.Array:
+    def loss_of(ends: Any, y: Any) -> jax.Array:
         outputs, penalty = ends if isinstance(ends, Ends) else (ends, 0.0)
-        found = of_rows(each(labels.y, outputs))
-        return (found if labels.weight is None else jnp.where(labels.weight == 0, 0, found * labels.weight)) + penalty
+        if not isinstance(y, Labels):
+            return of_rows(each(y, outputs)) + penalty
+        return jnp.where(y.weight == 0, 0, of_rows(each(y.y, outputs)) * y.weight) + penalty
 
-    def sums_of(ends: Any, labels: Labels, weight: jax.Array) -> Metrics:
+    def sums_of(ends: Any, y: Any, weight: jax.Array) -> Metrics:
         outputs = link(ends.outputs if isinstance(ends, Ends) else ends)
         found = {"weight": jnp.sum(jnp.asarray(weight, float))}
-        both = weight if labels.weight is None else weight * labels.weight
+        y, both = (y.y, weight * y.weight) if isinstance(y, Labels) else (y, weight)
         for chosen, by in ((metrics, weight), (weighted, both)):
             for metric in chosen:
-                sums = metric.sums(labels.y, outputs, by)
+                sums = metric.sums(y, outputs, by)
                 found |= {f"{metric.name}.{key}": jnp.asarray(value, float) for key, value in sums.items()}
         return found
 

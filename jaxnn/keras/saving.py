@@ -26,8 +26,10 @@ WITHIN = "model.keras"  # of a folder
 
 
 def save_model(model: Any, filepath: Any, *, overwrite: bool = True, weights_only: bool = False) -> None:
-    """Write a model, `weights_only` or whole. Raises `InputError` for a layer, loss or metric that JSON cannot keep, for
-    a model that is not built, and for a file that is there unless `overwrite`; `StorageError` if it cannot be written.
+    """Write a model, `weights_only` or whole.
+
+    Raises `InputError` for a layer, loss or metric that JSON cannot keep, for a model that is not built, and for a file
+    that is there unless `overwrite`; `StorageError` if it cannot be written.
     """
     model._need_built()
     draw(model.layers)
@@ -152,9 +154,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise InputError(f"filepath={path}: is not what was saved; bring it back from a copy")
     told = strict_json.loads(text, f"filepath={path}")
     if told.get("format") != FORMAT:
-        raise InputError(
-            f"filepath={path}: is of format {told.get('format')}, this jaxnn reads {FORMAT}; use the jaxnn that wrote it"
-        )
+        cure = f"this jaxnn reads {FORMAT}; use the jaxnn that wrote it"
+        raise InputError(f"filepath={path}: is of format {told.get('format')}, {cure}")
     return leaves, told
 
 

@@ -55,6 +55,8 @@ class Resident:
             rule = f"the data have {whole} batches of {self.batch_size}"
             raise InputError(f"steps_per_epoch={steps}: {rule}; leave it out, or give 1 to {whole}")
         self.whole, self.steps, self.one_by_one = whole, steps or whole, one_by_one
+        none_of = {"save_steps": None, "save_seconds": math.inf, "tol": None, "patience": NEVER, "best": None}
+        self.plan = Plan(n, self.batch_size, whole, NEVER, NEVER, stop_on="train/loss", **none_of)
         name = (shuffle, self.batch_size)
         if name not in programs:
             programs[name] = jax.jit(functools.partial(chunk, recipe, *name), static_argnums=2)
@@ -63,18 +65,18 @@ class Resident:
     def begin(self) -> None:
         """Before an epoch."""
 
+    def _longest(self, state: State) -> int:
+        plan, several = self.plan._replace(interval=self.steps), isinstance(self.data.x, tuple)
+        return flops.longest_chunk(self.recipe, plan, state.params, self.data, own_model=several)
+
     def epoch(self, state: State, since: Done | None = None) -> Iterator[Done]:
         """The steps of an epoch, in chunks; those that are left after `since`. Raises `NotFinite`."""
         step, done = int(state.step), since.steps if since else 0
         # Other data may have been trained on before: an epoch begins at its first row.
         shift = 0 if self.steps != self.whole else (done - step) % self.whole
         first, total = step + shift, step + shift + self.steps - done
-        plan = Plan(len(self.data.weight), self.batch_size, self.whole, total, NEVER, None, math.inf, "train/loss", None,
-                    NEVER, None)  # fmt: skip
-        longest = 1
-        if not self.one_by_one:
-            several = isinstance(self.data.x, tuple)
-            longest = flops.longest_chunk(self.recipe, plan._replace(interval=self.steps), state.params, self.data, own_model=several)  # fmt: skip
+        plan = self.plan._replace(total=total)
+        longest = 1 if self.one_by_one else self._longest(state)
         length, lengths = plan.cut(first, longest)
 
         def ready(n: int) -> Future[Any]:
@@ -123,8 +125,10 @@ class Streamed:
             self.iterator = iterated(self.batches)
 
     def epoch(self, state: State, since: Done | None = None) -> Iterator[Done]:
-        """The steps of an epoch; those that are left after `since`. Raises `NotFinite`; `InputError` for batches that do
-        not fit, and if there are none."""
+        """The steps of an epoch; those that are left after `since`.
+
+        Raises `NotFinite`, and `InputError` for batches that do not fit and if there are none.
+        """
         tally, done = Tally(since.sums if since else None), since.steps if since else 0
         while self.steps is None or done < self.steps:
             most = self.together if self.steps is None else min(self.together, self.steps - done)
