@@ -170,8 +170,12 @@ def affine(degrees: float, shift: float = 0.0, scale: float = 0.0, shear: float 
 
 def warp(x: jax.Array, back: Any, offset: Any) -> jax.Array:
     """`y[p] = x[c + back (p - c - offset)]`, bilinear, 0 beyond the edges; `back` a 2x2 matrix, p (row, column)."""
+    return sampled(x, *labels.sources(x.shape[:2], back, offset))
+
+
+def sampled(x: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+    """`y[p] = x[row[p], column[p]]` with rows and columns `f32[H, W]`, bilinear, 0 beyond the edges."""
     height, width, channels = x.shape
-    row, column = labels.sources((height, width), back, offset)
     row, column = jnp.clip(row, -1, height), jnp.clip(column, -1, width)
     top, left = jnp.floor(row), jnp.floor(column)
     # The four neighbours of each pixel lie side by side, so that one gather finds all of them.
