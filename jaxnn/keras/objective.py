@@ -32,12 +32,9 @@ def recipe_of(model: Any, loss: Loss, metrics: Sequence[Metric], weighted: Seque
     if len(model.outputs) != 1:
         rule = f"has {len(model.outputs)} outputs, and one loss"
         raise InputError(f"{model.name}: {rule}; train a model of one of them, keras.Model(inputs, outputs[0])")
-    shape, nodes, last = model.outputs[0].core, list(model.nodes), model._last[0]
-    bare = _without_activation(nodes, last, loss)
-    if bare is not None:
-        nodes[last] = bare
-    network = model_of(nodes, model._first, [last], penalised=is_penalised(nodes))
-    task = _task(loss, metrics, weighted, shape, on_logits=bare is not None)
+    nodes = _of_logits(model, loss)
+    network = model_of(nodes, model._first, model._last, penalised=is_penalised(nodes))
+    task = _task(loss, metrics, weighted, model.outputs[0].core, on_logits=nodes != model.nodes)
     return Recipe(network, task, tx, freeze=tuple(frozen(model.layers)))
 
 
@@ -51,6 +48,18 @@ def frozen(layers: Sequence[Layer], path: tuple[str, ...] = ()) -> list[str]:
         elif hasattr(layer, "layers"):
             found += frozen(layer.layers, here)
     return found
+
+
+def network_of_logits(model: Any) -> Model:
+    """The network that is trained, without penalties."""
+    return model_of(_of_logits(model, model.loss), model._first, model._last)
+
+
+def _of_logits(model: Any, loss: Loss) -> list[Node]:
+    """The calls of a model, the last one without a softmax or sigmoid whose cross-entropy is the loss."""
+    nodes, last = list(model.nodes), model._last[0]
+    nodes[last] = _without_activation(nodes, last, loss) or nodes[last]
+    return nodes
 
 
 def _without_activation(nodes: Sequence[Node], last: int, loss: Loss) -> Node | None:
