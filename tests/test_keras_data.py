@@ -123,8 +123,8 @@ def imported():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (missing, r"mnist.load_data: nothing at elsewhere and .*elsewhere; put its four IDX files from https://\S+ there"
-         r", or name another place with path= or JAXNN_DATASETS=FOLDER \(that has mnist or mnist.npz\)"),
+        (missing, r"mnist.load_data: nothing at elsewhere and .*elsewhere; put its four IDX files from https://\S+ th"
+         r"ere, or name another place with path= or JAXNN_DATASETS=FOLDER \(that has mnist or mnist.npz\)"),
         (empty, r"load_data test_split=1.0: must be in \[0, 1\), with an example or more to train on"),
         (imported, "keras.datasets.imdb: jaxnn downloads no data and has no reader of this set; .*jaxnn.data.load"),
         (lambda: utils.get_file("x", "y"), "keras.utils.get_file: not in jaxnn; jaxnn downloads nothing; get the file"),

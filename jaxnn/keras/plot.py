@@ -206,6 +206,7 @@ def plot_model(
     """
     if rankdir not in ("TB", "LR"):
         raise choices("plot_model rankdir", rankdir, ["TB", "LR"])
+    model._need_built()
     boxes = []
     for node in model.nodes:
         layer, kind = node.layer, type(node.layer).__name__

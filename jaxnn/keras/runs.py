@@ -31,7 +31,9 @@ def save_run(model: Any, folder: Any) -> Path:
     model._need_built()
     model._need_compiled()
     if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise InputError(f"{model.name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a run has one each")
+        raise InputError(
+            f"{model.name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a run has one each"
+        )
     path = paths.expand("folder", folder)
     if path.exists():
         raise InputError(f"folder={path}: is there already; name another")
@@ -65,7 +67,8 @@ def _rows(model: Any) -> list[dict[str, Any]]:
     epochs = getattr(model.history, "epoch", [])
     per_epoch = int(model._step) // max(len(epochs), 1)
     return [
-        {"step": (i + 1) * per_epoch, "epoch": float(epoch + 1)} | {_name(name): values[i] for name, values in told.items()}
+        {"step": (i + 1) * per_epoch, "epoch": float(epoch + 1)}
+        | {_name(name): values[i] for name, values in told.items()}
         for i, epoch in enumerate(epochs)
     ]
 
@@ -80,5 +83,3 @@ def network_in(folder: Path) -> Callable[[Any], Model] | None:
     if not (folder / KERAS_MODEL).is_file():
         return None
     return lambda outputs: network_of_logits(load_model(folder / KERAS_MODEL))
-
-

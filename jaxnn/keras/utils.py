@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jaxnn.errors import InputError, check, nearest
-from jaxnn.keras.session import set_seed
 from jaxnn.keras.plot import plot_model as plot_model
+from jaxnn.keras.session import set_seed
 
 REFUSED = {
     "get_file": "jaxnn downloads nothing; get the file yourself and give its path",
