@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
         "activations", "backend", "callbacks", "datasets", "initializers", "layers", "losses", "metrics", "models",
-        "optimizers", "regularizers", "utils",
+        "optimizers", "regularizers", "tf", "utils",
     ],
     submod_attrs={
         "base": ["Input", "InputLayer", "Layer"],
