@@ -14,7 +14,7 @@ from jaxnn.keras.base import NOT_BUILT, InputLayer, Layer, draw
 from jaxnn.keras.graph import Node, model_of, nodes_of
 from jaxnn.keras.saving import layer_of, load_weights, save_model, save_weights
 from jaxnn.keras.session import next_noise, unique_name
-from jaxnn.keras.tensors import Shape, Tensor, as_array
+from jaxnn.keras.tensors import Shape, Tensor, as_array, one_or_all
 from jaxnn.keras.trainer import Trainer
 from jaxnn.types import Model as Network
 from jaxnn.types import Params
