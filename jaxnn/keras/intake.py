@@ -79,13 +79,8 @@ def inputs(x: Any, shapes: dict[str, Shape] | None) -> Any:
             )
         parts = list(x)
     else:
-        single = (
-            isinstance(x, list | tuple)
-            and len(x) == 1
-            and getattr(x[0], "ndim", 0) > 0
-            and np.ndim(x[0]) >= _rank(shapes)
-        )
-        parts = [x[0] if single else x]
+        listed = isinstance(x, list | tuple) and len(x) == 1 and hasattr(x[0], "shape")
+        parts = [x[0] if listed and np.ndim(x[0]) >= _rank(shapes) else x]
     found = [
         _floats(name, plain(name, part), shapes[name] if shapes else None)
         for name, part in zip(names, parts, strict=True)
