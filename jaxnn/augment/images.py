@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn import image
+from jaxnn import arrays, image
 from jaxnn.augment import labels
 from jaxnn.augment.labels import moving
 from jaxnn.config.augment import check_number
 from jaxnn.errors import InputError, check, positive
 from jaxnn.numerics import is_zero
+from jaxnn.tasks.marks import IGNORE
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]  # (key, x) -> x
 
@@ -96,7 +97,7 @@ def shift(pixels: int) -> Augmentation:
     around = ((pixels, pixels), (pixels, pixels), (0, 0))
 
     def mask_shifted(key: jax.Array, mask: jax.Array) -> jax.Array:
-        padded = jnp.pad(mask[..., None], around, constant_values=labels.IGNORE)
+        padded = jnp.pad(mask[..., None], around, constant_values=IGNORE)
         return _moved(key, padded, pixels, (*mask.shape, 1))[..., 0]
 
     def boxes_shifted(key: jax.Array, boxes: jax.Array, size: labels.Size) -> jax.Array:
@@ -253,7 +254,7 @@ def color_jitter(
         for name in ("saturation", "hue"):
             if not (colored or is_zero(amounts[name])):
                 raise InputError(f"{name}={amounts[name]}: images of {x.shape[-1]} channels have none; give 0")
-        full = white or (255.0 if x.dtype == jnp.uint8 else 1.0)
+        full = arrays.white(x.dtype, white)
         floating = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
         light, spread, color, turn = jax.random.uniform(key, (4,), floating, minval=-1, maxval=1)
         y = jnp.clip(x.astype(floating) / full, 0, 1)
