@@ -171,7 +171,7 @@ def affine(degrees: float, shift: float = 0.0, scale: float = 0.0, shear: float 
 
 def warp(x: jax.Array, back: Any, offset: Any) -> jax.Array:
     """`y[p] = x[c + back (p - c - offset)]`, bilinear, 0 beyond the edges; `back` a 2x2 matrix, p (row, column)."""
-    return sampled(x, *labels.sources(x.shape[:2], back, offset))
+    return sampled(x, *labels.sources((x.shape[0], x.shape[1]), back, offset))
 
 
 def sampled(x: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
