@@ -49,6 +49,7 @@ PEERS = {
     "jaxnn-one": Peer("jaxnn, networks one after the other (population)", "jaxnn_peer.py", "one", ("jaxnn",)),
     "sklearn": Peer("scikit-learn's MLPClassifier", "sklearn_peer.py", None, ("sklearn",), convolutions=False),
     "keras": Peer("Keras 3 with JAX: compile and fit", "keras_peer.py", "jax", ("keras", "jax")),
+    "keras-face": Peer("the script of keras, importing jaxnn.keras", "keras_peer.py", "jaxnn", ("jaxnn",)),
     "keras-tf": Peer("Keras 3 with TensorFlow", "keras_peer.py", "tensorflow", ("keras", "tensorflow")),
     "torch": Peer("PyTorch, a careful loop", "torch_peer.py", "eager", ("torch",)),
     "torch-nhwc": Peer("the same, channels last", "torch_peer.py", "channels_last", ("torch",)),

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnn
+from jaxnn.arrays import white
 from jaxnn.data import from_config
 
 ROWS = 1024  # images of one call
@@ -57,8 +58,7 @@ def table(
     assert data.digest == run.data["digest"], "the images are others than those of the run"
     train, test = data.train, data.test
     assert test is not None, "the run has no test images"
-    white = data.scale or (255.0 if train.x.dtype == np.uint8 else 1.0)
-    pixels = lambda x: x.reshape(len(x), -1) / white
+    pixels = lambda x: x.reshape(len(x), -1) / white(train.x.dtype, data.scale)
     of_train = features(classifier, train.x)
 
     def scores(x: np.ndarray, y: np.ndarray | None) -> dict[str, float]:

@@ -3,6 +3,7 @@ from . import data as data
 from . import devices as devices
 from . import engine as engine
 from . import image as image
+from . import keras as keras
 from . import tree as tree
 from .config import CheckpointConfig as CheckpointConfig
 from .config import Config as Config
@@ -25,6 +26,7 @@ from .gradients import check_gradients as check_gradients
 from .gradients import fd_curve as fd_curve
 from .gradients import finite_differences as finite_differences
 from .gradients import logistic_gradient as logistic_gradient
+from .keras.models import Sequential as Sequential
 from .nn import activations as activations
 from .nn.activations import activation as activation
 from .nn.activations import elu as elu

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -44,3 +45,12 @@ def damaged(values: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
         # float64 rounds these too, so the comparison above misses them.
         changed |= (values > 2**53) | (values < -(2**53))
         yield changed, "float32 would change this whole number; write it with a decimal point, or leave it out"
+
+
+def white(dtype: Any, scale: float | None = None) -> float:
+    """The value of an image that means 1.0: `scale`, where the data say it, else 255 in bytes and 1 in other numbers.
+
+    >>> white(np.uint8), white("float32"), white("uint8", 16.0)
+    (255.0, 1.0, 16.0)
+    """
+    return scale or (255.0 if np.dtype(dtype) == np.uint8 else 1.0)

@@ -13,6 +13,7 @@ import numpy as np
 from jax import lax
 
 from jaxnn import fork
+from jaxnn.arrays import white
 from jaxnn.config.names import GENERATIVE
 from jaxnn.errors import InputError, NumericsError, check, choices, non_negative
 from jaxnn.predict import Run
@@ -156,5 +157,5 @@ def _normal(key: jax.Array, first: jax.Array, shape: tuple[int, ...]) -> jax.Arr
 def _in_units(images: np.ndarray, data: dict[str, Any]) -> np.ndarray:
     """Images of 0 to 1 as those of the data are: bytes, or numbers of 0 to what is white."""
     dtype = np.dtype(data["dtype"])
-    scaled = images.clip(0, 1) * (data["scale"] or (255.0 if dtype == np.uint8 else 1.0))
+    scaled = images.clip(0, 1) * white(dtype, data["scale"])
     return (scaled.round() if dtype.kind in "iu" else scaled).astype(dtype)

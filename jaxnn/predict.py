@@ -14,7 +14,7 @@ import optax
 
 from jaxnn import augment, fork
 from jaxnn.config import paths
-from jaxnn.config.names import GENERATIVE, MISSING, UNKNOWN, WEIGHTS
+from jaxnn.config.names import GENERATIVE, KERAS_MODEL, MISSING, UNKNOWN, WEIGHTS
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
@@ -242,6 +242,10 @@ def load_run(
     identity.refuse_no_run(folder)
     saved = identity.read(folder / "config.json", "folder")
     found = best.read(folder) if weights == "best" else stored.read(folder)
+    if model is None and saved["source"] == KERAS_MODEL:
+        from jaxnn.keras import runs
+
+        model = runs.network_in(folder)
     if saved["own_model"] and model is None:
         raise InputError(f"model=None: {saved['source']} brought its own model; pass that function as model=")
     if "task" in saved.get("own", ()) and task is None:

@@ -157,9 +157,7 @@ def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict
     one's own that are no sums, and a loss that gives anything but a number for each example."""
     for split in parts.values():
         task.check(split.y)
-    if own is None or not (
-        own.loss or own.metrics or own.task
-    ):  # the check traces the task, which takes time at every start
+    if own is None or not (own.loss or own.metrics or own.task):  # tracing the task takes time at every start
         return parts
     batch = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"])
     outputs = np.random.default_rng(0).normal(size=(len(batch.weight), *task.shape)).astype(np.float32)
@@ -211,10 +209,9 @@ def recipe(
         raise InputError(f"--optim.accumulate={optim.accumulate}: {rule}")
     _check_own(optim, own)
     if config.data.augment and task.labels == "whole" and data["task"] in PICTURED:
-        rule = (
-            f"would leave the {choose.LABELS[data['task']]} behind, as the config file's task has labels={task.labels}"
-        )
-        raise InputError(f"--data.augment={' '.join(config.data.augment)}: {rule}; give it labels=mask or boxes")
+        words, left = " ".join(config.data.augment), choose.LABELS[data["task"]]
+        rule = f"would leave the {left} behind, as the config file's task has labels={task.labels}"
+        raise InputError(f"--data.augment={words}: {rule}; give it labels=mask or boxes")
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
     tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient

@@ -74,13 +74,13 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("evaluation")
         last = loop.tested(session, event)
         clock("saving")
-        params, ended = loop.result(session, event, row | last)
-        weights.save(begun.folder, params, ended, config.epochs, restore=config.restore)
+        result = loop.result(session, event, row | last)
+        weights.save(begun.folder, *result, config.epochs, restore=config.restore)
         saver.wait()
         clock("report")
         history.append(begun.folder, last | clock.shares())
-        if ended == loop.FINISHED:
-            pictures.save(begun.folder, config, known, made, params, data.parts)
+        if result.ended == loop.FINISHED:
+            pictures.save(begun.folder, config, known, made, result.params, data.parts)
         screen.ending(console, config.name, session, event, row | last, begun.step)
         loop.check_finite(event.step, row | last)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))

@@ -19,7 +19,7 @@ LAYERS = [  # a folder or file may import from the rows above its own, and withi
     {"data"},
     {"engine"},
     {"training", "store", "recipe"},
-    {"predict", "generation", "estimators", "keras", "report", "style"},
+    {"predict", "generation", "estimators", "report", "style", "keras"},
     {"train"},
     {"commands"},
     {"__main__"},

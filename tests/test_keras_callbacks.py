@@ -275,7 +275,7 @@ def make(kind: Any, *arguments):
         (lambda: make(callbacks.LearningRateScheduler, 0.1), "must be a function"),
         (
             lambda: run([make(callbacks.LearningRateScheduler, lambda epoch: None)]),
-            "The output should be a float. Got: None",
+            "The output should be a float",
         ),
         (lambda: run([callbacks.LearningRateScheduler(lambda epoch: -1.0)]), "learning_rate=-1.0"),
         (lambda: run([callbacks.LearningRateScheduler(lambda epoch: float("nan"))]), "learning_rate=nan"),

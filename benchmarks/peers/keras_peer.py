@@ -1,4 +1,4 @@
-"""Keras 3: Sequential, compile, fit; the backend is the variant."""
+"""Keras 3: Sequential, compile, fit; the backend is the variant, or `jaxnn`: the same script over jaxnn.keras."""
 
 # ruff: noqa: E402
 import os
@@ -9,13 +9,24 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import cases
 
-BACKENDS = {"jax": "jax", "tensorflow": "tensorflow-cpu", "torch": "torch"}  # and the package that each needs
-BACKEND = cases.parse(tuple(BACKENDS)).variant
+PACKAGES = {
+    "jax": ["keras", "jax"],
+    "tensorflow": ["keras", "tensorflow-cpu"],
+    "torch": ["keras", "torch"],
+    "jaxnn": ["jax", "optax"],
+}
+BACKEND = cases.parse(tuple(PACKAGES)).variant
 os.environ["KERAS_BACKEND"] = BACKEND  # is read when keras is imported
 
-import keras
 import numpy as np
-from keras import layers
+
+if BACKEND == "jaxnn":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from jaxnn import keras
+    from jaxnn.keras import layers
+else:
+    import keras
+    from keras import layers
 
 
 def build(case: cases.Case, x: np.ndarray, y: np.ndarray, args) -> tuple[Callable, Callable]:
@@ -33,4 +44,4 @@ def build(case: cases.Case, x: np.ndarray, y: np.ndarray, args) -> tuple[Callabl
     return run, lambda x, y: model.evaluate(x, y, batch_size=1000, verbose=0)[1]
 
 
-cases.main("keras", build, ["keras", BACKENDS[BACKEND]], tuple(BACKENDS))
+cases.main("keras", build, PACKAGES[BACKEND], tuple(PACKAGES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -43,26 +44,23 @@ def rows(
         raise InputError(f"mix: labels={labels} lie in the image, so no two can be mixed; leave it out")
     movers = [None if labels == "whole" else mover(augmentation, labels) for augmentation in augmentations]
 
-    def moved(key: jax.Array, i: jax.Array, y: jax.Array, size: tuple[int, int]) -> jax.Array:
-        keys = jax.random.split(jax.random.fold_in(key, i), len(augmentations))
-        for move, key in zip(movers, keys, strict=True):
-            y = move(key, y, size) if move else y
-        return y
-
-    def one(key: jax.Array, i: jax.Array, x: jax.Array) -> jax.Array:
-        keys = jax.random.split(jax.random.fold_in(key, i), len(augmentations))
-        for augmentation, key in zip(augmentations, keys, strict=True):
-            x = augmentation(key, x)
-        return x
+    def through(steps: Sequence[Callable[..., Any] | None], key: jax.Array, i: jax.Array, value: Any) -> Any:
+        """An image, or its labels, through one step after the other, each with the key that it has for both."""
+        keys = jax.random.split(jax.random.fold_in(key, i), len(steps))
+        for step, key in zip(steps, keys, strict=True):
+            value = step(key, value) if step else value
+        return value
 
     def augment(batch: Batch, key: jax.Array) -> Batch:
         number = lax.iota(jnp.uint32, len(batch.weight))
         # A barrier: fused with what comes before and after, each of its pixels would be computed several times.
-        x = lax.optimization_barrier(jax.vmap(one, (None, 0, 0))(key, number, lax.optimization_barrier(batch.x)))
+        each = lambda steps, value: jax.vmap(functools.partial(through, steps), (None, 0, 0))(key, number, value)
+        x = lax.optimization_barrier(each(augmentations, lax.optimization_barrier(batch.x)))
         if any(movers):
             size = batch.x.shape[1:3]
             _check_labels(batch.y, labels, size)
-            batch = batch._replace(y=jax.vmap(lambda i, y: moved(key, i, y, size))(number, batch.y))
+            steps = [move and (lambda key, y, move=move: move(key, y, size)) for move in movers]
+            batch = batch._replace(y=each(steps, batch.y))
         batch = batch._replace(x=x)
         return mix(batch, jax.random.fold_in(key, MIX)) if mix else batch
 

@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn import image
+from jaxnn import arrays, image
 from jaxnn.augment import labels
 from jaxnn.augment.labels import moving
 from jaxnn.config.augment import check_number
 from jaxnn.errors import InputError, check, positive
 from jaxnn.numerics import is_zero
+from jaxnn.tasks.marks import IGNORE
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]  # (key, x) -> x
 
@@ -96,7 +97,7 @@ def shift(pixels: int) -> Augmentation:
     around = ((pixels, pixels), (pixels, pixels), (0, 0))
 
     def mask_shifted(key: jax.Array, mask: jax.Array) -> jax.Array:
-        padded = jnp.pad(mask[..., None], around, constant_values=labels.IGNORE)
+        padded = jnp.pad(mask[..., None], around, constant_values=IGNORE)
         return _moved(key, padded, pixels, (*mask.shape, 1))[..., 0]
 
     def boxes_shifted(key: jax.Array, boxes: jax.Array, size: labels.Size) -> jax.Array:
@@ -170,8 +171,12 @@ def affine(degrees: float, shift: float = 0.0, scale: float = 0.0, shear: float 
 
 def warp(x: jax.Array, back: Any, offset: Any) -> jax.Array:
     """`y[p] = x[c + back (p - c - offset)]`, bilinear, 0 beyond the edges; `back` a 2x2 matrix, p (row, column)."""
+    return sampled(x, *labels.sources((x.shape[0], x.shape[1]), back, offset))
+
+
+def sampled(x: jax.Array, row: jax.Array, column: jax.Array) -> jax.Array:
+    """`y[p] = x[row[p], column[p]]` with rows and columns `f32[H, W]`, bilinear, 0 beyond the edges."""
     height, width, channels = x.shape
-    row, column = labels.sources((height, width), back, offset)
     row, column = jnp.clip(row, -1, height), jnp.clip(column, -1, width)
     top, left = jnp.floor(row), jnp.floor(column)
     # The four neighbours of each pixel lie side by side, so that one gather finds all of them.
@@ -249,7 +254,7 @@ def color_jitter(
         for name in ("saturation", "hue"):
             if not (colored or is_zero(amounts[name])):
                 raise InputError(f"{name}={amounts[name]}: images of {x.shape[-1]} channels have none; give 0")
-        full = white or (255.0 if x.dtype == jnp.uint8 else 1.0)
+        full = arrays.white(x.dtype, white)
         floating = x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
         light, spread, color, turn = jax.random.uniform(key, (4,), floating, minval=-1, maxval=1)
         y = jnp.clip(x.astype(floating) / full, 0, 1)

@@ -18,9 +18,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import InputError
+from jaxnn.tasks.marks import IGNORE, LEFT
 
-IGNORE = 255
-LEAST = 0.25  # of the area of a box, which must be in the image
 Size = tuple[int, int]  # H, W
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -126,7 +125,7 @@ def within(boxes: jax.Array, x: jax.Array, y: jax.Array, size: Size) -> jax.Arra
     most = jnp.broadcast_to(jnp.array([size[1], size[0]], boxes.dtype), low.shape)
     cut_low, cut_high = jnp.clip(low, 0, most), jnp.clip(high, 0, most)
     left, whole = (cut_high - cut_low).prod(1), (high - low).prod(1)
-    stays = (left > 0) & (left >= LEAST * whole)
+    stays = (left > 0) & (left >= LEFT * whole)
     moved = jnp.concatenate([boxes[:, :1], cut_low, cut_high], 1)
     none = jnp.broadcast_to(jnp.array([-1.0, 0, 0, 0, 0], boxes.dtype), boxes.shape)
     return jnp.where(boxes[:, :1] < 0, boxes, jnp.where(stays[:, None], moved, none))

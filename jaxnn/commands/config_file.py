@@ -83,9 +83,10 @@ def run(path: Path, source: str) -> Brought:
     _check_used(flag, tree, values)
     if not isinstance(values.get("config"), Config):
         raise InputError(f"{flag}: {path.name} must define `config = Config(...)`; see configs/digits_mlp.py")
-    found = {name: values[name] for name in Own._fields if name in values}
-    # Neither `from jaxnn import metrics` nor `data = DataConfig(...)` brings a function.
-    found = {name: value for name, value in found.items() if not (isinstance(value, ModuleType) or _is_setting(value))}
+    found, loads = {name: values[name] for name in Own._fields if name in values}, _loads(tree)
+    for name, value in list(found.items()):  # neither `import metrics` nor `data = DataConfig(...)` brings a function
+        if isinstance(value, ModuleType) or (_is_setting(value) and loads[name]):
+            del found[name]
     for name, value in found.items():
         _check_metrics(flag, value) if name == "metrics" else _check_function(flag, name, value)
     return Brought(values["config"], Own(**found), hashlib.sha256(text).hexdigest() if found else None)

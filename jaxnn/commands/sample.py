@@ -7,8 +7,7 @@ import math
 import re
 from typing import Any
 
-from jaxnn.commands.predict import load, parsed
-from jaxnn.config import paths
+from jaxnn.commands.words import known, load, parsed
 from jaxnn.errors import InputError, check, non_negative, printable
 
 USAGE = """usage: jaxnn sample RUN [flags]
@@ -45,9 +44,9 @@ def sample(argv: list[str]) -> int:
     n, seed, steps = (_whole(given, *flag) for flag in (("-n", 64, 1), ("--seed", 0, 0), ("--steps", 25, 1)))
     guidance = _number(given, "--guidance", 0.0)
 
-    from jaxnn.store import durable, identity
+    from jaxnn.store import durable
 
-    identity.refuse_no_run(paths.expand("run", words[0]))  # in which the samples are, unless told otherwise
+    known(words[0])  # a run, in whose folder the samples are, unless told otherwise
     output = given.get("--output", f"{words[0]}/samples")
     folder = durable.check_new_folder("--output", output, HOLDS, force="--force" in given)
     run = load(words[0], given)
@@ -91,8 +90,7 @@ def _files(images: Any, data: dict[str, Any], label: str | None) -> dict[str, by
 
     arrays = {"x": images}
     if label is not None:
-        known = next(known for known in data["classes"] if str(known) == label)
-        arrays["y"] = np.full(len(images), known)
+        arrays["y"] = np.full(len(images), next(each for each in data["classes"] if str(each) == label))
     file = io.BytesIO()
     np.savez(file, **arrays)
     sheet = grid(as_bytes(images, data["scale"]), math.ceil(math.sqrt(len(images))))

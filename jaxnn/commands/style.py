@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxnn.commands import environment
-from jaxnn.commands.predict import parsed
+from jaxnn.commands.words import parsed
 from jaxnn.config import paths
 from jaxnn.errors import InputError, check, known, printable
 from jaxnn.training import process

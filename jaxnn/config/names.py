@@ -16,6 +16,7 @@ PICTURED = ("detection", "segmentation")  # kinds of labels that lie in the imag
 LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "quantile", "squared")
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
+KERAS_MODEL = "model.keras"  # in the folder of a run: its network, where that was made with jaxnn.keras
 WEIGHTS = ("best", "last")
 DTYPES = ("bf16", "f32")
 LAYOUTS = ("coco", "masks", "voc", "yolo")  # formats of images with boxes or masks

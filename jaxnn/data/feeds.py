@@ -34,6 +34,23 @@ def shuffled(data: Batch, key: jax.Array, step: jax.Array | int, n: int, batch_s
     return Window(data, *jax.vmap(rows)(step + lax.iota(jnp.int32, n)))
 
 
+def in_order(data: Batch, key: jax.Array, step: jax.Array | int, n: int, batch_size: int, multiple: int = 1) -> Window:
+    """As `shuffled`, but each epoch takes the rows as they stand; the key is not used.
+
+    >>> import jax, numpy as np, jaxnn
+    >>> data = jaxnn.Batch(x=np.zeros((5, 2)), y=np.zeros(5), weight=np.ones(5))
+    >>> window = in_order(data, jax.random.key(0), step=1, n=2, batch_size=3)
+    >>> window.index.tolist(), window.real.tolist()
+    ([[3, 4, 4], [0, 1, 2]], [[True, True, False], [True, True, True]])
+    """
+    check_lengths(data)
+    rows, width = len(data.weight), -(-batch_size // multiple) * multiple
+    first, slot = (step + lax.iota(jnp.int32, n)) % -(-rows // batch_size) * batch_size, lax.iota(jnp.int32, width)
+    index = jnp.add(*jnp.broadcast_arrays(first[:, None], slot[None]))
+    real = (index < rows) & jnp.broadcast_to(slot < batch_size, index.shape)
+    return Window(data, jnp.minimum(index, rows - 1), real)
+
+
 def take(data: Batch, index: jax.Array, real: jax.Array) -> Batch:
     """Rows of the data; those that are not real weigh nothing."""
     x, y = jax.tree.map(lambda a: a[index], (data.x, data.y))

@@ -10,10 +10,9 @@ from jaxnn.arrays import refuse_where
 from jaxnn.config.names import PICTURED
 from jaxnn.data.source import Source
 from jaxnn.errors import InputError
-from jaxnn.tasks.marks import check_boxes, check_masks
+from jaxnn.tasks.marks import IGNORE, check_boxes, check_masks
 from jaxnn.tasks.targets import Targets
 
-IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
 MOST = 10_000  # classes of boxes that have no names: a larger number is a coordinate
 AXES = "must be [n] or [n, K]; masks [n, H, W] of the size of the images x [n, H, W, C]; or boxes [n, M, 5]"
 

@@ -9,13 +9,18 @@ hold the two equal.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import InputError, check, choices
+
+Sizes = int | tuple[int, int]  # of height and width, or one for both
+Pads = Sequence[tuple[int, int]]  # before and after, in height and width
 
 
 def _by_platform(fast: Callable[..., jax.Array], plain: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
@@ -31,7 +36,7 @@ def pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
     return both
 
 
-def _check(x: jax.Array, height: int, width: int, stride: int | tuple[int, int] = 1, dilation: int = 1) -> None:
+def _check(x: jax.Array, height: int, width: int, stride: Sizes = 1, dilation: int = 1) -> None:
     """Refuse what has no axes [H, W, C], no real numbers, or is smaller than the window; and sizes of 0."""
     strides = [("stride", size) for size in pair("stride", stride)]
     for name, value in (("window", height), ("window", width), *strides, ("dilation", dilation)):
@@ -61,9 +66,7 @@ def check_axes(kind: str, shape: Sequence[int]) -> None:
         raise InputError(f"x={list(shape)}: {kind} needs images [H, W, C]; {cure}")
 
 
-def _pads(
-    x: jax.Array, height: int, width: int, stride: int | tuple[int, int], padding: str, dilation: int = 1
-) -> Sequence[tuple[int, int]]:
+def _pads(x: jax.Array, height: int, width: int, stride: Sizes, padding: str, dilation: int = 1) -> Pads:
     """What is added above and below, left and right of the image for a window of that size; refuse what can't be."""
     if padding not in ("VALID", "SAME"):
         raise InputError(f"padding={padding}: must be VALID or SAME")
@@ -75,7 +78,7 @@ def conv2d(
     x: jax.Array,
     w: jax.Array,
     *,
-    stride: int | tuple[int, int] = 1,
+    stride: Sizes = 1,
     padding: str = "VALID",
     dilation: int = 1,
     groups: int = 1,
@@ -112,19 +115,14 @@ def conv2d(
     pads = _pads(x, *kernel, stride, "SAME" if reflect else padding, dilation)
     if reflect:
         _check(x, *(max(both) + 1 for both in pads))
-        x, pads = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)], mode="reflect"), ((0, 0), (0, 0))
+        x, pads = jnp.pad(x, _around(x, pads), mode="reflect"), ((0, 0), (0, 0))
     strides = pair("stride", stride)
     fast = lambda x, w: _conv_fast(x, w, strides, pads, dilation, groups)
     return _by_platform(fast, lambda x, w: _conv_plain(x, w, strides, pads, dilation, groups), x, w)
 
 
 def _conv_plain(
-    x: jax.Array,
-    w: jax.Array,
-    strides: tuple[int, int],
-    pads: Sequence[tuple[int, int]],
-    dilation: int = 1,
-    groups: int = 1,
+    x: jax.Array, w: jax.Array, strides: tuple[int, int], pads: Pads, dilation: int = 1, groups: int = 1
 ) -> jax.Array:
     y = lax.conv_general_dilated(
         x.reshape(-1, *x.shape[-3:]), w, strides, pads, rhs_dilation=(dilation, dilation),
@@ -134,15 +132,10 @@ def _conv_plain(
 
 
 def _conv_fast(
-    x: jax.Array,
-    w: jax.Array,
-    strides: tuple[int, int],
-    pads: Sequence[tuple[int, int]],
-    dilation: int = 1,
-    groups: int = 1,
+    x: jax.Array, w: jax.Array, strides: tuple[int, int], pads: Pads, dilation: int = 1, groups: int = 1
 ) -> jax.Array:
     kh, kw, each, outputs = w.shape
-    x = jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)])
+    x = jnp.pad(x, _around(x, pads))
     down, right = x.shape[-3] - (kh - 1) * dilation, x.shape[-2] - (kw - 1) * dilation  # how far the kernel can move
     corners = [(i * dilation, j * dilation) for i in range(kh) for j in range(kw)]
     shifts = [x[..., i : i + down : strides[0], j : j + right : strides[1], :] for i, j in corners]
@@ -166,10 +159,11 @@ def _depthwise(shifts: Sequence[jax.Array], w: jax.Array) -> jax.Array:
     return functools.reduce(jnp.add, products).reshape(*space, -1)
 
 
-def max_pool(x: jax.Array, window: int = 2, stride: int | None = None, padding: str = "VALID") -> jax.Array:
+def max_pool(x: jax.Array, window: Sizes = 2, stride: Sizes | None = None, padding: str = "VALID") -> jax.Array:
     """The largest entry of each window, for each channel: `f32[..., H, W, C]` -> `f32[..., H', W', C]`.
 
-    Padding VALID has H' = (H - window) // stride + 1; what is left over at the right and lower edge is not read. SAME
+    `window` and `stride` are those of both height and width, or a pair. Padding VALID has
+    H' = (H - window) // stride + 1; what is left over at the right and lower edge is not read. SAME
     has H' = ceil(H / stride); what stands around the image is never the largest. `stride` is `window` by default. The
     whole gradient goes to the largest entry, the first one if several are equal. Raises `InputError` if x is too small.
 
@@ -178,33 +172,40 @@ def max_pool(x: jax.Array, window: int = 2, stride: int | None = None, padding: 
     >>> convolution.max_pool(jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    stride = window if stride is None else stride
-    pads = _pads(x, window, window, stride, padding)
-    plain = lambda x: _max_pool_plain(x, window, stride, pads)
+    windows, strides, pads = _pool(x, window, stride, padding)
+    plain = lambda x: _max_pool_plain(x, windows, strides, pads)
     # A reshape cannot cut windows that overlap; windows above 4x4 unroll into too many operations.
-    if window != stride or window > 4:
+    if windows != strides or max(windows) > 4:
         return plain(x)
-    around = [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)]
-    padded = lambda x: x if padding == "VALID" else jnp.pad(x, around, constant_values=-jnp.inf)
-    return _by_platform(lambda x: _largest(_cut(padded(x), window)), plain, x)
+    padded = lambda x: x if padding == "VALID" else jnp.pad(x, _around(x, pads), constant_values=-jnp.inf)
+    return _by_platform(lambda x: _largest(_cut(padded(x), windows)), plain, x)
 
 
-def _max_pool_plain(
-    x: jax.Array, window: int, stride: int, pads: Sequence[tuple[int, int]] = ((0, 0), (0, 0))
-) -> jax.Array:
-    around = [(0, 0)] * (x.ndim - 3) + [*pads, (0, 0)]
-    return lax.reduce_window(x, -jnp.inf, lax.max, _spatial(x, window), _spatial(x, stride), around)
+def _pool(x: jax.Array, window: Sizes, stride: Sizes | None, padding: str) -> tuple[Any, Any, Pads]:
+    windows = pair("window", window)
+    strides = windows if stride is None else pair("stride", stride)
+    return windows, strides, _pads(x, *windows, strides, padding)
 
 
-def _spatial(x: jax.Array, size: int) -> tuple[int, ...]:
-    """The size for height and width, 1 for the other axes."""
-    return (*(1,) * (x.ndim - 3), size, size, 1)
+def _max_pool_plain(x: jax.Array, window: Sizes, stride: Sizes, pads: Pads = ((0, 0), (0, 0))) -> jax.Array:
+    return lax.reduce_window(x, -jnp.inf, lax.max, _spatial(x, window), _spatial(x, stride), _around(x, pads))
 
 
-def _cut(x: jax.Array, k: int) -> jax.Array:
-    """[..., H, W, C] -> [..., H/k, k, W/k, k, C]."""
+def _spatial(x: jax.Array, sizes: Sizes) -> tuple[int, ...]:
+    """The sizes for height and width, 1 for the other axes."""
+    return (*(1,) * (x.ndim - 3), *pair("window", sizes), 1)
+
+
+def _around(x: jax.Array, pads: Pads) -> list[tuple[int, int]]:
+    """The pads of height and width, none for the other axes."""
+    return [*[(0, 0)] * (x.ndim - 3), *pads, (0, 0)]
+
+
+def _cut(x: jax.Array, window: tuple[int, int]) -> jax.Array:
+    """[..., H, W, C] -> [..., H/k, k, W/l, l, C] for a window k x l."""
     *batch, h, w, c = x.shape
-    return x[..., : h // k * k, : w // k * k, :].reshape(*batch, h // k, k, w // k, k, c)
+    k, l = window
+    return x[..., : h // k * k, : w // l * l, :].reshape(*batch, h // k, k, w // l, l, c)
 
 
 @jax.custom_jvp
@@ -216,35 +217,39 @@ def _largest(z: jax.Array) -> jax.Array:
 def _largest_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
     """Remember which entry was the largest in one byte, and let only its tangent (so only its gradient) through."""
     (z,), (dz,) = primals, tangents
-    k = z.shape[-2]
+    k, l = z.shape[-4], z.shape[-2]
     best = z[..., :, 0, :, 0, :]
     index = jnp.zeros(best.shape, jnp.int8)
-    for n in range(1, k * k):
-        entry = z[..., :, n // k, :, n % k, :]
+    for n in range(1, k * l):
+        entry = z[..., :, n // l, :, n % l, :]
         index = jnp.where(entry > best, jnp.int8(n), index)
         best = jnp.maximum(best, entry)
-    place = jnp.arange(k * k, dtype=jnp.int8).reshape(k, 1, k, 1)
+    place = jnp.arange(k * l, dtype=jnp.int8).reshape(k, 1, l, 1)
     chosen = jnp.expand_dims(index, (-4, -2)) == jnp.broadcast_to(place, z.shape)
     return best, jnp.where(chosen, dz, 0).sum((-4, -2))
 
 
-def avg_pool(x: jax.Array, window: int = 2, stride: int | None = None) -> jax.Array:
+def avg_pool(x: jax.Array, window: Sizes = 2, stride: Sizes | None = None, padding: str = "VALID") -> jax.Array:
     """The mean of each window, for each channel: `f32[..., H, W, C]` -> `f32[..., H', W', C]`, sizes as in `max_pool`.
+
+    What stands around the image for SAME is not counted.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn.nn import convolution
     >>> convolution.avg_pool(jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
-    stride = window if stride is None else stride
-    _check(x, window, window, stride)
-    if window != stride:
-        return _avg_pool_plain(x, window, stride)
-    return _by_platform(lambda x: _cut(x, window).mean((-4, -2)), lambda x: _avg_pool_plain(x, window, stride), x)
+    windows, strides, pads = _pool(x, window, stride, padding)
+    plain = lambda x: _avg_pool_plain(x, windows, strides, pads)
+    if windows != strides or any(map(any, pads)):
+        return plain(x)
+    return _by_platform(lambda x: _cut(x, windows).mean((-4, -2)), plain, x)
 
 
-def _avg_pool_plain(x: jax.Array, window: int, stride: int) -> jax.Array:
-    return lax.reduce_window(x, 0.0, lax.add, _spatial(x, window), _spatial(x, stride), "VALID") / window**2
+def _avg_pool_plain(x: jax.Array, window: Sizes, stride: Sizes, pads: Pads = ((0, 0), (0, 0))) -> jax.Array:
+    sizes = _spatial(x, window), _spatial(x, stride), _around(x, pads)
+    total = lambda x: lax.reduce_window(x, 0.0, lax.add, *sizes)
+    return total(x) / (total(jnp.ones_like(x)) if any(map(any, pads)) else math.prod(sizes[0]))
 
 
 def global_avg_pool(x: jax.Array) -> jax.Array:
@@ -261,12 +266,12 @@ def global_avg_pool(x: jax.Array) -> jax.Array:
     return x.mean((-3, -2))
 
 
-def upsample(x: jax.Array, k: int = 2, method: str = "nearest") -> jax.Array:
+def upsample(x: jax.Array, k: Sizes = 2, method: str = "nearest") -> jax.Array:
     """k times as high and wide: `f32[..., H, W, C]` -> `f32[..., k H, k W, C]`; each pixel k x k times, or `bilinear`.
 
-    Pixels are squares: the new pixel i has its centre at (i + 1/2) / k - 1/2 of the old ones. Between their centres
-    bilinear is the interpolation in both directions, beyond the outermost it is the edge. Raises `InputError` for
-    another method.
+    k may be a pair. Pixels are squares: the new pixel i has its centre at (i + 1/2) / k - 1/2 of the old ones. Between
+    their centres bilinear is the interpolation in both directions, beyond the outermost it is the edge. Raises
+    `InputError` for another method.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn.nn import convolution
@@ -277,10 +282,11 @@ def upsample(x: jax.Array, k: int = 2, method: str = "nearest") -> jax.Array:
     """
     if method not in ("nearest", "bilinear"):
         raise choices("upsample method", method, ("nearest", "bilinear"))
-    check("upsample k", k, ">= 1", k >= 1)
+    k, l = pair("upsample k", k)
+    check("upsample k", min(k, l), ">= 1", min(k, l) >= 1)
     check_images(x)
     *batch, h, w, c = x.shape
     if method == "bilinear":
-        return jax.image.resize(x, (*batch, k * h, k * w, c), "bilinear")
-    blocks = jnp.broadcast_to(x[..., :, None, :, None, :], (*batch, h, k, w, k, c))
-    return blocks.reshape(*batch, k * h, k * w, c)
+        return jax.image.resize(x, (*batch, k * h, l * w, c), "bilinear")
+    blocks = jnp.broadcast_to(x[..., :, None, :, None, :], (*batch, h, k, w, l, c))
+    return blocks.reshape(*batch, k * h, l * w, c)

@@ -23,6 +23,7 @@ from jax.typing import ArrayLike
 from jaxnn.errors import InputError, check, fraction
 from jaxnn.nn import convolution
 from jaxnn.nn.compose import stateless
+from jaxnn.nn.convolution import Sizes
 from jaxnn.nn.init import Initialiser, initialiser
 from jaxnn.numerics import is_zero
 from jaxnn.types import Model, Params
@@ -172,9 +173,9 @@ def largest_piece(x: jax.Array, pieces: int) -> jax.Array:
 
 def conv(
     channels: int,
-    kernel: int | tuple[int, int] = 3,
+    kernel: Sizes = 3,
     *,
-    stride: int | tuple[int, int] = 1,
+    stride: Sizes = 1,
     padding: str = "VALID",
     dilation: int = 1,
     groups: int = 1,
@@ -204,7 +205,7 @@ def conv(
     )
 
 
-def max_pool(window: int = 2, stride: int | None = None, *, padding: str = "VALID") -> Model:
+def max_pool(window: Sizes = 2, stride: Sizes | None = None, *, padding: str = "VALID") -> Model:
     """The largest entry of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.max_pool`.
 
     >>> import jax.numpy as jnp
@@ -215,7 +216,7 @@ def max_pool(window: int = 2, stride: int | None = None, *, padding: str = "VALI
     return stateless(lambda x: convolution.max_pool(x, window, stride, padding), "max_pool")
 
 
-def avg_pool(window: int = 2, stride: int | None = None) -> Model:
+def avg_pool(window: Sizes = 2, stride: Sizes | None = None, *, padding: str = "VALID") -> Model:
     """The mean of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.avg_pool`.
 
     >>> import jax.numpy as jnp
@@ -223,7 +224,7 @@ def avg_pool(window: int = 2, stride: int | None = None) -> Model:
     >>> jaxnn.avg_pool(2).apply({}, jnp.arange(16.0).reshape(4, 4, 1))[..., 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
-    return stateless(lambda x: convolution.avg_pool(x, window, stride), "avg_pool")
+    return stateless(lambda x: convolution.avg_pool(x, window, stride, padding), "avg_pool")
 
 
 def global_avg_pool() -> Model:
@@ -237,7 +238,7 @@ def global_avg_pool() -> Model:
     return stateless(convolution.global_avg_pool, "global_avg_pool")
 
 
-def upsample(k: int = 2, *, method: str = "nearest") -> Model:
+def upsample(k: Sizes = 2, *, method: str = "nearest") -> Model:
     """An image k times as high and wide, `f32[..., H, W, C]` -> `f32[..., k H, k W, C]`: `nearest`, or `bilinear`.
 
     See `jaxnn.convolution.upsample`. Raises `InputError` for another method.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import tree
+from jaxnn.arrays import white
 from jaxnn.config.model import ModelConfig
 from jaxnn.errors import InputError
 from jaxnn.nn import compose, convolution, layers, norms
@@ -196,8 +197,7 @@ def build(
     if isinstance(x, dict):  # as a task that generates prepares its examples
         from jaxnn.nn import generative
 
-        model = generative.build(config, x)
-        return in_bfloat16(model) if dtype == "bf16" else model
+        return adopt(generative.build(config, x), x, dtype=dtype)
     c = config
     rest = {"activation": c.activation, "pieces": c.pieces, "dropout": c.dropout, "init": c.init, "remat": c.remat}
     images = c.kind in ("cnn", "resnet", "unet", "detector")
@@ -265,7 +265,7 @@ def adopt(
         return norms.standardized(model, 0.0 if mean is None else mean, 1.0 if std is None else std)
     if not hasattr(x, "dtype") or (jnp.issubdtype(x.dtype, jnp.floating) and scale is None):
         return model  # several arrays have been prepared by the task already
-    return _behind(norms.scale(std=scale or (255.0 if x.dtype == jnp.uint8 else 1.0)), model)
+    return _behind(norms.scale(std=white(x.dtype, scale)), model)
 
 
 def _behind(first: Model, model: Model) -> Model:

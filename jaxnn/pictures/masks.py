@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from jaxnn.tasks.marks import IGNORE
+
 
 def palette() -> np.ndarray:
     """The colours of classes 0 to 255, `u8[256, 3]`: those of Pascal VOC, 0 black, neighbours far apart.
@@ -34,4 +36,4 @@ def overlay(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """
     rgb = images.repeat(3, -1) if images.shape[-1] == 1 else images[..., :3]
     mixed = ((rgb.astype(np.uint16) + palette()[masks]) // 2).astype(np.uint8)
-    return np.where(((masks == 0) | (masks == 255))[..., None], rgb, mixed)
+    return np.where(((masks == 0) | (masks == IGNORE))[..., None], rgb, mixed)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from jaxnn.arrays import white
 
 
 def as_bytes(x: np.ndarray, scale: float | None) -> np.ndarray:
@@ -15,6 +15,5 @@ def as_bytes(x: np.ndarray, scale: float | None) -> np.ndarray:
     >>> as_bytes(np.array([0, 8, 16], np.uint8).reshape(1, 1, 3, 1), 16.0).ravel().tolist()
     [0, 128, 255]
     """
-    white: Any = scale or (255.0 if x.dtype == np.uint8 else 1.0)
     shown = x[..., : 3 if x.shape[-1] >= 3 else 1]
-    return np.round(np.clip(shown / white, 0, 1) * 255).astype(np.uint8)
+    return np.round(np.clip(shown / white(x.dtype, scale), 0, 1) * 255).astype(np.uint8)

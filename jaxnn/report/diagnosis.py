@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import tree
-from jaxnn.data.pictured import IGNORE
+from jaxnn.tasks.marks import IGNORE
 from jaxnn.types import Batch, Model, Params, Recipe
 
 DEAD = 0.99  # share of a layer's units

@@ -47,11 +47,8 @@ def opening(console: Console, name: str, data: Dataset, devices: str, folder: Pa
     """What is trained, on what, and where it is written; and whether it goes on."""
     scaled = ["features"] * (data.mean is not None) + ["amounts to predict"] * (data.spread is not None)
     standardised = f", {' and '.join(scaled)} standardised" if scaled else ""
-    positive = (
-        f", {data.classes[1]} is the positive class"
-        if data.classes and data.outputs == 1 and len(data.classes) == 2
-        else ""
-    )
+    pair = data.classes if data.outputs == 1 and data.classes and len(data.classes) == 2 else None
+    positive = f", {pair[1]} is the positive class" if pair else ""
     examples = f"{len(data.train.weight):,} training examples{positive}{standardised}"
     about = f"{name}: {data.name}, {examples}; {devices}; {folder}"
     for line in (about, *lines):

@@ -8,8 +8,11 @@ import numpy as np
 
 from jaxnn.errors import InputError
 
+IGNORE = 255  # in a mask: a pixel of no class, which is neither learned nor measured
+LEFT = 0.25  # of the area of a box that an image is cut or moved across: with less in the image it is no box any more
 
-def check_masks(y: Any, size: tuple[int, int], classes: int, ignore: int = 255, name: str = "y") -> None:
+
+def check_masks(y: Any, size: tuple[int, int], classes: int, ignore: int = IGNORE, name: str = "y") -> None:
     """Raises `InputError`, with the pixel, unless masks `[n, H, W]` of that size have classes, or `ignore`, alone.
 
     >>> check_masks(np.array([[[0, 1, 255]]], np.uint8), (1, 3), classes=2)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxnn.arrays import white
 from jaxnn.errors import InputError
 
 _ODD = (0x9E3779B1, 0x85EBCA77)  # of the places of an image, one for each word of a key
@@ -81,9 +82,9 @@ def scale_of(name: str, data: dict[str, Any]) -> float:
     if data.get("standardized"):
         rule = f"a {name} has its own range, black to white"
         raise InputError(f"--data.standardize=True: {rule}; leave it out")
-    white = data["scale"] or (255.0 if data["dtype"] == "uint8" else 1.0)
-    low, high = data.get("range") or (0.0, white)
-    if not 0 <= low <= high <= white:
-        rule = f"images of {low:g} to {high:g} do not lie between black, 0, and white, {white:g}"
+    scale = white(data["dtype"], data["scale"])
+    low, high = data.get("range") or (0.0, scale)
+    if not 0 <= low <= high <= scale:
+        rule = f"images of {low:g} to {high:g} do not lie between black, 0, and white, {scale:g}"
         raise InputError(f"--task.name={name}: {rule}; give bytes, or numbers of 0 to 1")
-    return white
+    return scale

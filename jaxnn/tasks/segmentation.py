@@ -14,7 +14,7 @@ from jaxnn.errors import InputError, check, non_negative
 from jaxnn.numerics import is_zero
 from jaxnn.tasks import base
 from jaxnn.tasks.base import Loss, means, weighed
-from jaxnn.tasks.marks import check_masks
+from jaxnn.tasks.marks import IGNORE, check_masks
 from jaxnn.types import Metric, Metrics, Task
 
 WORD = 2**12  # counts of pixels have a high and a low part: int32 holds 524,288 images, of 8.8e12 pixels together
@@ -25,7 +25,7 @@ def segmentation(
     *,
     size: tuple[int, int],
     dice: float | jax.Array = 0.0,
-    ignore: int = 255,
+    ignore: int = IGNORE,
     loss: Loss | None = None,
     metrics: Mapping[str, Metric] | None = None,
 ) -> Task:

@@ -25,11 +25,6 @@ class Targets(NamedTuple):
     labels: tuple[Label, ...] | None = None  # those of training, where class 0 is all of them but one
 
     @property
-    def labelled_whole(self) -> bool:
-        """Whether the labels are of whole examples, and lie not in an image."""
-        return self.task not in PICTURED
-
-    @property
     def numbered(self) -> bool:
         """Whether y are the numbers of classes."""
         return self.classes is not None and self.y["train"].ndim == 1
@@ -37,7 +32,7 @@ class Targets(NamedTuple):
     @property
     def outputs(self) -> int:
         """How many numbers a model must give: 1 for binary, K for K classes, labels or targets."""
-        if self.classes is not None and (self.task == "multiclass" or not self.labelled_whole):
+        if self.classes is not None and self.task in ("multiclass", *PICTURED):
             return len(self.classes)
         return 1 if self.task == "binary" else self.y["train"].shape[1]
 

@@ -144,10 +144,17 @@ def final(state: State) -> Params:
     return optimizer.averaged(state.params, state.opt_state)
 
 
-def result(session: Session, event: Event, row: dict[str, Any]) -> tuple[Params, str]:
-    """The weights of a run, and how it ended by its last row: failed (a loss is no number), finished, or stopped."""
+class Result(NamedTuple):
+    """The weights of a run, and how it ended: `FAILED` (a loss is no number), `FINISHED`, or `STOPPED`."""
+
+    params: Params
+    ended: str
+
+
+def result(session: Session, event: Event, row: dict[str, Any]) -> Result:
+    """What a run has come to by its last row."""
     over = session.plan.is_over(event.step, event.progress.tally, row)
-    return final(event.progress.state), FAILED if bad_loss(row) else FINISHED if over else STOPPED
+    return Result(final(event.progress.state), FAILED if bad_loss(row) else FINISHED if over else STOPPED)
 
 
 def bad_loss(row: dict[str, Any]) -> str | None:

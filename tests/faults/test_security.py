@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import yaml
 from contract import process
 from PIL import Image
 from processes import QUICKLY
@@ -96,8 +97,9 @@ def run(watched):
 MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "yaml", "code", "imp"}
 CALLS = {"eval", "exec", "compile", "__import__"}  # by their bare names: re.compile and jit's .compile are others
 METHODS = {"import_module", "run_path", "run_module", "system", "popen", "unsafe_load", "load_module", "exec_module"}
-# A config file in Python, whose path or name only a person types.
-ALLOWED = {("config_file.py", "compile"), ("config_file.py", "exec")}
+SAFE = {"safe_load", "YAMLError"}  # of yaml
+# A config file in Python, whose path or name only a person types; and the names of classes, by yaml.safe_load.
+ALLOWED = {("config_file.py", "compile"), ("config_file.py", "exec"), ("yolo.py", "yaml")}
 
 
 def forbidden(source: str) -> list[str]:
@@ -113,6 +115,8 @@ def forbidden(source: str) -> list[str]:
             found.append(node.id)
         if isinstance(node, ast.Attribute) and node.attr in METHODS:
             found.append(node.attr)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "yaml":
+            found += [f"yaml.{node.attr}"] * (node.attr not in SAFE)
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             found += ["allow_pickle"] * (not (isinstance(node.value, ast.Constant) and node.value.value is False))
     return found
@@ -129,7 +133,8 @@ def test_x01_no_module_can_run_what_stands_in_a_file():
         "import pickle", "from pickle import loads", "import joblib.numpy_pickle", "eval('1')", "exec(x)", "f = eval",
         "compile(x, '', 'exec')", "__import__(name)", "np.load(p, allow_pickle=True)", "np.load(p, allow_pickle=yes)",
         "importlib.import_module(name)", "from importlib import import_module", "os.system(x)", "runpy.run_path(x)",
-        "import marshal", "from yaml import load", "spec.loader.exec_module(m)",
+        "import marshal", "from yaml import load", "yaml.load(x, loader)", "yaml.full_load(x)",
+        "spec.loader.exec_module(m)",
     ],
 )  # fmt: skip
 def test_x01_the_search_finds_each_of_these(source):
@@ -173,6 +178,19 @@ def test_x01_a_pickle_given_as_data_weights_or_config_is_refused_and_never_runs(
         with pytest.raises(Error):
             data.load(tmp_path / name)
         assert not canary.exists(), name
+
+    names = f"!!python/object/apply:os.mkdir [{canary}]"
+    yaml.unsafe_load(names)
+    assert canary.exists()
+    canary.rmdir()
+    for folder in ("boxes/images", "boxes/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(tmp_path / "boxes/images/0.png")
+    (tmp_path / "boxes/labels/0.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (tmp_path / "boxes/data.yaml").write_text(f"names: {names}\n")
+    with pytest.raises(InputError, match="data.yaml: is no YAML"):
+        data.load(tmp_path / "boxes")
+    assert not canary.exists()
 
     copy = tmp_path / "run"
     copy.mkdir()

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.data.check import unpacked_size
-from jaxnn.data.pictured import IGNORE
 from jaxnn.data.readers import decoding, geometry, image_file
 from jaxnn.data.readers.image_form import Form
 from jaxnn.data.source import Source, Table
 from jaxnn.errors import InputError
 from jaxnn.tasks.labels import Label
+from jaxnn.tasks.marks import IGNORE, LEFT
 
 ROUNDING = 2.0  # pixels by which a box may stand out of its image; it is cut at the edge
-LEFT = 0.25  # of the area of a box must be in the picture still where `--data.resize fill` cuts it
 
 
 class Boxes(NamedTuple):

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxnn.data.check import file_size
-from jaxnn.data.pictured import IGNORE
 from jaxnn.data.readers import annotated, outlines
 from jaxnn.data.readers.annotated import ROUNDING, Boxes, Masks, Part
 from jaxnn.data.readers.folder import PARTS
 from jaxnn.errors import InputError
+from jaxnn.tasks.marks import IGNORE
 
 BACKGROUND = "background"
 ROBOFLOW = "_annotations.coco.json"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from jaxnn.data.pictured import IGNORE
+from jaxnn.tasks.marks import IGNORE
 
 if TYPE_CHECKING:
     from jaxnn.data.readers.image_form import Form

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxnn.data.pictured import IGNORE
 from jaxnn.data.readers import annotated, folder, image_file, pairs
 from jaxnn.data.readers.annotated import Masks, Part
 from jaxnn.errors import InputError
+from jaxnn.tasks.marks import IGNORE
 
 SUFFIXES = (".bmp", ".gif", ".png", ".tif", ".tiff")
 FORMATS = ("BMP", "GIF", "PNG", "TIFF")

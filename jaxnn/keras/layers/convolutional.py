@@ -1,0 +1,280 @@
+"""Convolutions of images [H, W, C], and what pads, cuts and enlarges them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.errors import InputError, choices
+from jaxnn.keras import initializers, regularizers
+from jaxnn.keras.base import Shape
+from jaxnn.keras.layers import standard
+from jaxnn.keras.layers.core import Affine
+from jaxnn.keras.layers.standard import Standard
+from jaxnn.nn import compose, convolution, layers, resampling
+from jaxnn.types import Model
+
+
+class Convolution(Affine):
+    """The arguments of all convolutions."""
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        kind = type(self).__name__
+        self.kernel_size = standard.pair(f"{kind} kernel_size", kernel_size)
+        self.strides = standard.pair(f"{kind} strides", strides)
+        self.padding = standard.padding(kind, padding)
+        self.data_format = standard.channels_last(kind, data_format)
+        self.dilation_rate = standard.pair(f"{kind} dilation_rate", dilation_rate)
+        if len(set(self.dilation_rate)) > 1:
+            raise InputError(f"{kind} dilation_rate={dilation_rate}: must be one number for height and width")
+        if max(self.dilation_rate) > 1 and max(self.strides) > 1:
+            raise InputError(f"{kind} strides={strides} and dilation_rate={dilation_rate}: one of them must be 1")
+
+    def convolved(self, channels: int, init: Any, bias: bool, groups: int = 1) -> Model:
+        """`jaxnn.conv` of these arguments."""
+        return layers.conv(
+            channels, self.kernel_size, stride=self.strides, padding=self.padding.upper(),
+            dilation=self.dilation_rate[0], groups=groups, init=init, bias=bias,
+        )  # fmt: skip
+
+
+class Conv2D(Convolution):
+    """`jaxnn.conv`: kernel `[kh, kw, in / groups, filters]`."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        groups: int = 1,
+        activation: Any = None,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation=activation, **kwargs)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.filters, self.groups = standard.whole("Conv2D filters", filters), standard.whole("Conv2D groups", groups)
+        if self.filters % self.groups:
+            raise InputError(f"Conv2D groups={groups}: must divide filters={filters}")
+
+    def network(self, *shapes: Shape) -> Model:
+        channels = standard.image(self, shapes[0])[-1]
+        if channels % self.groups:
+            raise InputError(f"Conv2D groups={self.groups}: must divide the {channels} channels of inputs {shapes[0]}")
+        init = initializers.drawn(self.kernel_initializer)
+        return self.ended(self.convolved(self.filters, init, self.use_bias, self.groups))
+
+
+class Depthwise(Convolution):
+    """The part of a depthwise convolution: each channel with `depth_multiplier` kernels of its own."""
+
+    DEPTHWISE: ClassVar[str] = "w"  # the path of its kernel
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        depth_multiplier: int = 1,
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        depthwise_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        more = {"activation": activation, "use_bias": use_bias, **kwargs}
+        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, **more)
+        self.depth_multiplier = standard.whole(f"{type(self).__name__} depth_multiplier", depth_multiplier)
+        self.depthwise_initializer = initializers.get(depthwise_initializer)
+        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
+
+    def depthwise(self, shape: Shape, bias: bool) -> Model:
+        channels, each = standard.image(self, shape)[-1], self.depth_multiplier
+        drawn = initializers.drawn(self.depthwise_initializer)
+
+        def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+            return drawn(key, (*self.kernel_size, channels, each), dtype).reshape(shape)
+
+        return self.convolved(channels * each, init, bias, groups=channels)
+
+    def oriented(self, leaf: str, value: Any) -> Any:
+        if leaf != self.DEPTHWISE:
+            return value
+        return value.reshape(*self.kernel_size, -1, self.depth_multiplier)
+
+    def stored(self, leaf: str, value: Any) -> Any:
+        return value.reshape(*self.kernel_size, 1, -1) if leaf == self.DEPTHWISE else value
+
+
+class DepthwiseConv2D(Depthwise):
+    """`jaxnn.conv` with as many groups as channels: kernel `[kh, kw, in, depth_multiplier]`."""
+
+    PENALTIES: ClassVar[dict[str, str]] = {"w": "depthwise_regularizer", "b": "bias_regularizer"}
+
+    def network(self, *shapes: Shape) -> Model:
+        return self.ended(self.depthwise(shapes[0], self.use_bias))
+
+
+class SeparableConv2D(Depthwise):
+    """A depthwise convolution, then one of 1 x 1 that mixes the channels: Chollet 2017."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = ("conv_0/w", "conv_1/w", "conv_1/b")
+    DEPTHWISE: ClassVar[str] = "conv_0/w"
+    PENALTIES: ClassVar[dict[str, str]] = {
+        "conv_0/w": "depthwise_regularizer",
+        "conv_1/w": "pointwise_regularizer",
+        "conv_1/b": "bias_regularizer",
+    }
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        depth_multiplier: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        depthwise_initializer: Any = "glorot_uniform",
+        pointwise_initializer: Any = "glorot_uniform",
+        pointwise_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate, activation, use_bias,
+            depthwise_initializer, **kwargs,
+        )  # fmt: skip
+        self.filters = standard.whole("SeparableConv2D filters", filters)
+        self.pointwise_initializer = initializers.get(pointwise_initializer)
+        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
+
+    def network(self, *shapes: Shape) -> Model:
+        init = initializers.drawn(self.pointwise_initializer)
+        pointwise = layers.conv(self.filters, 1, init=init, bias=self.use_bias)
+        return self.ended(compose.chain(self.depthwise(shapes[0], False), pointwise))
+
+
+class Conv2DTranspose(Convolution):
+    """`jaxnn.conv_transpose`: kernel `[kh, kw, filters, in]`. Raises `InputError` for strides above the kernel size."""
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: Any,
+        strides: Any = (1, 1),
+        padding: str = "valid",
+        output_padding: Any = None,
+        data_format: str | None = None,
+        dilation_rate: Any = (1, 1),
+        activation: Any = None,
+        kernel_initializer: Any = "glorot_uniform",
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation=activation, **kwargs)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.filters, self.output_padding = standard.whole("Conv2DTranspose filters", filters), None
+        if output_padding is not None or max(self.dilation_rate) > 1:
+            name = "output_padding" if output_padding is not None else "dilation_rate"
+            raise InputError(f"Conv2DTranspose {name}: is not there; leave it out")
+
+    def network(self, *shapes: Shape) -> Model:
+        standard.image(self, shapes[0])
+        drawn = initializers.drawn(self.kernel_initializer)
+
+        def init(key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+            kh, kw, channels, filters = shape
+            return drawn(key, (kh, kw, filters, channels), dtype).swapaxes(-1, -2)
+
+        return self.ended(
+            resampling.conv_transpose(
+                self.filters, self.kernel_size, self.strides,
+                padding=self.padding.upper(), init=init, bias=self.use_bias,
+            )
+        )  # fmt: skip
+
+    def oriented(self, leaf: str, value: Any) -> Any:
+        return value.swapaxes(-1, -2) if leaf == "w" else value
+
+    stored = oriented
+
+
+class ZeroPadding2D(Standard):
+    """Zeros around an image: `padding` is a number, (height, width), or ((top, bottom), (left, right))."""
+
+    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.padding = sides("ZeroPadding2D padding", padding)
+        self.data_format = standard.channels_last("ZeroPadding2D", data_format)
+
+    def network(self, *shapes: Shape) -> Callable[..., Any]:
+        standard.image(self, shapes[0])
+        return lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*self.padding, (0, 0)])
+
+
+class Cropping2D(Standard):
+    """An image without its edges: `cropping` as the padding of `ZeroPadding2D`."""
+
+    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.cropping = sides("Cropping2D cropping", cropping)
+        self.data_format = standard.channels_last("Cropping2D", data_format)
+
+    def network(self, *shapes: Shape) -> Callable[..., Any]:
+        height, width, _ = standard.image(self, shapes[0])
+        (top, bottom), (left, right) = self.cropping
+        if top + bottom >= height or left + right >= width:
+            raise InputError(f"Cropping2D cropping={self.cropping}: must leave something of inputs {shapes[0]}")
+        return lambda x: x[..., top : height - bottom, left : width - right, :]
+
+
+def sides(name: str, value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((top, bottom), (left, right)), of which a number, or a pair, are the short forms."""
+    both = (value, value) if isinstance(value, int) else value
+    if not isinstance(both, list | tuple) or len(both) != 2:
+        raise InputError(f"{name}={value}: must be a number, (height, width) or ((top, bottom), (left, right))")
+    return standard.pair(name, both[0], 0), standard.pair(name, both[1], 0)
+
+
+class UpSampling2D(Standard):
+    """`jaxnn.upsample`: an image `size` times as high and wide, by `nearest` or `bilinear`."""
+
+    def __init__(
+        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.size = standard.pair("UpSampling2D size", size)
+        self.data_format = standard.channels_last("UpSampling2D", data_format)
+        self.interpolation = interpolation.lower()
+        if self.interpolation not in ("nearest", "bilinear"):
+            raise choices("UpSampling2D interpolation", interpolation, ("nearest", "bilinear"))
+
+    def network(self, *shapes: Shape) -> Callable[..., Any]:
+        standard.image(self, shapes[0])
+        return lambda x: convolution.upsample(x, self.size, self.interpolation)
+
+
+Convolution2D, Convolution2DTranspose = Conv2D, Conv2DTranspose
+SeparableConvolution2D, DepthwiseConvolution2D = SeparableConv2D, DepthwiseConv2D

@@ -1,0 +1,94 @@
+"""Layers that are noise while training, and the identity otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.errors import InputError, fraction, non_negative
+from jaxnn.keras.base import Shape
+from jaxnn.keras.layers import standard
+from jaxnn.keras.layers.core import seeded
+from jaxnn.keras.layers.standard import Standard
+from jaxnn.types import Model
+
+
+class Noise(Standard):
+    """`noisy(key, x)` while training. A `seed` is folded into the key of each step."""
+
+    seed: int | None
+
+    def noise(self, noisy: Callable[[jax.Array, jax.Array], jax.Array]) -> Model:
+        return seeded(standard.stateless(lambda x, key: x if key is None else noisy(key, x), "noise"), self.seed)
+
+
+class GaussianNoise(Noise):
+    """x + stddev n, n normal."""
+
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        non_negative("GaussianNoise stddev", stddev)
+        self.stddev, self.seed = stddev, seed
+
+    def network(self, *shapes: Shape) -> Model:
+        return self.noise(lambda key, x: x + self.stddev * jax.random.normal(key, x.shape, x.dtype))
+
+
+class GaussianDropout(Noise):
+    """x times a normal number of mean 1 and deviation sqrt(rate / (1 - rate)): as noisy as `Dropout`."""
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        fraction("GaussianDropout rate", rate)
+        self.rate, self.seed = rate, seed
+
+    def network(self, *shapes: Shape) -> Model:
+        deviation = (self.rate / (1 - self.rate)) ** 0.5
+        return self.noise(lambda key, x: x * (1 + deviation * jax.random.normal(key, x.shape, x.dtype)))
+
+
+class SpatialDropout2D(Noise):
+    """`Dropout` of whole channels of images [H, W, C]. Source: Tompson et al. 2014."""
+
+    def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        fraction("SpatialDropout2D rate", rate)
+        self.data_format = standard.channels_last("SpatialDropout2D", data_format)
+        self.rate, self.seed = rate, seed
+
+    def network(self, *shapes: Shape) -> Model:
+        standard.image(self, shapes[0])
+
+        def dropped(key: jax.Array, x: jax.Array) -> jax.Array:
+            kept = jax.random.bernoulli(key, 1 - self.rate, (*x.shape[:-3], 1, 1, x.shape[-1]))
+            return jnp.where(jnp.broadcast_to(kept, x.shape), x / (1 - self.rate), 0)
+
+        return self.noise(dropped)
+
+
+class AlphaDropout(Noise):
+    """Entries at the lower limit of `selu` with probability `rate`; mean 0 and variance 1 stay.
+
+    Source: Klambauer et al. 2017.
+    """
+
+    LIMIT = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946
+
+    def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        fraction("AlphaDropout rate", rate)
+        if noise_shape is not None:
+            raise InputError(f"AlphaDropout noise_shape={noise_shape}: each entry is dropped by itself; leave it out")
+        self.rate, self.noise_shape, self.seed = rate, None, seed
+
+    def network(self, *shapes: Shape) -> Model:
+        a = ((1 - self.rate) * (1 + self.rate * self.LIMIT**2)) ** -0.5
+        b = -a * self.LIMIT * self.rate
+
+        def dropped(key: jax.Array, x: jax.Array) -> jax.Array:
+            return a * jnp.where(jax.random.bernoulli(key, 1 - self.rate, x.shape), x, self.LIMIT) + b
+
+        return self.noise(dropped)

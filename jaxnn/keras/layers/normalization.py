@@ -1,0 +1,106 @@
+"""BatchNormalization, LayerNormalization and GroupNormalization: jaxnn's own, with Keras' defaults."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from jaxnn.errors import InputError
+from jaxnn.keras import initializers, regularizers
+from jaxnn.keras.base import Shape
+from jaxnn.keras.layers import standard
+from jaxnn.keras.layers.standard import Standard
+from jaxnn.nn import batch_norm, norms
+from jaxnn.types import Model
+
+
+class Scaled(Standard):
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, for each channel."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = ("scale", "b")
+    PENALTIES: ClassVar[dict[str, str]] = {"scale": "gamma_regularizer", "b": "beta_regularizer"}
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
+        self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer) if center else None
+        self.gamma_regularizer = regularizers.get(gamma_regularizer) if scale else None
+
+    def finished(self, model: Model, shape: Shape, **more: Any) -> Model:
+        """The model with the first parameters of the layer, and without those that are left out."""
+        axis = self.axis[0] if isinstance(self.axis, list) and len(self.axis) == 1 else self.axis
+        if isinstance(axis, list) or standard.core_axis(self, axis, shape) != -1:
+            cure = "move that axis last, or leave axis out"
+            raise InputError(f"{type(self).__name__} axis={self.axis}: must be the last of inputs {shape}; {cure}")
+        given = {"scale": self.gamma_initializer, "b": self.beta_initializer, **more}
+        out = {**({} if self.scale else {"scale": 1.0}), **({} if self.center else {"b": 0.0})}
+        return standard.begun(standard.held(model, out), given)
+
+
+class BatchNormalization(Scaled):
+    """`jaxnn.batch_norm`: by the statistics of the batch while training, by a moving mean of them afterwards."""
+
+    LEAVES: ClassVar[tuple[str, ...]] = ("scale", "b", "batch_stats/mean", "batch_stats/var")
+
+    def __init__(
+        self,
+        axis: Any = -1,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        **kwargs: Any,
+    ):
+        if kwargs.pop("synchronized", False) or kwargs.pop("renorm", False):
+            raise InputError("BatchNormalization synchronized, renorm: are not there; leave them out")
+        super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **kwargs)
+        self.momentum = momentum
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        batch_norm.batch_norm(momentum, epsilon)  # refuses wrong numbers
+
+    def network(self, *shapes: Shape) -> Model:
+        first = {
+            "batch_stats/mean": self.moving_mean_initializer,
+            "batch_stats/var": self.moving_variance_initializer,
+        }
+        return self.finished(batch_norm.batch_norm(self.momentum, self.epsilon), shapes[0], **first)
+
+
+class LayerNormalization(Scaled):
+    """`jaxnn.layer_norm`, over the last axis of each example."""
+
+    def network(self, *shapes: Shape) -> Model:
+        return self.finished(norms.layer_norm(self.epsilon), shapes[0])
+
+
+class GroupNormalization(Scaled):
+    """`jaxnn.group_norm` of images [H, W, C]; `groups=-1` has one channel in each."""
+
+    def __init__(self, groups: int = 32, axis: Any = -1, epsilon: float = 1e-3, **kwargs: Any):
+        super().__init__(axis, epsilon, **kwargs)
+        self.groups = groups if groups == -1 else standard.whole("GroupNormalization groups", groups)
+
+    def network(self, *shapes: Shape) -> Model:
+        channels = standard.image(self, shapes[0])[-1]
+        groups = channels if self.groups == -1 else self.groups
+        if channels % groups:
+            raise InputError(f"GroupNormalization groups={groups}: must divide the channels of inputs {shapes[0]}")
+        return self.finished(norms.group_norm(groups, self.epsilon), shapes[0])

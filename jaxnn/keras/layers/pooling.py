@@ -1,0 +1,80 @@
+"""Windows of images [H, W, C], and whole images, as one number for each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxnn.keras.base import Shape
+from jaxnn.keras.layers import standard
+from jaxnn.keras.layers.standard import Standard
+from jaxnn.nn import layers, resampling
+from jaxnn.types import Model
+
+
+class Pooling(Standard):
+    """The arguments of MaxPooling2D and AveragePooling2D; `strides` are `pool_size` by default."""
+
+    def __init__(
+        self,
+        pool_size: Any = (2, 2),
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        kind = type(self).__name__
+        self.pool_size = standard.pair(f"{kind} pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else standard.pair(f"{kind} strides", strides)
+        self.padding = standard.padding(kind, padding)
+        self.data_format = standard.channels_last(kind, data_format)
+
+    def pooled(self, shape: Shape, pool: Callable[..., Model]) -> Model:
+        standard.image(self, shape)
+        return pool(self.pool_size, self.strides, padding=self.padding.upper())
+
+
+class MaxPooling2D(Pooling):
+    """The largest entry of each window: `jaxnn.max_pool`."""
+
+    def network(self, *shapes: Shape) -> Model:
+        return self.pooled(shapes[0], layers.max_pool)
+
+
+class AveragePooling2D(Pooling):
+    """The mean of each window: `jaxnn.avg_pool`."""
+
+    def network(self, *shapes: Shape) -> Model:
+        return self.pooled(shapes[0], layers.avg_pool)
+
+
+class GlobalPooling(Standard):
+    """The arguments of GlobalAveragePooling2D and GlobalMaxPooling2D."""
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.data_format = standard.channels_last(type(self).__name__, data_format)
+        self.keepdims = bool(keepdims)
+
+    def pooled(self, shape: Shape, pool: Model) -> Model | Callable[..., Any]:
+        standard.image(self, shape)
+        return (lambda x: pool.apply({}, x)[..., None, None, :]) if self.keepdims else pool
+
+
+class GlobalAveragePooling2D(GlobalPooling):
+    """The mean of each channel: `jaxnn.global_avg_pool`."""
+
+    def network(self, *shapes: Shape) -> Any:
+        return self.pooled(shapes[0], layers.global_avg_pool())
+
+
+class GlobalMaxPooling2D(GlobalPooling):
+    """The largest entry of each channel: `jaxnn.global_max_pool`."""
+
+    def network(self, *shapes: Shape) -> Any:
+        return self.pooled(shapes[0], resampling.global_max_pool())
+
+
+MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D
+GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D

@@ -1,0 +1,181 @@
+"""Where the steps of an epoch come from: rows that stay on the device, or batches that somebody gives."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxnn import engine
+from jaxnn.data import feeds
+from jaxnn.engine.tally import Tally
+from jaxnn.errors import InputError
+from jaxnn.keras import intake
+from jaxnn.report import flops
+from jaxnn.training import loop
+from jaxnn.training.plan import Plan
+from jaxnn.training.programs import Programs
+from jaxnn.types import Batch, Metrics, Recipe, State, Window
+
+NEVER = 2**40
+TOGETHER = 16  # batches of a generator that are taken in one compiled call, where no callback looks between them
+POOL = ThreadPoolExecutor(1, "jaxnn.keras")  # a signal reaches the main thread while a step runs
+
+
+class Done(NamedTuple):
+    """Where training stands after some steps of an epoch: how many, the state, and the sums of the epoch so far."""
+
+    steps: int
+    state: State
+    sums: Metrics
+
+
+def chunk(
+    recipe: Recipe, shuffle: bool, batch_size: int, state: State, data: Batch, n: int, shift: Any, *, key: jax.Array
+) -> Any:
+    """The next n steps over resident rows; step + shift is the position in the data."""
+    feed = feeds.shuffled if shuffle else feeds.in_order
+    return engine.steps(recipe, state, feed(data, key, state.step + shift, n, batch_size), key)
+
+
+class Resident:
+    """Rows on the device. `position` goes on from epoch to epoch, so that one fit after another is one longer fit."""
+
+    def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: Any, data: Batch, batch_size: int, shuffle: bool,
+                 steps: int | None, one_by_one: bool):  # fmt: skip
+        n = len(data.weight)
+        self.recipe, self.key, self.data, self.batch_size = recipe, key, jax.device_put(data), min(batch_size, n)
+        whole = -(-n // self.batch_size)
+        if steps is not None and not 1 <= steps <= whole:
+            rule = f"the data have {whole} batches of {self.batch_size}"
+            raise InputError(f"steps_per_epoch={steps}: {rule}; leave it out, or give 1 to {whole}")
+        self.whole, self.steps, self.one_by_one = whole, steps or whole, one_by_one
+        none_of = {"save_steps": None, "save_seconds": math.inf, "tol": None, "patience": NEVER, "best": None}
+        self.plan = Plan(n, self.batch_size, whole, NEVER, NEVER, stop_on="train/loss", **none_of)
+        name = (shuffle, self.batch_size)
+        if name not in programs:
+            programs[name] = jax.jit(functools.partial(chunk, recipe, *name), static_argnums=2)
+        self.program = programs[name]
+
+    def begin(self) -> None:
+        """Before an epoch."""
+
+    def _longest(self, state: State) -> int:
+        plan, several = self.plan._replace(interval=self.steps), isinstance(self.data.x, tuple)
+        return flops.longest_chunk(self.recipe, plan, state.params, self.data, own_model=several)
+
+    def epoch(self, state: State, since: Done | None = None) -> Iterator[Done]:
+        """The steps of an epoch, in chunks; those that are left after `since`. Raises `NotFinite`."""
+        step, done = int(state.step), since.steps if since else 0
+        # Other data may have been trained on before: an epoch begins at its first row.
+        shift = 0 if self.steps != self.whole else (done - step) % self.whole
+        first, total = step + shift, step + shift + self.steps - done
+        plan = self.plan._replace(total=total)
+        longest = 1 if self.one_by_one else self._longest(state)
+        length, lengths = plan.cut(first, longest)
+
+        def ready(n: int) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(lambda state, data, key: self.program(state, data, n, np.int32(shift), key=key))
+            return future
+
+        programs = Programs(None, {n: ready(n) for n in lengths}, {}, length)
+        splits = {"train": self.data}
+        session = loop.Session(self.recipe, plan, self.key, programs, splits, POOL, lambda: False, lambda name: None)
+        tally = Tally(since.sums if since else None)
+        for event in loop.events(session, loop.Event(first, loop.Progress(state, tally)), {}):
+            sums = event.progress.tally.sums
+            assert sums is not None
+            yield Done(done + event.step - first, event.progress.state, sums)
+
+
+class Streamed:
+    """Batches `(x, y)` or `(x, y, weight)` as an iterable gives them, or an object with `[i]` and `len`."""
+
+    def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: Any, batches: Any, given: intake.Given,
+                 steps: int | None, class_weight: Any, one_by_one: bool):  # fmt: skip
+        self.recipe, self.key, self.batches, self.given, self.class_weight = recipe, key, batches, given, class_weight
+        sized = hasattr(batches, "__len__")
+        if steps is not None and sized and steps > len(batches):
+            raise InputError(f"steps_per_epoch={steps}: there are {len(batches)} batches; leave it out")
+        if steps is not None and steps < 1:
+            raise InputError(f"steps_per_epoch={steps}: must be >= 1")
+        self.steps = steps if steps is not None else len(batches) if sized else None
+        self.together = 1 if one_by_one else TOGETHER
+        if "streamed" not in programs:
+            run = lambda state, window, key: engine.steps(recipe, state, window, key)
+            programs["streamed"] = jax.jit(run)
+        self.program = programs["streamed"]
+        self.width = 0
+        self.iterator: Iterator[Any] | None = None
+
+    def begin(self) -> None:
+        """Before an epoch: what can be begun again is begun again; a generator goes on."""
+        sized = hasattr(self.batches, "__len__")
+        if self.iterator is not None and hasattr(self.batches, "on_epoch_end"):
+            self.batches.on_epoch_end()
+        if self.iterator is None or sized or (self.steps is None and not hasattr(self.batches, "__next__")):
+            self.iterator = iterated(self.batches)
+
+    def epoch(self, state: State, since: Done | None = None) -> Iterator[Done]:
+        """The steps of an epoch; those that are left after `since`.
+
+        Raises `NotFinite`, and `InputError` for batches that do not fit and if there are none.
+        """
+        tally, done = Tally(since.sums if since else None), since.steps if since else 0
+        while self.steps is None or done < self.steps:
+            most = self.together if self.steps is None else min(self.together, self.steps - done)
+            rows = [batch for batch in (self._next() for _ in range(most)) if batch is not None]
+            for group in [rows] if len(rows) == self.together else [[row] for row in rows]:  # two programs at most
+                call = POOL.submit(loop.advance, self.program, state, self._window(group), self.key)
+                state, info = call.result()
+                tally, done = tally.add(info), done + len(group)
+                assert tally.sums is not None
+                yield Done(done, state, tally.sums)
+            if len(rows) < most:
+                break
+        if not done:
+            rule = "gave no batch"
+            raise InputError(
+                f"x={type(self.batches).__name__}: {rule}; give steps_per_epoch= and as many batches for each epoch"
+            )
+        if self.steps is None:
+            self.steps = done
+
+    def _next(self) -> Batch | None:
+        assert self.iterator is not None
+        batch = next(self.iterator, None)
+        if batch is None:
+            return None
+        x, y, weight = unpacked(batch)
+        rows, self.given = intake.rows(x, y, self.given, weight, self.class_weight)
+        return rows
+
+    def _window(self, rows: list[Batch]) -> Window:
+        """Batches one after another, short ones padded with rows that weigh nothing."""
+        self.width = max(self.width, *(len(batch.weight) for batch in rows))
+        pad = lambda a: np.concatenate([a, np.repeat(a[:1], self.width - len(a), 0)]) if len(a) < self.width else a
+        padded = [jax.tree.map(pad, batch) for batch in rows]
+        real = np.stack([np.arange(self.width) < len(batch.weight) for batch in rows])
+        return Window(jax.tree.map(lambda *each: np.stack(each), *padded), None, real)
+
+
+def iterated(batches: Any) -> Iterator[Any]:
+    """One pass over batches."""
+    if hasattr(batches, "__iter__") or hasattr(batches, "__next__"):
+        return iter(batches)
+    return (batches[i] for i in range(len(batches)))
+
+
+def unpacked(batch: Any) -> tuple[Any, Any, Any]:
+    """x, y and weight of a batch. Raises `InputError` for one that has no labels."""
+    if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 3:
+        given = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
+        raise InputError(f"batch={given}: must be (x, y) or (x, y, sample_weight)")
+    x, y, *weight = batch
+    return x, y, weight[0] if weight else None

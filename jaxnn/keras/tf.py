@@ -1,0 +1,52 @@
+"""What scripts for TensorFlow use beside `tf.keras`: `from jaxnn.keras import tf` instead of `import tensorflow as tf`.
+
+`tf.nn.relu` and its like as functions and as activations, `tf.__version__`, `tf.random.set_seed`. No TensorFlow is
+needed, and there is nothing else of it here.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn import __version__ as __version__
+from jaxnn import keras as keras
+from jaxnn.errors import InputError
+from jaxnn.keras import activations
+from jaxnn.keras.tensors import as_array
+from jaxnn.keras.utils import set_random_seed
+
+FUNCTIONS = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "selu", "sigmoid", "silu", "softmax"]
+FUNCTIONS += ["softplus", "swish", "tanh"]
+CURE = "write it with numpy or jax.numpy"
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise InputError(f"tf.{name}: not in jaxnn, which has keras, nn, random.set_seed and __version__ of tf; {CURE}")
+
+
+def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
+    """The function, of arrays with a result that has `numpy()`; as an activation of a layer it is `function` itself."""
+
+    @functools.wraps(function)
+    def on_arrays(x: Any, **arguments: Any) -> Any:
+        y = function(jnp.asarray(x), **arguments)
+        try:
+            return as_array(y)
+        except jax.errors.TracerArrayConversionError:  # within a loss or a layer of one's own
+            return y
+
+    on_arrays.activation = function  # type: ignore[attr-defined]
+    return on_arrays
+
+
+nn = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
+random = SimpleNamespace(set_seed=set_random_seed)
+version = SimpleNamespace(VERSION=__version__)

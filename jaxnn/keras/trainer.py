@@ -1,0 +1,208 @@
+"""What Keras' models do with data, on jaxnn's engine: compile, fit, evaluate, predict, and one batch at a time."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxnn import engine
+from jaxnn.errors import InputError
+from jaxnn.keras import callbacks as hooks
+from jaxnn.keras import intake
+from jaxnn.keras.compiled import Compiled
+from jaxnn.keras.fitting import Fitting
+from jaxnn.keras.objective import block_rows
+from jaxnn.keras.sources import POOL, Resident, Streamed, iterated, unpacked
+from jaxnn.types import Batch
+
+SIZES = (1, 16, 128)  # rows of a compiled call of predict: the smallest that holds them, or as many as a block has
+
+
+class Trainer(Fitting, Compiled):
+    """The part of a model that learns."""
+
+    def fit(
+        self: Any, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1, verbose: Any = "auto",
+        callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None, shuffle: bool = True,
+        class_weight: Any = None, sample_weight: Any = None, initial_epoch: int = 0, steps_per_epoch: int | None = None,
+        validation_steps: int | None = None, validation_freq: int = 1, **more: Any,
+    ) -> Any:  # fmt: skip
+        """Train for some epochs: `History`, with a list of each metric in `history`.
+
+        Args:
+          x, y: arrays (uint8 is kept as it is), data frames, for several inputs a list of them; or x alone: an iterable
+            of batches `(x, y)` or `(x, y, sample_weight)`.
+          validation_split: the last part of the rows, taken before they are shuffled.
+          validation_data: `(x, y)`, `(x, y, sample_weight)`, or an iterable of batches.
+          callbacks: one or several. One with a batch hook makes the run go step by step, which costs time.
+
+        Raises `InputError` for data that do not fit, before anything is trained, and `NumericsError` where a loss or a
+        weight is not finite: the model has the weights from before then.
+        """
+        self._refuse("fit", more, ("batch_size", "callbacks", "class_weight", "epochs", "validation_data", "verbose"))
+        self._need_compiled()
+        at_least = {"epochs": (epochs, 1), "initial_epoch": (initial_epoch, 0), "validation_freq": (validation_freq, 1)}
+        for name, (value, least) in (at_least | {"batch_size": (batch_size or 32, 1)}).items():
+            if not isinstance(value, int | np.integer) or value < least:
+                raise InputError(f"fit {name}={value}: must be a number >= {least}")
+        verbose, validation = _level(verbose), validation_data
+        if validation_split and validation is None:
+            if intake.is_batches(x):
+                raise InputError(f"validation_split={validation_split}: is for arrays; give validation_data=")
+            (x, y, sample_weight), validation = intake.split_off(x, y, sample_weight, validation_split)
+        told = hooks.CallbackList(self._listening(callbacks, verbose), model=self)
+        weights = (class_weight, sample_weight)
+        source = self._source(x, y, batch_size or 32, bool(shuffle), weights, steps_per_epoch, told.batches)
+        measured = None if validation is None else self._measuring(validation, validation_steps)
+        told.set_params({"epochs": epochs, "steps": source.steps, "verbose": verbose})
+        self._train(source, told, range(initial_epoch, epochs), measured, validation_freq)
+        return self.history
+
+    def _told(self: Any, callbacks: Any, verbose: Any, steps: int | None) -> hooks.CallbackList:
+        """Who listens to an evaluation or a prediction."""
+        verbose = _level(verbose)
+        own = [hooks.ProgbarLogger()] if verbose else []
+        return hooks.CallbackList([callbacks, own], model=self, params={"verbose": verbose, "steps": steps})
+
+    def _source(
+        self: Any, x: Any, y: Any, batch_size: int, shuffle: bool, weights: Any, steps: Any, one_by_one: bool
+    ) -> Resident | Streamed:
+        class_weight, sample_weight = weights
+        if not intake.is_batches(x):
+            rows = self._rows(x, y, sample_weight, class_weight)
+            given = (self.to_recipe(), self._programs, self.key())
+            return Resident(*given, rows, batch_size, shuffle, steps, one_by_one)
+        if y is not None:
+            raise InputError("fit y=: x gives batches (x, y); leave it out")
+        if not self.built:
+            x, first = _peeked(x)
+            self._inputs(unpacked(first)[0])
+        given = (self.to_recipe(), self._programs, self.key())
+        return Streamed(*given, x, self._given(), steps, class_weight, one_by_one)
+
+    # ---- evaluate and predict ----
+
+    def _measuring(self: Any, data: Any, steps: int | None) -> Any:
+        """A function that gives the logs of these examples, for the weights that the model has then."""
+        if intake.is_batches(data):
+            return lambda: self._over_batches(data, steps)
+        if not isinstance(data, tuple | list) or not 2 <= len(data) <= 3:
+            raise InputError(f"validation_data={type(data).__name__}: must be (x, y), (x, y, sample_weight) or batches")
+        rows = jax.device_put(self._rows(*data))
+        return lambda: self._logs(self._sums(rows))
+
+    def _sums(self: Any, rows: Batch) -> Any:
+        if "evaluate" not in self._programs:
+            size = block_rows(self.outputs[0].core)
+            self._programs["evaluate"] = jax.jit(functools.partial(engine.evaluate, self.to_recipe(), batch_size=size))
+        params = self.drawn()
+        return POOL.submit(lambda: jax.device_get(self._programs["evaluate"](params, rows))).result()
+
+    def _over_batches(self: Any, batches: Any, steps: int | None) -> dict[str, float]:
+        total: Any = None
+        for batch in itertools.islice(iterated(batches), steps):
+            found = self._sums(self._rows(*unpacked(batch)))
+            sums = jax.tree.map(lambda a: np.asarray(a, np.float64), found)
+            total = sums if total is None else jax.tree.map(np.add, total, sums)
+        if total is None:
+            raise InputError(f"{type(batches).__name__}: gave no batch; give some")
+        return self._logs(total)
+
+    def evaluate(
+        self: Any, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: Any = "auto",
+        sample_weight: Any = None, steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
+        **more: Any,
+    ) -> Any:  # fmt: skip
+        """The loss, or `[loss, metric, ...]`; with return_dict by their names."""
+        self._refuse("evaluate", more, ("batch_size", "return_dict", "sample_weight", "steps", "verbose"))
+        self._need_compiled()
+        batches = intake.is_batches(x)
+        told = self._told(callbacks, verbose, steps if batches else _steps(x, batch_size))
+        told.on_test_begin()
+        logs = self._over_batches(x, steps) if batches else self._logs(self._sums(self._rows(x, y, sample_weight)))
+        told.on_test_end(logs)
+        return _returned(logs, return_dict)
+
+    def predict(
+        self: Any, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None,
+        callbacks: Any = None, **more: Any,
+    ) -> Any:  # fmt: skip
+        """The outputs for examples, f32[n, ...]; of several outputs a list."""
+        self._refuse("predict", more, ("batch_size", "callbacks", "steps", "verbose"))
+        told = self._told(callbacks, verbose, steps if intake.is_batches(x) else _steps(x, batch_size))
+        told.on_predict_begin()
+        if intake.is_batches(x):
+            given = itertools.islice(iterated(x), steps)
+            parts = [self.predict_on_batch(batch[0] if isinstance(batch, tuple) else batch) for batch in given]
+            if not parts:
+                raise InputError(f"x={type(x).__name__}: gave no batch; give some")
+            y = jax.tree.map(lambda *each: np.concatenate(each), *parts)
+        else:
+            y = self.predict_on_batch(x)
+        told.on_predict_end()
+        return y
+
+    def predict_on_batch(self: Any, x: Any) -> Any:
+        """The outputs for these examples, in blocks of a few sizes so that few programs are compiled."""
+        x = self._inputs(x)
+        apply = self._calls.setdefault("apply", jax.jit(self.network().apply))
+        params, n = self.drawn(), len(jax.tree.leaves(x)[0])
+        most = block_rows([each.core for each in self.outputs])
+
+        def block(start: int) -> Any:
+            rows = min(most, n - start)
+            size = next(size for size in (*SIZES, most) if size >= rows)
+            pad = lambda a: np.concatenate([a, np.zeros((size - rows, *a.shape[1:]), a.dtype)])
+            y = apply(params, jax.tree.map(pad, intake.cut(x, start, start + rows)))
+            return jax.tree.map(lambda a: np.asarray(a)[:rows], y)
+
+        y = jax.tree.map(lambda *each: np.concatenate(each), *map(block, range(0, n, most)))
+        return y if not self.several else list(y) if isinstance(y, tuple) else [y]
+
+    # ---- one batch ----
+
+    def train_on_batch(
+        self: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """One step on these rows: the loss and metrics before it."""
+        self._need_compiled()
+        self._rows(x, y, sample_weight, class_weight)
+        given = (self.to_recipe(), self._programs, self.key())
+        source = Streamed(*given, [(x, y, sample_weight)], self._given(), 1, class_weight, one_by_one=True)
+        source.begin()
+        (event,) = source.epoch(self.state())
+        self.keep(event.state)
+        return _returned(self._logs(event.sums), return_dict)
+
+    def test_on_batch(self: Any, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False) -> Any:
+        """The loss and metrics of these rows."""
+        return self.evaluate(x, y, verbose=0, sample_weight=sample_weight, return_dict=return_dict)
+
+
+def _level(verbose: Any) -> int:
+    return 1 if verbose == "auto" else int(verbose)
+
+
+def _steps(x: Any, batch_size: int | None) -> int:
+    """How many batches Keras would count."""
+    leaf = next(iter(x.values())) if isinstance(x, dict) else x
+    leaf = leaf[0] if isinstance(leaf, list | tuple) and hasattr(leaf[0], "shape") and np.ndim(leaf[0]) > 1 else leaf
+    return -(-len(leaf) // (batch_size or 32)) if hasattr(leaf, "__len__") else 1
+
+
+def _returned(logs: dict[str, float], return_dict: bool) -> Any:
+    """As Keras gives them: a number where there is one."""
+    return logs if return_dict else next(iter(logs.values())) if len(logs) == 1 else list(logs.values())
+
+
+def _peeked(batches: Any) -> tuple[Any, Any]:
+    """An iterable that still has its first batch, and that."""
+    passing = iterated(batches)
+    first = next(passing, None)
+    if first is None:
+        raise InputError(f"x={type(batches).__name__}: gave no batch; give some")
+    return itertools.chain([first], passing) if passing is batches else batches, first
