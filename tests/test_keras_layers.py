@@ -31,7 +31,7 @@ def call(layer, *xs: Any):
     """What the layer gives, in one program."""
     net, _ = layer.connect(*(tuple(x.shape)[1:] for x in xs))
     base.draw([layer])
-    return np.asarray(jax.jit(net.apply)(layer.params, xs if len(xs) > 1 else xs[0]))
+    return np.asarray(jax.jit(net.apply)(layer.params, xs[0] if len(xs) == 1 else xs))
 
 
 X, IMAGE = normal(5, 4), normal(3, 6, 5, 4)
