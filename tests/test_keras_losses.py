@@ -139,7 +139,8 @@ def test_a_metric_is_that_of_keras_over_two_batches(keras, name):
                 given = np.broadcast_to(given[:, None], (32, K))  # Keras tiles [B] wrongly over several thresholds
             theirs.update_state(y_true[rows], y_pred[rows], sample_weight=given)
         np.testing.assert_allclose(ours.result(), np.asarray(theirs.result()), rtol=1e-6, atol=1e-6)
-        theirs.reset_state(), ours.reset_state()
+        theirs.reset_state()
+        ours.reset_state()
 
 
 def cross_entropy(p, hot):
@@ -221,8 +222,7 @@ def test_sums_add_up_compiled_and_a_row_of_weight_0_is_none():
         whole = jax.jit(metric.sums)(y_true, y_pred, jnp.ones(B))
         padded = np.where(np.arange(B)[:, None] < 50, y_pred, np.nan)
         parts = [
-            jax.jit(metric.sums)(y_true, array, weight)
-            for array, weight in ((padded, FIRST), (y_pred, 1 - FIRST))
+            jax.jit(metric.sums)(y_true, array, weight) for array, weight in ((padded, FIRST), (y_pred, 1 - FIRST))
         ]
         if kind != "R2Score":  # whose spread within and between batches is summed
             jax.tree.map(lambda a, b, c: np.testing.assert_allclose(a, b + c, rtol=1e-5), whole, *parts)
@@ -235,22 +235,14 @@ def test_accuracy_is_chosen_by_the_shapes_and_keeps_its_name():
         (HOT, PROBS, PROBS.argmax(-1) == LABELS), (BITS[:, 0], RATES[:, :1], (RATES[:, 0] > 0.5) == BITS[:, 0]),
     ):  # fmt: skip
         metric = metrics.get("acc")
-        assert (
-            metric(y_true, y_pred) == pytest.approx(expected.mean()) 
+        assert metric(y_true, y_pred) == pytest.approx(expected.mean())
         assert metric.name == "acc" and metric.minimized is False
-        )
 
 
 def test_names_classes_functions_and_objects_are_found_and_saved():
-    for spec in (
-        "mse",
-        "MSE",
-        "mean_squared_error",
-        "MeanSquaredError",
-        losses.mean_squared_error,
-        losses.MeanSquaredError,
-    ):
-        for module in (losses, metrics):
+    for module in (losses, metrics):
+        own, function = module.MeanSquaredError, losses.mean_squared_error
+        for spec in ("mse", "MSE", "mean_squared_error", "MeanSquaredError", own, own(), function):
             found = module.get(spec)
             assert isinstance(found, module.MeanSquaredError), spec
             assert module.get(module.serialize(found)).name == found.name
@@ -272,8 +264,12 @@ def test_names_classes_functions_and_objects_are_found_and_saved():
     assert losses.get(furthest).name == metrics.get(furthest).name == "furthest"
     assert float(metrics.get(furthest)(REAL, LOGITS)) == pytest.approx(np.abs(REAL - LOGITS).max(-1).mean(), rel=1e-5)
     assert metrics.get(losses.Huber()).minimized and metrics.get(furthest).minimized is None
-    with pytest.raises(InputError, match="furthest: a function cannot be saved"):
-        losses.serialize(losses.get(furthest))
+    for module in (losses, metrics):
+        saved = module.serialize(module.get(furthest))
+        assert module.get(saved, {"furthest": furthest}).name == "furthest"
+        with pytest.raises(InputError, match="furthest: a function of one's own; give custom_objects"):
+            module.get(saved)
+        assert module.get(module.serialize(losses.Huber(0.5))).name == "huber_loss"
 
 
 @pytest.mark.parametrize(

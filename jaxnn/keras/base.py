@@ -13,7 +13,7 @@ import numpy as np
 from jaxnn import tree
 from jaxnn.errors import InputError, choices, nearest
 from jaxnn.keras.session import Session, next_noise, unique_name
-from jaxnn.keras.tensors import Array, Shape, Tensor, as_array, core_shape
+from jaxnn.keras.tensors import Array, Shape, Tensor, as_array, core_shape, one_or_all
 from jaxnn.nn.compose import stateless
 from jaxnn.types import Model, Params
 
@@ -36,6 +36,7 @@ class Layer:
 
     LEAVES: ClassVar[tuple[str, ...]] = ()  # paths of its parameters, in the order of Keras' get_weights
     input_shape_given: Shape | None = None
+    layers: Any = None  # of a model: its layers
 
     def __init__(self, **kwargs: Any):
         self.name = str(kwargs.pop("name", None) or unique_name(type(self).__name__))
@@ -45,11 +46,12 @@ class Layer:
         if dtype is not None and str(getattr(dtype, "name", dtype)) not in ("float32", "<class 'numpy.float32'>"):
             raise InputError(f"{type(self).__name__} dtype={dtype}: must be float32; leave it out")
         self.activity_regularizer = _regularizer(regularizer)
-        kwargs.pop("autocast", None), kwargs.pop("batch_size", None)
+        for ignored in ("autocast", "batch_size"):
+            kwargs.pop(ignored, None)
         for argument in kwargs:
             raise self.unknown(argument)
-        self.params: Params = None  # arrays, or None: not built, or not drawn yet
-        self.shapes: Params = None  # of the parameters; None: not built
+        self.params: Any = None  # arrays, or None: not built, or not drawn yet
+        self.shapes: Any = None  # of the parameters; None: not built
         self.number = 0  # its place in the process, from which its first weights come
         self._net: Model | None = None
         self.built = False
@@ -119,8 +121,7 @@ class Layer:
 
         Raises `InputError` where it cannot follow.
         """
-        examples = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-        example = examples if len(examples) > 1 else examples[0]
+        example = one_or_all([jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes])
         try:
             made = self.network(*shapes)
             net = made if isinstance(made, Model) else stateless(made, self.name)
@@ -157,7 +158,7 @@ class Layer:
         net, _ = self.connect(*(array.shape[1:] for array in arrays))
         draw([self])
         key = next_noise() if training else None
-        return as_array(net.apply(self.params or {}, arrays if len(arrays) > 1 else arrays[0], key))
+        return as_array(net.apply(self.params or {}, one_or_all(arrays), key))
 
     def leaves(self) -> list[tuple[Layer, str]]:
         """Its parameters in Keras' order: the layer that they belong to, and their paths there."""
@@ -242,11 +243,10 @@ def _regularizer(given: Any) -> Any:
 def walk(layers: Sequence[Layer]) -> Iterator[Layer]:
     """These layers, and those of models among them."""
     for layer in layers:
-        inner = getattr(layer, "layers", None)
-        if inner is None:
+        if layer.layers is None:
             yield layer
         else:
-            yield from walk(inner)
+            yield from walk(layer.layers)
 
 
 def draw(layers: Sequence[Layer]) -> None:

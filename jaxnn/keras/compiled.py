@@ -85,7 +85,7 @@ class Compiled:
         self._need_compiled()
         self._need_built()
         if self._recipe is None:
-            self._recipe = recipe_of(self, self.loss, *self._metrics, self.optimizer.tx())
+            self._recipe = recipe_of(self, self.loss, self._metrics, self.optimizer.tx())
         return self._recipe
 
     def state(self: Any) -> State:
@@ -95,7 +95,7 @@ class Compiled:
             self._opt_state = jax.jit(functools.partial(descent.state_of, recipe))(params).opt_state
         rate = self.optimizer.learning_rate
         rate = None if callable(rate) else float(rate)
-        if None not in (rate, self._rate) and rate != self._rate:
+        if rate is not None and rate != self._rate:
             self._opt_state = self.optimizer.with_rate(self._opt_state, rate)
         self._rate = rate
         return State(jnp.asarray(self._step, jnp.int32), params, self._opt_state)
@@ -149,7 +149,8 @@ def _listed(given: Any) -> list[Any]:
 
 def _named(*asked: list[Any]) -> tuple[list[Metric], list[Metric]]:
     """The metrics of these specs, no two of one name."""
-    seen, found = {"loss"}, ([], [])
+    seen: set[str] = {"loss"}
+    found: tuple[list[Metric], list[Metric]] = ([], [])
     for specs, into in zip(asked, found, strict=True):
         for metric in map(metrics.get, specs):
             name, number = metric.name, 1

@@ -7,13 +7,14 @@ from typing import Any
 
 import jax
 
+from jaxnn import fork
 from jaxnn.errors import InputError
 from jaxnn.keras import summary as tables
 from jaxnn.keras.base import NOT_BUILT, InputLayer, Layer, draw
 from jaxnn.keras.graph import Node, model_of, nodes_of
 from jaxnn.keras.saving import layer_of, load_weights, save_model, save_weights
 from jaxnn.keras.session import next_noise, unique_name
-from jaxnn.keras.tensors import Shape, Tensor, as_array
+from jaxnn.keras.tensors import Shape, Tensor, as_array, one_or_all
 from jaxnn.keras.trainer import Trainer
 from jaxnn.types import Model as Network
 from jaxnn.types import Params
@@ -129,6 +130,7 @@ class Model(Trainer, Layer):
 
     def drawn(self) -> Params:
         """Its parameters; those that nothing has set yet are drawn."""
+        fork.refuse()
         self._need_built()
         draw(self.layers)
         return self.params
@@ -201,7 +203,7 @@ class Model(Trainer, Layer):
         for call in structure["calls"]:
             layer = layers[call["layer"]]
             given = _picked(made, call["inputs"], call["index"])
-            made.append(layer.output if isinstance(layer, InputLayer) else layer(given if len(given) > 1 else given[0]))
+            made.append(layer.output if isinstance(layer, InputLayer) else layer(one_or_all(given)))
         last = _picked(made, structure["last"], structure["outputs"])
         self._connect([made[i] for i in structure["first"]], last if structure["several"] else last[0])
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxnn import tree
 from jaxnn.errors import InputError
 from jaxnn.keras.base import InputLayer, Layer, walk
-from jaxnn.keras.tensors import Tensor
+from jaxnn.keras.tensors import Tensor, one_or_all
 from jaxnn.types import Model, Params
 
 
@@ -64,7 +64,7 @@ def nodes_of(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> tuple[list[
 def model_of(
     nodes: Sequence[Node],
     first: Sequence[int],
-    last: Sequence[int | tuple[int, int | None]],
+    last: Sequence[int],
     *,
     penalised: bool = False,
 ) -> Model:
@@ -87,9 +87,8 @@ def model_of(
                 values[j] if k is None else values[j][k] for j, k in zip(node.inputs, node.index, strict=True)
             )
             noise = None if key is None else jax.random.fold_in(key, i)
-            values[i] = call(node, found if len(found) > 1 else found[0], noise)
-        outputs = tuple(values[i] for i in last)
-        outputs = outputs if len(outputs) > 1 else outputs[0]
+            values[i] = call(node, one_or_all(found), noise)
+        outputs = one_or_all([values[i] for i in last])
         if not penalised:
             return outputs
         batch = values[first[0]].shape[: values[first[0]].ndim - len(nodes[first[0]].shape)]
@@ -133,8 +132,7 @@ def shapes_of(nodes: Sequence[Node], node: Node) -> list[Any]:
 
 
 def _examples(nodes: Sequence[Node], node: Node) -> Any:
-    examples = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes_of(nodes, node))
-    return examples if len(examples) > 1 else examples[0]
+    return one_or_all([jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes_of(nodes, node)])
 
 
 def _floating(x: jax.Array) -> jax.Array:
@@ -147,7 +145,7 @@ def _penalties(nodes: Sequence[Node]) -> list[Callable[[Params], jax.Array]]:
     found: list[Callable[[Params], jax.Array]] = []
 
     def of(path: tuple[str, ...], layer: Layer) -> None:
-        for inner in getattr(layer, "layers", ()):
+        for inner in layer.layers or ():
             of((*path, inner.name), inner)
         for leaf, penalty in layer.regularizers.items():
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnn.errors import InputError
 from jaxnn.keras import losses
+from jaxnn.keras.tensors import one_or_all
 from jaxnn.types import Batch
 
 Shape = tuple[int, ...]
@@ -78,21 +79,19 @@ def inputs(x: Any, shapes: dict[str, Shape] | None) -> Any:
             )
         parts = list(x)
     else:
-        single = (
-            isinstance(x, list | tuple)
-            and len(x) == 1
-            and getattr(x[0], "ndim", 0) > 0
-            and _rank(shapes) < np.ndim(x[0])
-        )
-        parts = [x[0] if single else x]
-    found = [_floats(name, plain(name, part), shapes and shapes[name]) for name, part in zip(names, parts, strict=True)]
+        listed = isinstance(x, list | tuple) and len(x) == 1 and hasattr(x[0], "shape")
+        parts = [x[0] if listed and np.ndim(x[0]) >= _rank(shapes) else x]
+    found = [
+        _floats(name, plain(name, part), shapes[name] if shapes else None)
+        for name, part in zip(names, parts, strict=True)
+    ]
     if len({len(each) for each in found}) > 1:
         raise InputError(f"x={[len(each) for each in found]} rows: all inputs must have as many; cut them alike")
-    return tuple(found) if len(found) > 1 else found[0]
+    return one_or_all(found)
 
 
 def _rank(shapes: dict[str, Shape] | None) -> int:
-    return len(next(iter(shapes.values()))) + 1 if shapes else 1 + 1
+    return len(next(iter(shapes.values()))) + 1 if shapes else 2
 
 
 def _floats(name: str, x: np.ndarray, shape: Shape | None) -> np.ndarray:

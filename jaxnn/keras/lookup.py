@@ -12,15 +12,24 @@ import jax.numpy as jnp
 
 from jaxnn.errors import InputError, choices, nearest
 
+FUNCTION = "function"  # the class name of what is saved by its name alone
 
-def find(kind: str, spec: Any, table: Mapping[str, Any]) -> Any:
+
+def find(kind: str, spec: Any, table: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> Any:
     """What a string, a class or a saved `{"class_name", "config"}` stands for; anything else is returned as it is.
 
-    Raises `InputError` for an unknown name, with the nearest.
+    `own` has the classes and functions of the user's by their names (`custom_objects`). Raises `InputError` for an
+    unknown name, with the nearest.
 
     >>> find("loss", "mse", {"mse": dict})
     {}
     """
+    table = {**table, **(own or {})}
+    if isinstance(spec, Mapping) and spec.get("class_name") == FUNCTION:
+        name = spec["config"]
+        if name not in table:
+            raise InputError(f"{kind}={name}: a function of one's own; give custom_objects={{'{name}': {name}}}")
+        spec = table[name]
     if isinstance(spec, str):
         if spec not in table:
             raise choices(kind, spec, table)
@@ -32,16 +41,18 @@ def find(kind: str, spec: Any, table: Mapping[str, Any]) -> Any:
     return spec() if isinstance(spec, type) else spec
 
 
-def serialize(value: Any) -> dict[str, Any]:
-    """`{"class_name", "config"}`, in JSON values. Raises `InputError` for a function, whose code cannot be saved.
+def serialize(value: Any) -> Any:
+    """`{"class_name", "config"}`, in JSON values; a string as it is, and a function by its name.
 
     >>> from jaxnn.keras import losses
     >>> serialize(losses.get("mse"))
     {'class_name': 'MeanSquaredError', 'config': {'name': 'mse', 'reduction': 'sum_over_batch_size'}}
     """
+    if isinstance(value, str):
+        return value
+    value = value() if isinstance(value, type) else getattr(value, "custom", None) or value
     if not hasattr(value, "get_config"):
-        name = getattr(value, "__name__", type(value).__name__)
-        raise InputError(f"{name}: a function cannot be saved; compile again after loading")
+        return {"class_name": FUNCTION, "config": named(value)}
     return {"class_name": type(value).__name__, "config": value.get_config()}
 
 

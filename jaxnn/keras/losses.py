@@ -96,13 +96,10 @@ class LossFunctionWrapper(Loss):
 
     def __init__(self, fn: Callable, reduction: str | None = "sum_over_batch_size", name: str | None = None, **kwargs):
         super().__init__(name or lookup.named(fn), reduction, kwargs.pop("dtype", None))
-        self.fn, self.arguments = fn, kwargs
+        self.fn, self.arguments, self.custom = fn, kwargs, fn
 
     def call(self, y_true: Any, y_pred: Any) -> jax.Array:
         return self.fn(y_true, y_pred, **self.arguments)
-
-    def get_config(self) -> dict[str, Any]:
-        raise InputError(f"{self.name}: a function cannot be saved; compile again after loading")
 
 
 class _Named(Loss):
@@ -262,7 +259,7 @@ NAMES = (
 )
 
 
-def get(spec: Any) -> Loss:
+def get(spec: Any, custom_objects: dict[str, Any] | None = None) -> Loss:
     """The loss that a string, a class, an object, a function `(y_true, y_pred) -> f[B, ...]` or a saved dict names.
 
     Raises `InputError` for an unknown name, with the nearest, and for what is none of these.
@@ -270,7 +267,7 @@ def get(spec: Any) -> Loss:
     >>> get("mse").name, get(SparseCategoricalCrossentropy(from_logits=True)).final
     ('mse', None)
     """
-    found = lookup.find("loss", spec, NAMES)
+    found = lookup.find("loss", spec, NAMES, custom_objects)
     if isinstance(found, Loss):
         if isinstance(spec, str):
             found.name = spec

@@ -21,7 +21,7 @@ from jaxnn.tasks.base import as_they_are
 from jaxnn.types import Metrics, Model, Recipe, Task
 
 
-def recipe_of(model: Any, loss: Loss, metrics: Sequence[Metric], weighted: Sequence[Metric], tx: Any) -> Recipe:
+def recipe_of(model: Any, loss: Loss, metrics: tuple[list[Metric], list[Metric]], tx: Any) -> Recipe:
     """How a model is trained.
 
     A softmax or sigmoid at its end whose cross-entropy is the loss is left out of the network that is trained, and the
@@ -34,7 +34,7 @@ def recipe_of(model: Any, loss: Loss, metrics: Sequence[Metric], weighted: Seque
         raise InputError(f"{model.name}: {rule}; train a model of one of them, keras.Model(inputs, outputs[0])")
     nodes = _of_logits(model, loss)
     network = model_of(nodes, model._first, model._last, penalised=is_penalised(nodes))
-    task = _task(loss, metrics, weighted, model.outputs[0].core, on_logits=nodes != model.nodes)
+    task = _task(loss, *metrics, model.outputs[0].core, on_logits=nodes != model.nodes)
     return Recipe(network, task, tx, freeze=tuple(frozen(model.layers)))
 
 
@@ -45,7 +45,7 @@ def frozen(layers: Sequence[Layer], path: tuple[str, ...] = ()) -> list[str]:
         here = (*path, layer.name)
         if not layer.trainable and jax.tree.leaves(layer.shapes):
             found.append("/".join(here))
-        elif hasattr(layer, "layers"):
+        elif layer.layers is not None:
             found += frozen(layer.layers, here)
     return found
 

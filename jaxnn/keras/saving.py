@@ -169,8 +169,10 @@ def _order(model: Any, within: str = "") -> list[str]:
     found: list[str] = []
     for layer in model.layers:
         path = f"{within}{layer.name}/"
-        nested = hasattr(layer, "layers")
-        found += _order(layer, path) if nested else [path + leaf for _, leaf in layer.leaves()] if layer.shapes else []
+        if layer.layers is not None:
+            found += _order(layer, path)
+        elif layer.shapes:
+            found += [path + leaf for _, leaf in layer.leaves()]
     return found
 
 

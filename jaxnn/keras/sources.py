@@ -115,13 +115,11 @@ class Streamed:
         self.iterator: Iterator[Any] | None = None
 
     def begin(self) -> None:
-        """Before an epoch: an iterable that can be begun again is, a generator goes on."""
-        if (
-            self.iterator is None
-            or not hasattr(self.batches, "__next__")
-            and self.steps is None
-            or hasattr(self.batches, "__len__")
-        ):
+        """Before an epoch: what can be begun again is begun again; a generator goes on."""
+        sized = hasattr(self.batches, "__len__")
+        if self.iterator is not None and hasattr(self.batches, "on_epoch_end"):
+            self.batches.on_epoch_end()
+        if self.iterator is None or sized or (self.steps is None and not hasattr(self.batches, "__next__")):
             self.iterator = iterated(self.batches)
 
     def epoch(self, state: State, since: Done | None = None) -> Iterator[Done]:

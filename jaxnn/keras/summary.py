@@ -33,7 +33,7 @@ def size(values: int) -> str:
 
 def counted(layer: Layer, freeze: bool = False) -> tuple[int, int]:
     """Its numbers that are trained, and those that are not."""
-    inner = getattr(layer, "layers", None)
+    inner = layer.layers
     freeze = freeze or not layer.trainable
     if inner is not None:
         found = [counted(each, freeze) for each in inner]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -25,6 +26,11 @@ def as_array(y: Any) -> Any:
     return jax.tree.map(lambda a: np.asarray(a).view(Array), y)
 
 
+def one_or_all(values: Sequence[Any]) -> Any:
+    """The one of a sequence of one, else all of them as a tuple: what a network takes and gives."""
+    return values[0] if len(values) == 1 else tuple(values)
+
+
 class Tensor:
     """What a layer is going to give, known by its shape alone; `layers.Add()([x, y])` and `x + y` are the same.
 
@@ -37,7 +43,8 @@ class Tensor:
     def __init__(
         self, shape: Any, layer: Any, inputs: tuple[Tensor, ...] = (), net: Model | None = None, index: Any = None
     ):
-        self.all, self.core = shape, tuple(shape if index is None else shape[index])
+        self.all: Any = shape
+        self.core: Shape = tuple(shape if index is None else shape[index])
         self.layer, self.inputs, self.net, self.index = layer, inputs, net, index
 
     @property

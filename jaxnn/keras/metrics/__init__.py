@@ -182,7 +182,7 @@ NAMES = (
 )
 
 
-def get(spec: Any) -> Metric:
+def get(spec: Any, custom_objects: dict[str, Any] | None = None) -> Metric:
     """The metric that a string, a class, an object, a loss, a function or a saved dict names; it is called as written.
 
     A function is `(y_true, y_pred) -> [B, ...]`, and its mean over the rows is the metric. "accuracy" is that which
@@ -193,7 +193,7 @@ def get(spec: Any) -> Metric:
     """
     if isinstance(spec, str) and spec.lower() in ("accuracy", "acc"):
         return AccuracyByShape(spec)
-    found = lookup.find("metric", spec, NAMES)
+    found = lookup.find("metric", spec, losses.NAMES | NAMES, custom_objects)
     if isinstance(found, losses.Loss):
         return _loss(found.call, found.name)
     if isinstance(found, Metric):

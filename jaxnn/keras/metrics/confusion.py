@@ -195,11 +195,11 @@ class AUC(Metric):
         y_pred = jax.nn.sigmoid(y_pred) if self.from_logits else y_pred
         flat = y_pred.reshape(len(y_pred), -1)
         weight = jnp.broadcast_to(weight[:, None], flat.shape)
-        arrays = y_true.reshape(flat.shape), flat, weight
+        y_true = y_true.reshape(flat.shape)
         if self.multi_label:  # [T, K], a curve for each label
-            one = lambda *label: counts(*label, self.thresholds)
-            return jax.vmap(one, in_axes=1, out_axes=1)(*arrays)
-        return counts(*(array.ravel() for array in arrays), self.thresholds)
+            one = lambda y_true, y_pred, weight: counts(y_true, y_pred, weight, self.thresholds)
+            return jax.vmap(one, in_axes=1, out_axes=1)(y_true, flat, weight)
+        return counts(y_true.ravel(), flat.ravel(), weight.ravel(), self.thresholds)
 
     def value(self, sums: dict[str, jax.Array]) -> jax.Array:
         tp, fp, fn, tn = (sums[name] for name in ("tp", "fp", "fn", "tn"))
