@@ -282,7 +282,7 @@ def test_tensorboard_writes_scalars_or_says_what_it_needs(tmp_path):
     try:
         import tensorboardX  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
-        with pytest.raises(InputError, match="needs the package tensorboardX; pip install .jaxnn.tensorboard.*CSVLogger"):
+        with pytest.raises(InputError, match="needs the package tensorboardX; pip install .*CSVLogger"):
             callbacks.TensorBoard(log_dir=tmp_path)
         return
     with warnings.catch_warnings():
