@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jaxnn.errors import InputError
-from jaxnn.keras import callbacks, metrics, optimizers
+from jaxnn.keras import callbacks, layers, metrics, optimizers
 from jaxnn.keras.callbacks import CallbackList, History, ProgbarLogger, progress
+from jaxnn.keras.models import Sequential
 
 LOSSES = [1.0, 0.8, 0.81, 0.7, 0.7001, 0.75, 0.9, 0.6, 0.65, 0.66, 0.67, 0.68]
 
@@ -82,14 +83,14 @@ MONITORS = {
 @pytest.mark.parametrize("name", MONITORS)
 def test_a_callback_does_and_says_what_that_of_keras_does(name, capsys, tmp_path, monkeypatch):
     os.environ["KERAS_BACKEND"] = "jax"
-    keras = pytest.importorskip("keras")
+    theirs = pytest.importorskip("keras").callbacks
     monkeypatch.chdir(tmp_path)
     kind, arguments = MONITORS[name]
     found = []
-    for module in (callbacks, keras.callbacks):
+    for module in (callbacks, theirs):
         model, _, last = run(
             [getattr(module, kind)(**arguments)],
-            told=CallbackList if module is callbacks else keras.callbacks.CallbackList,
+            told=CallbackList if module is callbacks else theirs.CallbackList,
             batches=4 if name == "often" else 0,
         )
         said = capsys.readouterr().out
@@ -240,11 +241,48 @@ def test_a_loss_that_is_not_finite_ends_the_training_where_asked(capsys):
     assert model.stop_training and capsys.readouterr().out == "Batch 7: Invalid loss, terminating training\n"
 
 
+@pytest.fixture
+def net():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    model = Sequential([layers.Dense(2, activation="softmax", input_shape=(4,))])
+    model.compile(optimizers.SGD(0.5), "sparse_categorical_crossentropy", metrics=["acc"])
+    return model, x, (x[:, 0] > 0).astype(int)
+
+
+def test_a_model_is_stopped_restored_and_its_rate_set(net, tmp_path):
+    model, x, y = net
+    rates = callbacks.LearningRateScheduler(lambda epoch, rate: 0.0 if epoch > 1 else rate)  # nothing moves after 2
+    stop = callbacks.EarlyStopping("val_acc", patience=3, restore_best_weights=True, mode="auto")
+    seen = []
+    keep = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.get_weights()))
+    table = callbacks.CSVLogger(tmp_path / "log.csv")
+    told = model.fit(x, y, epochs=9, verbose=0, validation_split=0.2, callbacks=[rates, stop, keep, table])
+    assert told.history["learning_rate"] == [0.5, 0.5, *[0.0] * (len(seen) - 2)] and 4 <= len(seen) < 9
+    best = int(np.argmax(told.history["val_acc"]))
+    for one, other in zip(model.get_weights(), seen[best], strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(seen[2][0], seen[3][0])
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == len(seen) + 1
+
+
+def test_a_batch_hook_sees_each_step_and_a_schedule_the_steps_taken(net):
+    model, x, y = net
+    rate = optimizers.schedules.InverseTimeDecay(0.5, 1, 1.0)
+    model.compile(optimizers.SGD(rate), "sparse_categorical_crossentropy")
+    seen = []
+    step = callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: seen.append((batch, float(model.optimizer.learning_rate)))
+    )
+    model.fit(x, y, epochs=2, batch_size=30, verbose=0, callbacks=step)
+    assert seen == [(0, 0.25), (1, pytest.approx(0.5 / 3)), (0, 0.125), (1, pytest.approx(0.1))]
+
+
 def test_tensorboard_writes_scalars_or_says_what_it_needs(tmp_path):
     try:
         import tensorboardX  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError:
-        with pytest.raises(InputError, match="needs the package tensorboardX; pip install tensorboardX"):
+        with pytest.raises(InputError, match="needs the package tensorboardX; pip install .*CSVLogger"):
             callbacks.TensorBoard(log_dir=tmp_path)
         return
     with warnings.catch_warnings():

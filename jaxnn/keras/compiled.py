@@ -66,9 +66,14 @@ class Compiled:
         self._forget()
 
     @property
+    def metrics(self) -> list[Metric]:
+        """Those that it is compiled with, but for the loss."""
+        return [metric for chosen in self._metrics for metric in chosen]
+
+    @property
     def metrics_names(self) -> list[str]:
         """What `evaluate` gives, in that order."""
-        return ["loss", *(metric.name for chosen in self._metrics for metric in chosen)]
+        return ["loss", *(metric.name for metric in self.metrics)]
 
     def _need_compiled(self) -> None:
         if self.loss is None:
@@ -93,8 +98,8 @@ class Compiled:
         recipe, params = self.to_recipe(), self.drawn()
         if self._opt_state is None:
             self._opt_state = jax.jit(functools.partial(descent.state_of, recipe))(params).opt_state
-        rate = self.optimizer.learning_rate
-        rate = None if callable(rate) else float(rate)
+        self.optimizer.iterations = self._step
+        rate = None if self.optimizer.scheduled else float(self.optimizer.learning_rate)
         if rate is not None and rate != self._rate:
             self._opt_state = self.optimizer.with_rate(self._opt_state, rate)
         self._rate = rate
@@ -103,6 +108,7 @@ class Compiled:
     def keep(self: Any, state: State) -> None:
         """Go on from this state."""
         self.params, self._opt_state, self._step = state.params, state.opt_state, state.step
+        self.optimizer.iterations = state.step
 
     def key(self) -> Any:
         """The key of its run."""

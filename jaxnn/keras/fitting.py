@@ -69,8 +69,8 @@ class Fitting:
 
     def _is_other(self: Any, event: Done) -> bool:
         """Whether a batch hook has set another rate or other weights."""
-        rate, leaves = self.optimizer.learning_rate, jax.tree.leaves
-        if not callable(rate) and float(rate) != self._rate:
+        optimizer, leaves = self.optimizer, jax.tree.leaves
+        if not optimizer.scheduled and float(optimizer.learning_rate) != self._rate:
             return True
         return any(a is not b for a, b in zip(leaves(self.params), leaves(event.state.params), strict=True))
 

@@ -32,7 +32,7 @@ def find(kind: str, spec: Any, table: Mapping[str, Any], own: Mapping[str, Any] 
         spec = table[name]
     if isinstance(spec, str):
         if spec not in table:
-            raise choices(kind, spec, table)
+            raise choices(kind, spec, [name for name in table if name.islower()])
         spec = table[spec]
     if isinstance(spec, Mapping) and set(spec) == {"class_name", "config"}:
         if spec["class_name"] not in table:

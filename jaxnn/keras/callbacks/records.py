@@ -107,7 +107,8 @@ class TensorBoard(Callback):
         known = ["log_dir", "histogram_freq", "write_graph", "write_images", "write_steps_per_second", "update_freq"]
         lookup.refuse_unknown("TensorBoard", arguments, [*known, "profile_batch", "embeddings_freq"])
         if find_spec("tensorboardX") is None:
-            raise InputError("TensorBoard: needs the package tensorboardX; pip install tensorboardX, or use CSVLogger")
+            cure = "pip install 'jaxnn[tensorboard]', or use CSVLogger"
+            raise InputError(f"TensorBoard: needs the package tensorboardX; {cure}")
         self.log_dir = os.fspath(log_dir)
 
     def on_train_begin(self, logs: Any = None) -> None:

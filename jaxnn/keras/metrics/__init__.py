@@ -174,8 +174,9 @@ CLASSES = {
     for name, value in list(globals().items())
     if isinstance(value, type) and issubclass(value, Metric) and name[0] != "_" and name not in ("Metric", "MeanOf")
 }
+NAMELESS = ("AccuracyByShape", "Mean", "MeanMetricWrapper", "Sum")  # those that no string stands for
 NAMES = (
-    {lookup.snake_case(name): cls for name, cls in CLASSES.items()}
+    {cls.called or lookup.snake_case(name): cls for name, cls in CLASSES.items() if name not in NAMELESS}
     | {short: CLASSES[cls] for short, cls in losses.SHORT.items() if cls in CLASSES}
     | {"logcosh": LogCoshError, "log_cosh": LogCoshError, "acc": AccuracyByShape, "accuracy": AccuracyByShape}
     | CLASSES

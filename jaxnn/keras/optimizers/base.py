@@ -58,7 +58,7 @@ class Optimizer:
         for name in NOT_HERE:
             value = given.pop(name, None)
             if value and name not in ("ema_momentum", "ema_overwrite_frequency"):
-                raise InputError(f"{kind} {name}={value}: jaxnn.keras has no such optimizer; leave it out")
+                raise InputError(f"{kind} {name}={value}: is not in jaxnn.keras; leave it out")
         lookup.refuse_unknown(kind, given, ["learning_rate", *own, *EVERYWHERE, "name", "decay"])
         clips = [name for name in EVERYWHERE[:3] if given.get(name) is not None]
         if len(clips) > 1:
