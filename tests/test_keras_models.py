@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 
+import jax
 import numpy as np
 import pytest
 
@@ -131,6 +133,46 @@ def test_two_fits_are_one_longer_one_bit_for_bit():
     longer = once.fit(X, LABELS, epochs=4, batch_size=40, verbose=0).history["loss"]
     parts = [twice.fit(X, LABELS, epochs=2, batch_size=40, verbose=0).history["loss"] for _ in range(2)]
     assert longer == sum(parts, []) and same(once, twice)
+
+
+@pytest.fixture
+def theirs():
+    os.environ["KERAS_BACKEND"] = "jax"
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield pytest.importorskip("keras")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "given", "close"),
+    [("SGD", {}, 1e-6), ("SGD", {"momentum": 0.9, "nesterov": True}, 1e-6), ("RMSprop", {}, 1e-6), ("Adam", {}, 1e-4)],
+)
+def test_twenty_steps_of_fit_are_those_of_keras(theirs, name, given, close):
+    """A penalty, batch statistics, sample weights, a metric: the same losses, the same weights."""
+
+    def model(keras):
+        made = keras.Sequential(
+            [
+                keras.layers.Input((6,)),
+                keras.layers.Dense(8, activation="tanh", kernel_regularizer=keras.regularizers.L2(0.01)),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dense(3, activation="softmax"),
+            ]
+        )
+        optimizer = getattr(keras.optimizers, name)(learning_rate=0.01, **given)
+        made.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return made
+
+    ours, other = model(keras), model(theirs)
+    ours.set_weights(other.get_weights())
+    weight = RNG.uniform(0.5, 2, len(X)).astype(np.float32)
+    fit = {"epochs": 20, "batch_size": 96, "verbose": 0, "sample_weight": weight}
+    found, expected = (each.fit(X, LABELS, **fit).history for each in (ours, other))
+    np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-6)
+    np.testing.assert_allclose(found["accuracy"], expected["accuracy"], rtol=1e-6)
+    for a, b in zip(ours.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=close * 10 if a.ndim == 1 else close)
+    np.testing.assert_allclose(ours.evaluate(X, LABELS, verbose=0), other.evaluate(X, LABELS, verbose=0), rtol=1e-4)
 
 
 class Looks(callbacks.Callback):

@@ -158,7 +158,7 @@ class Layer:
         net, _ = self.connect(*(array.shape[1:] for array in arrays))
         draw([self])
         key = next_noise() if training else None
-        return as_array(net.apply(self.params or {}, one_or_all(arrays), key))
+        return as_array(jax.jit(net.apply)(self.params or {}, one_or_all(arrays), key))
 
     def leaves(self) -> list[tuple[Layer, str]]:
         """Its parameters in Keras' order: the layer that they belong to, and their paths there."""

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn import __version__ as __version__
+import jaxnn
 from jaxnn import keras as keras
 from jaxnn.keras import activations
 from jaxnn.keras.tensors import eager
@@ -42,4 +42,5 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
 
 nn = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
 random = SimpleNamespace(set_seed=set_random_seed)
+__version__ = jaxnn.__version__
 version = SimpleNamespace(VERSION=__version__)
