@@ -253,3 +253,48 @@ def test_lines_that_need_not_cross_do_not():
 
 def test_a_fall_is_shared():
     np.testing.assert_allclose(plot._rising(np.array([1.0, 3.0, 1.0, 2.0, 5.0])), [1, 2, 2, 2, 5])
+
+
+# ---- tf ----
+
+
+def test_functions_of_tf_are_activations_and_give_numpy_arrays():
+    from jaxnn.keras import activations, losses, tf
+
+    z = np.array([[1.0, 2.0, 4.0]], np.float32)
+    np.testing.assert_allclose(tf.nn.softmax(z).numpy(), np.exp(z) / np.exp(z).sum(), rtol=1e-6)
+    assert type(tf.nn.softmax(z).numpy()) is np.ndarray
+    assert activations.get(tf.nn.softmax) is activations.softmax  # so that it is trained on logits
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True)(np.array([2]), z).numpy()
+    np.testing.assert_allclose(loss, -np.log(np.exp(4) / np.exp(z).sum()), rtol=1e-6)
+    with pytest.raises(AttributeError, match=r"tf.GradientTape: not in jaxnn, .*; write it with numpy or jax.numpy"):
+        tf.GradientTape  # noqa: B018
+
+
+def test_histories_answer_to_both_spellings():
+    from jaxnn.keras.callbacks import History
+
+    history = History()
+    history.on_train_begin()
+    history.on_epoch_end(0, {"mae": 2.0, "val_accuracy": 0.5})
+    assert history.history["mean_absolute_error"] == [2.0] and history.history["val_acc"] == [0.5]
+    assert list(history.history) == ["mae", "val_accuracy"]
+    with pytest.raises(KeyError, match="val_mae"):
+        history.history["val_mae"]
+
+
+def test_the_picture_of_a_model_is_written_as_svg_whatever_was_asked_for(tmp_path):
+    from jaxnn import keras
+    from jaxnn.keras import layers
+
+    x = keras.Input((4,))
+    model = keras.Model(x, layers.Add()([layers.Dense(3, name="a")(x), layers.Dense(3, name="b")(x)]))
+    picture = plot.plot_model(model, tmp_path / "net.svg", show_shapes=True, show_layer_names=True)
+    assert (tmp_path / "net.svg").read_text() == picture == picture._repr_svg_()
+    words = [text.text for text in ET.fromstring(picture).iter(f"{SVG}text")]
+    assert "a (Dense)" in words and "(None, 3), (None, 3) -> (None, 3)" in words and len(list(curves(picture))) == 4
+    with pytest.warns(UserWarning, match="net.png: pictures are SVG; wrote .*net.svg"):
+        utils.plot_model(model, str(tmp_path / "net.png"))
+    assert not (tmp_path / "net.png").exists()
+    with pytest.raises(InputError, match="not yet been built"):
+        plot.plot_model(keras.Sequential([layers.Dense(3)]), to_file=None)

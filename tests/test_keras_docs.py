@@ -43,5 +43,6 @@ def test_the_example_runs(tmp_path):
 def test_imports_are_changed_by_the_line_for_sed(tmp_path):
     (command,) = re.findall(r"^    (sed -E '.*?') script.py > changed.py$", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "script.py").write_text(BEFORE)
-    done = subprocess.run([f"{command} script.py"], cwd=tmp_path, shell=True, capture_output=True, text=True, check=True)
+    command += " script.py"
+    done = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == AFTER

@@ -52,7 +52,7 @@ def test_the_lines_of_the_lecture():
     model.add(Dense(50, activation="relu"))
     model.add(Dense(3, activation="softmax"))
     model.compile(loss="categorical_crossentropy", optimizer=optimizers.SGD(learning_rate=0.5), metrics=["accuracy"])
-    history = model.fit(X, ONE_HOT, epochs=60, batch_size=32, verbose=0)
+    history = model.fit(X, ONE_HOT, epochs=60, batch_size=40, verbose=0)
     assert history.history["accuracy"][-1] > 0.97 and list(history.history) == ["accuracy", "loss"]
     assert model.predict(X, verbose=0).argmax(1).tolist() == model.predict(X, verbose=0).argmax(-1).tolist()
     loss, accuracy = model.evaluate(X, ONE_HOT, verbose=0)
@@ -128,8 +128,8 @@ def test_two_fits_are_one_longer_one_bit_for_bit():
     once, twice = compiled(), compiled()
     twice.set_weights(once.get_weights())
     twice._draws = once._draws
-    longer = once.fit(X, LABELS, epochs=4, batch_size=20, verbose=0).history["loss"]
-    parts = [twice.fit(X, LABELS, epochs=2, batch_size=20, verbose=0).history["loss"] for _ in range(2)]
+    longer = once.fit(X, LABELS, epochs=4, batch_size=40, verbose=0).history["loss"]
+    parts = [twice.fit(X, LABELS, epochs=2, batch_size=40, verbose=0).history["loss"] for _ in range(2)]
     assert longer == sum(parts, []) and same(once, twice)
 
 
@@ -220,7 +220,7 @@ def test_branches_inputs_and_a_layer_that_is_shared():
     expected = softmax(np.concatenate([hidden(X), hidden(-X), X - X], 1) @ v + d)
     np.testing.assert_allclose(model.predict([X, -X], verbose=0), expected, atol=1e-6)
     np.testing.assert_allclose(model.predict({"a": X, "b": -X}, verbose=0), expected, atol=1e-6)
-    assert compiled(model).fit([X, -X], LABELS, epochs=30, batch_size=16, verbose=0).history["accuracy"][-1] > 0.6
+    assert compiled(model).fit([X, -X], LABELS, epochs=60, batch_size=40, verbose=0).history["accuracy"][-1] > 0.6
     between = Model(model.input, shared.output)
     np.testing.assert_allclose(between.predict([X, X], verbose=0), np.tanh(X @ shared.kernel + shared.bias), atol=1e-6)
 
@@ -231,7 +231,7 @@ def test_a_model_is_a_layer_of_another_and_a_frozen_one_stays():
     before = base.get_weights()
     model = compiled(Sequential([base, Dense(3, activation="softmax")]))
     head = model.layers[1].get_weights()
-    model.fit(X, LABELS, epochs=2, verbose=0)
+    model.fit(X, LABELS, epochs=2, batch_size=40, verbose=0)
     assert all((a == b).all() for a, b in zip(before, base.get_weights(), strict=True))
     assert not (head[0] == model.layers[1].kernel).all()
     probabilities = Sequential([compiled(small(last="linear"), loss="mse", metrics=[]), layers.Softmax()])
@@ -241,7 +241,7 @@ def test_a_model_is_a_layer_of_another_and_a_frozen_one_stays():
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), "file", "folder"])
 def test_a_copy_predicts_the_same_and_trains_on_the_same(how, tmp_path):
     model = compiled(small(layers.Dropout(0.2), layers.BatchNormalization()))
-    model.fit(X, LABELS, epochs=2, verbose=0)
+    model.fit(X, LABELS, epochs=2, batch_size=40, verbose=0)
     if isinstance(how, str):
         path = tmp_path / ("model.keras" if how == "file" else "model")
         model.save(path)
@@ -249,7 +249,7 @@ def test_a_copy_predicts_the_same_and_trains_on_the_same(how, tmp_path):
     else:
         again = how(model)
     assert (again.predict(X, verbose=0) == model.predict(X, verbose=0)).all()
-    histories = [each.fit(X, LABELS, epochs=2, verbose=0).history for each in (model, again)]
+    histories = [each.fit(X, LABELS, epochs=2, batch_size=40, verbose=0).history for each in (model, again)]
     assert histories[0] == histories[1] and same(model, again)
 
 
@@ -280,13 +280,15 @@ def test_weights_alone_and_files_that_are_none(tmp_path):
 
 def test_a_trained_model_is_a_run(tmp_path, capsys):
     model = compiled(loss="categorical_crossentropy")
-    model.fit(X, ONE_HOT, epochs=3, verbose=0)
+    model.fit(X, ONE_HOT, epochs=3, batch_size=40, verbose=0)
     model.as_run(tmp_path / "run")
     run = jaxnn.load_run(tmp_path / "run")
     np.testing.assert_allclose(run.predict_proba(X), model.predict(X, verbose=0), atol=1e-6)
     assert run.predict(X).tolist() == model.predict(X, verbose=0).argmax(1).tolist()
     np.savez(tmp_path / "rows.npz", x=X, y=LABELS)
-    assert main.main(["evaluate", str(tmp_path / "run"), str(tmp_path / "rows.npz")]) == 0
+    with pytest.raises(SystemExit) as end:
+        main.main(["evaluate", str(tmp_path / "run"), str(tmp_path / "rows.npz")])
+    assert end.value.code == 0
     loss, accuracy = model.evaluate(X, ONE_HOT, verbose=0)
     assert run.evaluate(tmp_path / "rows.npz")["loss"] == pytest.approx(loss, rel=1e-5)
     assert f"{accuracy:.4f}"[:5] in capsys.readouterr().out
@@ -306,7 +308,7 @@ def test_the_recipe_is_jaxnns():
 def test_labels_that_are_texts():
     names = np.array(["cat", "dog", "ape"])[LABELS]
     model = compiled()
-    model.fit(X, names, epochs=2, verbose=0)
+    model.fit(X, names, epochs=2, batch_size=40, verbose=0)
     assert model.classes == ("ape", "cat", "dog")
     order = [("ape", "cat", "dog").index(name) for name in names]
     assert model.evaluate(X, names, verbose=0) == model.evaluate(X, order, verbose=0)

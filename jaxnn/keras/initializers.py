@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jax.nn import initializers as draws
 
 from jaxnn.errors import InputError, check, choices, non_negative
-from jaxnn.keras import base, named
+from jaxnn.keras import named
+from jaxnn.keras.session import next_noise
 from jaxnn.nn.init import Initialiser
 
 
@@ -28,7 +29,7 @@ class Initializer(named.Configured):
         raise InputError(f"{type(self).__name__}: draws no weights; define __call__(shape, dtype=None)")
 
     def __call__(self, shape: Any, dtype: Any = None) -> jax.Array:
-        key = base.next_noise() if self.seed is None else jax.random.key(self.seed)
+        key = next_noise() if self.seed is None else jax.random.key(self.seed)
         return self.draw(key, tuple(shape), jnp.dtype(dtype or "float32"))
 
 

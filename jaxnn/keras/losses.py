@@ -31,6 +31,7 @@ from jaxnn.keras.loss_functions import mean_squared_logarithmic_error as mean_sq
 from jaxnn.keras.loss_functions import poisson as poisson
 from jaxnn.keras.loss_functions import sparse_categorical_crossentropy as sparse_categorical_crossentropy
 from jaxnn.keras.loss_functions import squared_hinge as squared_hinge
+from jaxnn.keras.tensors import eager
 from jaxnn.numerics import relaxed
 from jaxnn.tasks.losses import binary_cross_entropy, cross_entropy
 
@@ -61,7 +62,7 @@ class Loss:
         """The loss of what goes into the final activation. Raises `InputError` where `final` is None."""
         raise InputError(f"{self.name}: is the loss of no activation; it has no loss of logits")
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> jax.Array:
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """One number: the sum over all of weight times loss, divided by their number (of another `reduction`: by it).
 
         sample_weight `[B]`, `[B, 1]` or as the losses. Raises `InputError` where it does not fit.
@@ -71,11 +72,11 @@ class Loss:
             weight = None if sample_weight is None else lookup.weights(sample_weight, values)
             values = values if weight is None else values * weight
             if self.reduction == "none":
-                return values
+                return eager(values)
             if self.reduction == "sum":
-                return values.sum()
+                return eager(values.sum())
             count = weight.sum() if weight is not None and self.reduction == "mean_with_sample_weight" else values.size
-            return values.sum() / count
+            return eager(values.sum() / count)
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name, "reduction": self.reduction}

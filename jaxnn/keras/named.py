@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.errors import InputError, choices
+from jaxnn.errors import InputError
+from jaxnn.keras import lookup
 
 
 class Configured:
@@ -41,21 +42,10 @@ def find(kind: str, table: Mapping[str, Any], given: Any) -> Any:
 
     Raises `InputError` with the list for an unknown name.
     """
-    if isinstance(given, Mapping) and "class_name" in given:
-        return _named(kind, table, given["class_name"]).from_config(given.get("config", {}))
-    if isinstance(given, str):
-        return _named(kind, table, given)()
-    if isinstance(given, type):
-        return given()
-    if not callable(given):
+    found = lookup.find(kind, given, table)
+    if not callable(found):
         raise InputError(f"{kind}={given}: must be a name, an object of jaxnn.keras.{kind}s, or a function")
-    return given
-
-
-def _named(kind: str, table: Mapping[str, Any], name: str) -> Any:
-    if name not in table:
-        raise choices(kind, name, table)
-    return table[name]
+    return found
 
 
 def config_of(kind: str, table: Mapping[str, Any], given: Any) -> dict[str, Any]:
@@ -63,4 +53,4 @@ def config_of(kind: str, table: Mapping[str, Any], given: Any) -> dict[str, Any]
     if type(given) not in table.values():
         name = getattr(given, "__name__", type(given).__name__)
         raise InputError(f"{kind}={name}: is of your own, and cannot be saved; use one of jaxnn.keras.{kind}s")
-    return {"class_name": type(given).__name__, "config": given.get_config()}
+    return lookup.serialize(given)

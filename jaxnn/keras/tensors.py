@@ -26,6 +26,14 @@ def as_array(y: Any) -> Any:
     return jax.tree.map(lambda a: np.asarray(a).view(Array), y)
 
 
+def eager(y: Any) -> Any:
+    """`as_array`, but for what is being traced, within a loss or a layer of one's own."""
+    try:
+        return as_array(y)
+    except jax.errors.TracerArrayConversionError:
+        return y
+
+
 def one_or_all(values: Sequence[Any]) -> Any:
     """The one of a sequence of one, else all of them as a tuple: what a network takes and gives."""
     return values[0] if len(values) == 1 else tuple(values)

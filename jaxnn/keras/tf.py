@@ -16,20 +16,17 @@ import jax.numpy as jnp
 
 from jaxnn import __version__ as __version__
 from jaxnn import keras as keras
-from jaxnn.errors import InputError
 from jaxnn.keras import activations
-from jaxnn.keras.tensors import as_array
+from jaxnn.keras.tensors import eager
 from jaxnn.keras.utils import set_random_seed
 
 FUNCTIONS = ["elu", "gelu", "leaky_relu", "log_softmax", "relu", "relu6", "selu", "sigmoid", "silu", "softmax"]
 FUNCTIONS += ["softplus", "swish", "tanh"]
-CURE = "write it with numpy or jax.numpy"
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
-    raise InputError(f"tf.{name}: not in jaxnn, which has keras, nn, random.set_seed and __version__ of tf; {CURE}")
+    cure = "write it with numpy or jax.numpy"
+    raise AttributeError(f"tf.{name}: not in jaxnn, which has keras, nn, random.set_seed and __version__ of tf; {cure}")
 
 
 def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
@@ -37,11 +34,7 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def on_arrays(x: Any, **arguments: Any) -> Any:
-        y = function(jnp.asarray(x), **arguments)
-        try:
-            return as_array(y)
-        except jax.errors.TracerArrayConversionError:  # within a loss or a layer of one's own
-            return y
+        return eager(function(jnp.asarray(x), **arguments))
 
     on_arrays.activation = function  # type: ignore[attr-defined]
     return on_arrays

@@ -144,6 +144,25 @@ def numbers(logs: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: number(value) for name, value in sorted((logs or {}).items())}
 
 
+OTHER_NAMES = {"acc": "accuracy", "mae": "mean_absolute_error", "mse": "mean_squared_error"}
+OTHER_NAMES |= {long: short for short, long in OTHER_NAMES.items()}
+
+
+class Told(dict[str, list[Any]]):
+    """Logs by name; `acc`, `mae` and `mse` are found by their long names too, as scripts for Keras of any age ask.
+
+    >>> Told(val_mae=[0.5])["val_mean_absolute_error"]
+    [0.5]
+    """
+
+    def __missing__(self, name: str) -> list[Any]:
+        part = "val_" * name.startswith("val_")
+        other = part + OTHER_NAMES.get(name.removeprefix(part), "")
+        if other in self:
+            return self[other]
+        raise KeyError(name)
+
+
 class History(Callback):
     """What `fit` gives: `history`, the logs of each epoch by name, and `epoch`, their numbers from 0.
 
@@ -156,7 +175,7 @@ class History(Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.history: dict[str, list[Any]] = {}
+        self.history: dict[str, list[Any]] = Told()
         self.epoch: list[int] = []
 
     def on_train_begin(self, logs: Any = None) -> None:

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 
 from jaxnn.errors import InputError, check, non_negative
 from jaxnn.keras import activations, initializers, regularizers
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.types import Model, Params
 
 

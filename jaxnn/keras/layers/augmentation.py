@@ -12,9 +12,9 @@ from jax import lax
 
 from jaxnn.augment import images, labels
 from jaxnn.errors import InputError, choices
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.noise import Noise
+from jaxnn.keras.tensors import Shape
 from jaxnn.types import Model
 
 FILLS = ("reflect", "constant", "nearest")

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 
 from jaxnn.errors import InputError, choices
 from jaxnn.keras import initializers, regularizers
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.core import Affine
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.nn import compose, convolution, layers, resampling
 from jaxnn.types import Model
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 
 from jaxnn.errors import InputError, check
 from jaxnn.keras import activations, initializers, regularizers
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.nn import layers
 from jaxnn.types import Model
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.errors import InputError
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.types import Model
 
 

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.errors import InputError, fraction, non_negative
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.core import seeded
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.types import Model
 
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from jaxnn.errors import InputError
 from jaxnn.keras import initializers, regularizers
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.nn import batch_norm, norms
 from jaxnn.types import Model
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jaxnn.keras.base import Shape
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.standard import Standard
+from jaxnn.keras.tensors import Shape
 from jaxnn.nn import layers, resampling
 from jaxnn.types import Model
 

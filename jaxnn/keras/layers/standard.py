@@ -14,7 +14,8 @@ import numpy as np
 from jaxnn import tree
 from jaxnn.errors import InputError, check, choices
 from jaxnn.keras import activations, initializers, named, regularizers
-from jaxnn.keras.base import Layer, Shape
+from jaxnn.keras.base import Layer
+from jaxnn.keras.tensors import Shape
 from jaxnn.nn.layers import param_dtype
 from jaxnn.types import Model, Params
 
@@ -49,14 +50,9 @@ class Standard(Layer):
 
     @property
     def regularizers(self) -> dict[str, Any]:
-        """The penalties on its parameters, by leaf; one of your own is given a kernel as Keras has it."""
+        """The penalties on its parameters, by leaf."""
         given = {leaf: getattr(self, argument) for leaf, argument in self.PENALTIES.items()}
-        return {leaf: self._penalty(leaf, each) for leaf, each in given.items() if each is not None}
-
-    def _penalty(self, leaf: str, regularizer: Any) -> Any:
-        if isinstance(regularizer, regularizers.L1L2):  # the same for any order of the axes
-            return regularizer
-        return lambda value: regularizer(self.oriented(leaf, value))
+        return {leaf: each for leaf, each in given.items() if each is not None}
 
     def without_activation(self) -> Any:
         """The layer without the softmax or sigmoid that it ends with; None where it ends with neither."""
