@@ -309,3 +309,4 @@ def test_labels_that_are_none_become_nan_and_a_nan_is_never_right():
     nan = np.full((1, K), np.nan, np.float32)
     assert not metrics.sparse_categorical_accuracy([0], nan) and not metrics.categorical_accuracy(HOT[:1], nan)
     assert not metrics.binary_accuracy([[0.0]], [[np.nan]])
+    assert metrics.TruePositives()([1.0, 1.0], [0.5, 0.6]) == 1  # the answer is yes above the threshold, not at it

@@ -137,7 +137,7 @@ def test_a_schedule_is_that_of_keras(keras, name):
     for arguments in SCHEDULES[name]:
         own, other = (getattr(m, name)(0.1, **arguments) for m in (schedules, keras.optimizers.schedules))
         # At a restart the logarithm of float32 may round to either side of a whole number: those steps are left out.
-        steps = [step for step in range(1, 90) if name != "CosineDecayRestarts" or step % 13 or "t_mul" in arguments]
+        steps = [step for step in range(1, 90, 8) if name != "CosineDecayRestarts" or step % 13 or "t_mul" in arguments]
         np.testing.assert_allclose([own(s) for s in steps], [float(other(s)) for s in steps], rtol=2e-5, atol=1e-8)
 
 
