@@ -2,6 +2,8 @@
 
 import lazy_loader
 
+import jaxnn
+
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=[
@@ -20,4 +22,4 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     },
 )  # fmt: skip
 
-from jaxnn import __version__ as __version__  # noqa: E402
+__version__ = jaxnn.__version__

@@ -14,8 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn import __version__ as __version__
-from jaxnn import keras as keras
+import jaxnn
 from jaxnn.keras import activations
 from jaxnn.keras.tensors import eager
 from jaxnn.keras.utils import set_random_seed
@@ -42,4 +41,6 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
 
 nn = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
 random = SimpleNamespace(set_seed=set_random_seed)
+keras = jaxnn.keras
+__version__ = jaxnn.__version__
 version = SimpleNamespace(VERSION=__version__)
