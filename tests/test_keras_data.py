@@ -284,11 +284,12 @@ def test_histories_answer_to_both_spellings():
 
 
 def test_the_picture_of_a_model_is_written_as_svg_whatever_was_asked_for(tmp_path):
-    from jaxnn import keras
     from jaxnn.keras import layers
+    from jaxnn.keras.base import Input
+    from jaxnn.keras.models import Model, Sequential
 
-    x = keras.Input((4,))
-    model = keras.Model(x, layers.Add()([layers.Dense(3, name="a")(x), layers.Dense(3, name="b")(x)]))
+    x = Input((4,))
+    model = Model(x, layers.Add()([layers.Dense(3, name="a")(x), layers.Dense(3, name="b")(x)]))
     picture = plot.plot_model(model, tmp_path / "net.svg", show_shapes=True, show_layer_names=True)
     assert (tmp_path / "net.svg").read_text() == picture == picture._repr_svg_()
     words = [text.text for text in ET.fromstring(picture).iter(f"{SVG}text")]
@@ -297,4 +298,4 @@ def test_the_picture_of_a_model_is_written_as_svg_whatever_was_asked_for(tmp_pat
         utils.plot_model(model, str(tmp_path / "net.png"))
     assert not (tmp_path / "net.png").exists()
     with pytest.raises(InputError, match="not yet been built"):
-        plot.plot_model(keras.Sequential([layers.Dense(3)]), to_file=None)
+        plot.plot_model(Sequential([layers.Dense(3)]), to_file=None)

@@ -159,7 +159,7 @@ def test_twenty_steps_of_fit_are_those_of_keras(theirs, name, given, close):
                 keras.layers.Dense(3, activation="softmax"),
             ]
         )
-        optimizer = getattr(keras.optimizers, name)(learning_rate=0.01, **given)
+        optimizer = getattr(keras.optimizers, name)(learning_rate=0.001 if name == "Adam" else 0.01, **given)
         made.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
         return made
 

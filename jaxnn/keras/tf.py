@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 
 import jaxnn
-from jaxnn import keras as keras
 from jaxnn.keras import activations
 from jaxnn.keras.tensors import eager
 from jaxnn.keras.utils import set_random_seed
@@ -42,5 +41,6 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
 
 nn = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
 random = SimpleNamespace(set_seed=set_random_seed)
+keras = jaxnn.keras
 __version__ = jaxnn.__version__
 version = SimpleNamespace(VERSION=__version__)
