@@ -108,13 +108,15 @@ def _floats(name: str, x: np.ndarray, shape: Shape | None) -> np.ndarray:
             need = ", ".join(map(str, ("n", *shape)))
             raise InputError(f"{name}.shape={x.shape}: must be ({need}), as the model was built; reshape it")
     if x.dtype != np.uint8:
-        x = x.astype(np.float32)
+        x = x.astype(np.float32, copy=False)
         _check_finite(name, x)
     return x
 
 
 def _check_finite(name: str, x: np.ndarray) -> None:
-    if not np.isfinite(x.sum(dtype=np.float64)):  # one pass; the place is looked for only where there is one
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = x.sum()  # one fast pass; the place is looked for only where this is not finite
+    if not np.isfinite(total):
         bad = np.argwhere(~np.isfinite(x))
         if len(bad):
             where = bad[0].tolist()
@@ -152,7 +154,7 @@ def labels(y: Any, given: Given) -> tuple[np.ndarray, tuple[str, ...] | None]:
         raise InputError(f"y={y.min():g} to {y.max():g}: {rule}")
     if isinstance(loss, losses.CategoricalCrossentropy) and y.size and y.min() < 0:
         raise InputError(f"y={y.min():g}: a probability is 0 or more; see keras.utils.to_categorical")
-    return y.astype(np.float32), classes
+    return y.astype(np.float32, copy=False), classes
 
 
 def _encoded(y: np.ndarray, given: Given) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -177,7 +179,7 @@ def _class_numbers(y: np.ndarray, shape: Shape) -> np.ndarray:
         hint = '; for one-hot labels use loss="categorical_crossentropy"' if y.shape[1:] == shape else ""
         rule = f"sparse_categorical_crossentropy needs a class number for each of the {shape[-1]} outputs' rows"
         raise InputError(f"y.shape={y.shape}: {rule}, ({', '.join(map(str, ('n', *shape[:-1])))}){hint}")
-    numbers = y.astype(np.int32)
+    numbers = y.astype(np.int32, copy=False)
     if y.dtype.kind == "f" and not (numbers == y).all():
         raise InputError(
             f"y={y[numbers != y].flat[0]:g}: must be a class number, 0 to {shape[-1] - 1}; round or encode it"

@@ -1,7 +1,8 @@
-"""Optimizers with a running mean of the gradient: Adam and its kin, with optax's place of epsilon, and Lion."""
+"""Optimizers with a running mean of the gradient: Adam and its kin, with Keras' place of epsilon, and Lion."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ def _checked(kind: str, beta_1: float, beta_2: float, **others: float) -> dict[s
 
 
 class Adam(Optimizer):
-    """`w <- w - rate m' / (sqrt(v') + epsilon)`, m' and v' corrected for their start at 0.
+    """`w <- w - rate_t m / (sqrt(v) + epsilon)`, `rate_t = rate sqrt(1 - beta_2^t) / (1 - beta_1^t)`.
 
     amsgrad: v is the largest that there was.
 
@@ -44,13 +45,16 @@ class Adam(Optimizer):
         super().__init__(learning_rate, own, arguments)
 
     def rule(self, learning_rate: jax.Array) -> optax.GradientTransformation:
-        moments = self.config["beta_1"], self.config["beta_2"], self.config["epsilon"]
-        if not self.config["amsgrad"]:
-            return optax.adam(learning_rate, *moments)
-        beta = jnp.float32(self.config["beta_2"])  # Keras corrects the largest v, optax.amsgrad each v
-        corrected = optax.scale_by_schedule(lambda count: jnp.sqrt(1 - beta ** (count + 1)))
-        largest = optax.scale_by_amsgrad(*moments, bias_correction_nu=False)
-        return optax.chain(largest, corrected, optax.scale_by_learning_rate(learning_rate))
+        b1, b2, epsilon = self.config["beta_1"], self.config["beta_2"], self.config["epsilon"]
+        correction = lambda count: jnp.sqrt(1 - jnp.float32(b2) ** (count + 1))
+        scaled = optax.scale_by_learning_rate(learning_rate)
+        if self.config["amsgrad"]:  # Keras corrects the largest v, optax.amsgrad each v
+            largest = optax.scale_by_amsgrad(b1, b2, epsilon, bias_correction_nu=False)
+            return optax.chain(largest, optax.scale_by_schedule(correction), scaled)
+        # Keras adds epsilon to sqrt(v) before v is corrected.
+        moments = functools.partial(optax.scale_by_adam, b1, b2)
+        corrected = optax.inject_hyperparams(moments)(eps=lambda count: epsilon / correction(count))
+        return optax.chain(corrected, scaled)
 
 
 class AdamW(Adam):
