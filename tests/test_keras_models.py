@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+from typing import Any
 
 import jax
 import numpy as np
@@ -33,7 +34,7 @@ def small(*more, last="softmax"):
     return Sequential([Input((6,)), Dense(5, activation="tanh"), *more, Dense(3, activation=last)])
 
 
-def compiled(model=None, optimizer="adam", loss="sparse_categorical_crossentropy", **given):
+def compiled(model=None, optimizer: Any = "adam", loss="sparse_categorical_crossentropy", **given):
     model = model or small()
     model.compile(optimizer=optimizer, loss=loss, metrics=given.pop("metrics", ["accuracy"]), **given)
     return model
@@ -61,6 +62,18 @@ def test_the_lines_of_the_lecture():
     assert accuracy == pytest.approx((model.predict(X, verbose=0).argmax(1) == LABELS).mean())
     p = model.predict(X, verbose=0)[np.arange(len(X)), LABELS]
     assert loss == pytest.approx(-np.log(p).mean(), rel=1e-5)
+
+
+@pytest.mark.mnist
+def test_the_lines_of_the_lecture_learn_mnist(mnist_dir):
+    (x, y), (x_test, y_test) = keras.datasets.mnist.load_data(path=mnist_dir)
+    model = Sequential()
+    model.add(Dense(50, activation="relu"))
+    model.add(Dense(50, activation="relu"))
+    model.add(Dense(10, activation="softmax"))
+    model.compile(loss="categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
+    model.fit(x.reshape(-1, 784) / 255, keras.utils.to_categorical(y), epochs=8, batch_size=64, verbose=0)
+    assert model.evaluate(x_test.reshape(-1, 784) / 255, keras.utils.to_categorical(y_test), verbose=0)[1] >= 0.97
 
 
 def test_a_step_in_numpy_with_weights_a_penalty_and_a_class_weight():
