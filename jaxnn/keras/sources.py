@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnn import engine
+from jaxnn import engine, tree
 from jaxnn.data import feeds
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import InputError
@@ -43,13 +43,32 @@ def chunk(
     return engine.steps(recipe, state, feed(data, key, state.step + shift, n, batch_size), key)
 
 
+def on_device(data: Batch, earlier: Batch | None) -> Batch:
+    """The rows on the device: those of an earlier fit if they are the same, which takes a fifth of a copy to find out.
+
+    Only on a CPU, where both are in one memory.
+    """
+    if earlier is not None and jax.default_backend() == "cpu" and tree.nbytes(earlier) == tree.nbytes(data):
+        if jax.tree.structure(earlier) == jax.tree.structure(data) and jax.tree.all(jax.tree.map(_same, data, earlier)):
+            return earlier
+    return jax.device_put(data)
+
+
+def _same(a: np.ndarray, b: jax.Array) -> bool:
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return False
+    rows = max(2**20 // max(a[:1].nbytes, 1), 1)  # 1 MiB at a time: what compares them stays in the cache
+    return all(np.array_equal(a[i : i + rows], np.asarray(b)[i : i + rows]) for i in range(0, len(a), rows))
+
+
 class Resident:
     """Rows on the device. `position` goes on from epoch to epoch, so that one fit after another is one longer fit."""
 
     def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: Any, data: Batch, batch_size: int, shuffle: bool,
                  steps: int | None, one_by_one: bool):  # fmt: skip
         n = len(data.weight)
-        self.recipe, self.key, self.data, self.batch_size = recipe, key, jax.device_put(data), min(batch_size, n)
+        self.recipe, self.key, self.batch_size = recipe, key, min(batch_size, n)
+        self.data = programs["rows"] = on_device(data, programs.pop("rows", None))
         whole = -(-n // self.batch_size)
         if steps is not None and not 1 <= steps <= whole:
             rule = f"the data have {whole} batches of {self.batch_size}"
