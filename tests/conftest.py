@@ -4,7 +4,9 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache folder is none of the tests' business
@@ -32,3 +34,11 @@ def mnist_dir() -> Path:
     if not folder:
         pytest.skip("MNIST_DIR is not set: the folder with train-images-idx3-ubyte.gz and its three companions")
     return Path(folder)
+
+
+@pytest.fixture
+def keras_itself() -> Iterator[Any]:
+    """Keras 3 on JAX, by whose own rules dtypes and ranks are promoted."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield pytest.importorskip("keras")

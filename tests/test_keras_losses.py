@@ -1,7 +1,5 @@
 """Losses and metrics of the Keras face: closed forms in NumPy, and Keras 3 itself where there is one."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,18 +104,11 @@ METRICS = {
 }
 
 
-@pytest.fixture
-def keras():
-    os.environ["KERAS_BACKEND"] = "jax"
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield pytest.importorskip("keras")
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_is_that_of_keras(keras, name):
+def test_a_loss_is_that_of_keras(keras_itself, name):
     kind, arguments, y_true, y_pred = LOSSES[name]
-    theirs, ours = (getattr(module, kind)(**arguments) for module in (keras.losses, losses))
+    theirs, ours = (getattr(module, kind)(**arguments) for module in (keras_itself.losses, losses))
     assert ours.name == theirs.name
     for weight in (None, WEIGHT.reshape(y_true.shape) if name == "images" else WEIGHT):
         expected = np.asarray(theirs(y_true, y_pred, sample_weight=weight))
@@ -126,10 +117,10 @@ def test_a_loss_is_that_of_keras(keras, name):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_is_that_of_keras_over_two_batches(keras, name):
+def test_a_metric_is_that_of_keras_over_two_batches(keras_itself, name):
     kind, arguments, y_true, y_pred = METRICS[name]
-    keras.utils.clear_session()
-    theirs, ours = (getattr(module, kind)(**arguments) for module in (keras.metrics, metrics))
+    keras_itself.utils.clear_session()
+    theirs, ours = (getattr(module, kind)(**arguments) for module in (keras_itself.metrics, metrics))
     assert ours.name == theirs.name
     for weight in (None, WEIGHT):
         for rows in (slice(0, 32), slice(32, B)):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -148,18 +147,11 @@ def test_two_fits_are_one_longer_one_bit_for_bit():
     assert longer == sum(parts, []) and same(once, twice)
 
 
-@pytest.fixture
-def theirs():
-    os.environ["KERAS_BACKEND"] = "jax"
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield pytest.importorskip("keras")
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("name", "given"), [("SGD", {}), ("SGD", {"momentum": 0.9, "nesterov": True}), ("RMSprop", {}), ("Adam", {})]
 )
-def test_twenty_steps_of_fit_are_those_of_keras(theirs, name, given):
+def test_twenty_steps_of_fit_are_those_of_keras(keras_itself, name, given):
     """A penalty, batch statistics, sample weights, a metric: the same losses, the same weights."""
 
     def model(keras):
@@ -175,7 +167,7 @@ def test_twenty_steps_of_fit_are_those_of_keras(theirs, name, given):
         made.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
         return made
 
-    ours, other = model(keras), model(theirs)
+    ours, other = model(keras), model(keras_itself)
     ours.set_weights(other.get_weights())
     weight = RNG.uniform(0.5, 2, len(X)).astype(np.float32)
     fit = {"epochs": 20, "batch_size": 96, "verbose": 0, "sample_weight": weight}
@@ -330,6 +322,22 @@ def test_weights_alone_and_files_that_are_none(tmp_path):
             models.load_model(tmp_path / name)
     with pytest.raises(InputError, match="has 4 arrays, and the model 2; is it from another model"):
         Sequential([Input((6,)), Dense(4)]).load_weights(tmp_path / "model.weights.h5")
+
+
+def fourth(y_true, y_pred):
+    return jnp.mean((y_true - y_pred) ** 4, axis=-1)
+
+
+def test_functions_of_ones_own_are_saved_by_name(tmp_path):
+    model = compiled(Sequential([Input((6,)), Dense(1)]), "sgd", fourth, metrics=[fourth])
+    model.fit(X, X[:, :1], verbose=0)
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(InputError, match="fourth: a function of one's own; give custom_objects={'fourth': fourth}"):
+        models.load_model(tmp_path / "model.keras")
+    again = models.load_model(tmp_path / "model.keras", custom_objects={"fourth": fourth})
+    expected = ((model.predict(X, verbose=0) - X[:, :1]) ** 4).mean()
+    assert again.evaluate(X, X[:, :1], verbose=0) == pytest.approx([expected, expected], rel=1e-5)
+    assert models.load_model(tmp_path / "model.keras", compile=False).loss is None
 
 
 def test_a_trained_model_is_a_run(tmp_path, capsys):

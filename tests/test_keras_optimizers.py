@@ -1,7 +1,6 @@
 """Optimizers and schedules of the Keras face: their rules in NumPy, and Keras 3 itself where there is one."""
 
 import copy
-import os
 import pickle
 from typing import Any
 
@@ -72,15 +71,8 @@ OPTIMIZERS = {
 }
 
 
-@pytest.fixture
-def keras():
-    os.environ["KERAS_BACKEND"] = "jax"
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield pytest.importorskip("keras")
-
-
-def theirs(keras, optimizer, steps=STEPS, rates=None):
-    variables = [keras.Variable(value) for value in START.values()]
+def theirs(keras_itself, optimizer, steps=STEPS, rates=None):
+    variables = [keras_itself.Variable(value) for value in START.values()]
     optimizer.build(variables)
     state, params = [v.value for v in optimizer.variables], [v.value for v in variables]
     apply, path, values = jax.jit(optimizer.stateless_apply), [], []
@@ -101,21 +93,21 @@ def furthest(one, other):
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_twenty_steps_are_those_of_keras(keras, name):
+def test_twenty_steps_are_those_of_keras(keras_itself, name):
     kind, arguments, tolerance = OPTIMIZERS[name]
     own, value = ours(getattr(optimizers, kind)(**arguments))
-    other, expected = theirs(keras, getattr(keras.optimizers, kind)(**arguments))
+    other, expected = theirs(keras_itself, getattr(keras_itself.optimizers, kind)(**arguments))
     print(f"{name}: weights {furthest(own[-1], other[-1]):.1e}, loss {np.abs(value - expected).max():.1e}")
     assert furthest(own[-1], other[-1]) <= tolerance
     assert np.abs(value - expected).max() <= (6e-3 if name == "nadam" else 1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_changed_rate_changes_the_velocity_as_in_keras(keras):
+def test_a_changed_rate_changes_the_velocity_as_in_keras(keras_itself):
     rates = [0.1] * 5 + [0.01] * 5
     for kind, arguments in (("SGD", {"momentum": 0.9}), ("RMSprop", {"momentum": 0.5}), ("Adam", {})):
         own, _ = ours(getattr(optimizers, kind)(**arguments), 10, rates)
-        other, _ = theirs(keras, getattr(keras.optimizers, kind)(**arguments), 10, rates)
+        other, _ = theirs(keras_itself, getattr(keras_itself.optimizers, kind)(**arguments), 10, rates)
         assert furthest(own[-1], other[-1]) <= SAME
 
 
@@ -131,9 +123,9 @@ SCHEDULES = {
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_schedule_is_that_of_keras(keras, name):
+def test_a_schedule_is_that_of_keras(keras_itself, name):
     for arguments in SCHEDULES[name]:
-        own, other = (getattr(m, name)(0.1, **arguments) for m in (schedules, keras.optimizers.schedules))
+        own, other = (getattr(m, name)(0.1, **arguments) for m in (schedules, keras_itself.optimizers.schedules))
         # At a restart the logarithm of float32 may round to either side of a whole number: those steps are left out.
         steps = [step for step in range(1, 90, 8) if name != "CosineDecayRestarts" or step % 13 or "t_mul" in arguments]
         np.testing.assert_allclose([own(s) for s in steps], [float(other(s)) for s in steps], rtol=2e-5, atol=1e-8)

@@ -59,7 +59,7 @@ class Compiled:
         self._refuse("compile", more, ("loss", "metrics", "optimizer", "weighted_metrics"))
         if isinstance(loss, list | tuple | dict) and len(loss) == 1:
             (loss,) = loss.values() if isinstance(loss, dict) else loss
-        if loss is None or isinstance(loss, list | tuple) or (isinstance(loss, dict) and "class_name" not in loss):
+        if loss is None or isinstance(loss, list | tuple | dict):
             raise InputError(f"compile loss={loss}: must be one loss, as in loss='categorical_crossentropy'")
         self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
         self._metrics = _named(_listed(metrics), _listed(weighted_metrics))

@@ -187,38 +187,19 @@ def _take(model: Any, leaves: dict[str, np.ndarray], about: dict[str, Any], path
 
 
 def _compiled(model: Any, training: dict[str, Any]) -> dict[str, Any] | None:
-    """What a model was compiled with."""
+    """What a model was compiled with: objects by their arguments, functions of one's own by their names."""
     if model.loss is None:
         return None
-    return {
-        "optimizer": _kept(model.optimizer), "loss": _kept(model.loss),
-        "metrics": [list(map(_kept, chosen)) for chosen in model._metrics],
-        "started": training["opt_state"] is not None, "rate": training["_rate"],
-    }  # fmt: skip
+    chosen = [list(map(lookup.serialize, each)) for each in model._metrics]
+    given = {"optimizer": lookup.serialize(model.optimizer), "loss": lookup.serialize(model.loss), "metrics": chosen}
+    return given | {"started": training["opt_state"] is not None, "rate": training["_rate"]}
 
 
-def _kept(given: Any) -> dict[str, Any]:
-    """An optimizer, a loss or a metric as JSON keeps it; of a function of one's own the name."""
-    try:
-        return lookup.serialize(given)
-    except InputError:
-        return {"function": given.name}
+def _compile(model: Any, compiled: dict[str, Any], own: dict[str, Any] | None) -> None:
+    from jaxnn.keras import losses, metrics, optimizers
 
-
-def _compile(model: Any, compiled: dict[str, Any], custom_objects: dict[str, Any] | None) -> None:
-    own = custom_objects or {}
-
-    def found(saved: dict[str, Any]) -> Any:
-        name = saved.get("function") or saved["class_name"]
-        if name in own:
-            return own[name].from_config(saved["config"]) if hasattr(own[name], "from_config") else own[name]
-        if "function" in saved:
-            cure = f"give custom_objects={{{name!r}: {name}}}, or compile=False"
-            raise InputError(f"{name}: is a function of one's own, which no file keeps; {cure}")
-        return saved
-
-    chosen = [list(map(found, each)) for each in compiled["metrics"]]
-    model.compile(found(compiled["optimizer"]), found(compiled["loss"]), *chosen)
+    chosen = [[metrics.get(each, own) for each in asked] for asked in compiled["metrics"]]
+    model.compile(optimizers.get(compiled["optimizer"], own), losses.get(compiled["loss"], own), *chosen)
 
 
 def _tuple(value: Any) -> Any:
