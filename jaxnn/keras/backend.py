@@ -66,5 +66,14 @@ def get_value(x: Any) -> Any:
 
 
 def set_value(x: Any, value: Any) -> None:
-    """Refused, as a number has no place of its own here: set `model.optimizer.learning_rate`, or use `set_weights`."""
-    raise InputError("K.set_value: not in jaxnn; set model.optimizer.learning_rate = value, or use set_weights")
+    """Set a learning rate, `model.optimizer.learning_rate`. Raises `InputError` for anything else.
+
+    >>> from jaxnn.keras import optimizers
+    >>> optimizer = optimizers.SGD(0.1)
+    >>> set_value(optimizer.learning_rate, 0.01)
+    >>> optimizer.learning_rate
+    0.01
+    """
+    if not hasattr(x, "assign"):
+        raise InputError(f"K.set_value x={type(x).__name__}: must be a learning rate; for weights use set_weights")
+    x.assign(float(value))

@@ -19,7 +19,7 @@ REFUSED = {
     "split_dataset": "give fit validation_split=, or split the arrays with sklearn.model_selection.train_test_split",
     "text_dataset_from_directory": "jaxnn has no layers for text",
 }
-__all__ = ["normalize", "plot_model", "set_random_seed", "to_categorical"]
+__all__ = ["PyDataset", "Sequence", "normalize", "plot_model", "set_random_seed", "to_categorical"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +27,20 @@ def __getattr__(name: str) -> Any:
         raise InputError(f"keras.utils.{name}: not in jaxnn; {REFUSED[name]}")
     near = nearest(name, __all__)
     raise AttributeError(f"keras.utils.{name}: unknown; {f'did you mean {near}?' if near else f'it has {__all__}'}")
+
+
+class PyDataset:
+    """Batches by their numbers, for `fit`: a subclass has `__len__` and `__getitem__(i) -> (x, y)`, and may have
+    `on_epoch_end`. They are taken in their order, each epoch from the first. Arguments of Keras change nothing.
+    """
+
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
+        del workers, use_multiprocessing, max_queue_size
+
+    def on_epoch_end(self) -> None: ...
+
+
+Sequence = PyDataset
 
 
 def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
