@@ -34,7 +34,7 @@ def small(*more, last="softmax"):
     return Sequential([Input((6,)), Dense(5, activation="tanh"), *more, Dense(3, activation=last)])
 
 
-def compiled(model=None, optimizer: Any = "adam", loss="sparse_categorical_crossentropy", **given):
+def compiled(model=None, optimizer: Any = "adam", loss: Any = "sparse_categorical_crossentropy", **given):
     model = model or small()
     model.compile(optimizer=optimizer, loss=loss, metrics=given.pop("metrics", ["accuracy"]), **given)
     return model
@@ -542,7 +542,7 @@ WORDS = np.array(["a", "b", "c"])[LABELS]
     (lambda: compiled().fit(batches(), sample_weight=np.ones(96), steps_per_epoch=1), "fit sample_weight="),
     (lambda: compiled().evaluate(Sized(), sample_weight=np.ones(96)), "evaluate y=, sample_weight="),
     (lambda: compiled().fit(iter([(X, WORDS)]), verbose=0), "batches of texts"),
-    (lambda: compiled().fit(Sized(), steps_per_epoch=1.5), "steps_per_epoch=1.5"),
+    (lambda: compiled().fit(Sized(), **{"steps_per_epoch": 1.5}), "steps_per_epoch=1.5"),
     (lambda: compiled().fit(X, LABELS, validation_data=(X, LABELS), validation_steps=-1), "validation_steps=-1"),
     (lambda: compiled().fit(X, LABELS, verbose="loud"), "verbose=loud"),
     (lambda: compiled().fit(X, LABELS, class_weight={"a": 1.0}), "class_weight="),
@@ -568,3 +568,14 @@ def test_one_batch_that_is_not_finite():
 def test_metrics_by_the_name_of_the_output():
     assert compiled(metrics={"dense_1": ["mse", "mae"]}).metrics_names == ["loss", "mse", "mae"]
     assert compiled(metrics={"dense_1": "mse", "other": "mae"}).metrics_names == ["loss", "mse", "mae"]
+
+
+def test_a_model_with_a_schedule_is_loaded_and_goes_on(tmp_path):
+    model = compiled(optimizer=optimizers.SGD(optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)))
+    model.fit(X, LABELS, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = models.load_model(tmp_path / "model.keras")
+    assert float(again.optimizer.learning_rate) == float(model.optimizer.learning_rate) == 0.0625
+    for each in (model, again):
+        each.fit(X, LABELS, verbose=0)
+    assert same(model, again)
