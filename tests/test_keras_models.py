@@ -531,6 +531,7 @@ def changed():
 
 
 IMAGES = Sequential([Input((2, 3, 1)), layers.Conv2D(3, 1, activation="softmax")])
+HALF: Any = 1.5
 WORDS = np.array(["a", "b", "c"])[LABELS]
 
 
@@ -542,7 +543,7 @@ WORDS = np.array(["a", "b", "c"])[LABELS]
     (lambda: compiled().fit(batches(), sample_weight=np.ones(96), steps_per_epoch=1), "fit sample_weight="),
     (lambda: compiled().evaluate(Sized(), sample_weight=np.ones(96)), "evaluate y=, sample_weight="),
     (lambda: compiled().fit(iter([(X, WORDS)]), verbose=0), "batches of texts"),
-    (lambda: compiled().fit(Sized(), **{"steps_per_epoch": 1.5}), "steps_per_epoch=1.5"),
+    (lambda: compiled().fit(Sized(), steps_per_epoch=HALF), "steps_per_epoch=1.5"),
     (lambda: compiled().fit(X, LABELS, validation_data=(X, LABELS), validation_steps=-1), "validation_steps=-1"),
     (lambda: compiled().fit(X, LABELS, verbose="loud"), "verbose=loud"),
     (lambda: compiled().fit(X, LABELS, class_weight={"a": 1.0}), "class_weight="),

@@ -209,8 +209,8 @@ def _level(verbose: Any) -> int:
 def _steps(x: Any, batch_size: int | None) -> int:
     """How many batches Keras would count."""
     leaf: Any = next(iter(x.values()), []) if isinstance(x, dict) else x
-    several = isinstance(leaf, list | tuple) and len(leaf) > 0 and hasattr(leaf[0], "shape") and np.ndim(leaf[0]) > 1
-    leaf = leaf[0] if several else leaf
+    first: Any = next(iter(leaf), None) if isinstance(leaf, list | tuple) else None
+    leaf = first if hasattr(first, "shape") and np.ndim(first) > 1 else leaf
     return -(-len(leaf) // (batch_size or 32)) if hasattr(leaf, "__len__") else 1
 
 
