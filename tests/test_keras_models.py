@@ -33,7 +33,7 @@ def small(*more, last="softmax"):
     return Sequential([Input((6,)), Dense(5, activation="tanh"), *more, Dense(3, activation=last)])
 
 
-def compiled(model=None, optimizer: Any = "adam", loss="sparse_categorical_crossentropy", **given):
+def compiled(model=None, optimizer: Any = "adam", loss: Any = "sparse_categorical_crossentropy", **given):
     model = model or small()
     model.compile(optimizer=optimizer, loss=loss, metrics=given.pop("metrics", ["accuracy"]), **given)
     return model
@@ -238,7 +238,9 @@ def test_batches_of_a_generator_are_those_rows(source):
     expected = arrays.fit(X, LABELS, epochs=2, batch_size=40, shuffle=False, verbose=0).history
     given = {"generator": batches(), "list of batches": iter([*batches(forever=False)] * 2), "sized": Sized()}[source]
     steps = None if source == "sized" else 3
-    found = streamed.fit(given, epochs=2, steps_per_epoch=steps, verbose=0, validation_data=Sized()).history
+    found = streamed.fit(
+        given, epochs=2, steps_per_epoch=steps, shuffle=False, verbose=0, validation_data=Sized()
+    ).history
     np.testing.assert_allclose(found["loss"], expected["loss"], rtol=1e-5)
     for a, b in zip(arrays.get_weights(), streamed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -431,3 +433,158 @@ def test_refused_in_one_line(what, words):
     with pytest.raises(ValueError, match=words) as refusal:
         what()
     assert "\n" not in str(refusal.value)
+
+
+def weights(model):
+    return [each.copy() for each in model.get_weights()]
+
+
+def test_a_model_that_is_not_trainable_keeps_its_weights():
+    model = small(layers.BatchNormalization())
+    model.trainable = False
+    before = weights(compiled(model, "sgd"))
+    model.fit(X, LABELS, verbose=0)
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_penalties_are_of_what_is_trained_and_of_what_predict_gives():
+    penalty = keras.regularizers.L2(0.5)
+    frozen = compiled(small(Dense(4, kernel_regularizer=penalty, trainable=False)), "sgd")
+    p = frozen.predict(X, verbose=0)
+    expected = -np.log(p[np.arange(len(X)), LABELS]).mean()
+    assert frozen.evaluate(X, LABELS, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+    last = Sequential([Input((6,)), Dense(3, activation="softmax", activity_regularizer=penalty)])
+    p = compiled(last, "sgd").predict(X, verbose=0)
+    expected = -np.log(p[np.arange(len(X)), LABELS]).mean() + 0.5 * (p**2).sum(1).mean()
+    assert last.evaluate(X, LABELS, verbose=0)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_validation_is_after_the_epochs_that_validation_freq_divides():
+    seen = []
+    told = callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append((epoch, "val_loss" in logs)))
+    given: Any = {"validation_data": (X, LABELS), "validation_freq": 2, "callbacks": [told], "verbose": 0}
+    compiled().fit(X, LABELS, epochs=4, initial_epoch=1, **given)
+    assert seen == [(1, True), (2, False), (3, True)]
+
+
+def test_steps_are_as_many_batches_of_arrays():
+    model = compiled()
+    expected = model.evaluate(X[:20], LABELS[:20], verbose=0)
+    np.testing.assert_allclose(model.evaluate(X, LABELS, batch_size=10, steps=2, verbose=0), expected, rtol=1e-6)
+    assert len(model.predict(X, batch_size=10, steps=2, verbose=0)) == 20
+    told = model.fit(X, LABELS, batch_size=10, validation_data=(X, LABELS), validation_steps=2, verbose=0)
+    expected = model.evaluate(X[:20], LABELS[:20], verbose=0)[0]
+    assert told.history["val_loss"] == [pytest.approx(expected, rel=1e-6)]
+
+
+class Seen(Sized):
+    def __init__(self):
+        self.seen = []
+
+    def __getitem__(self, i):
+        self.seen.append(i)
+        return super().__getitem__(i)
+
+
+class Again:
+    def __iter__(self):
+        return batches(forever=False)
+
+
+def test_numbered_batches_are_shuffled_and_steps_go_on_from_where_they_were():
+    both = Seen()
+    compiled().fit(both, epochs=4, verbose=0)
+    epochs = [both.seen[i : i + 3] for i in range(0, 12, 3)]
+    assert all(sorted(each) == [0, 1, 2] for each in epochs) and len(set(map(tuple, epochs))) > 1
+    twice = Seen()
+    model = compiled()
+    model.fit(twice, epochs=2, verbose=0)
+    first = list(twice.seen)
+    model.fit(twice, epochs=2, verbose=0)
+    assert twice.seen[:6] == first and len(twice.seen) == 12
+    part = Seen()
+    compiled().fit(part, epochs=3, steps_per_epoch=2, shuffle=False, verbose=0)
+    assert part.seen == [0, 1, 2, 0, 1, 2]
+    assert len(compiled().fit(Again(), epochs=3, verbose=0).history["loss"]) == 3
+
+
+def test_class_weights_of_negative_classes():
+    y, given = np.where(LABELS > 0, 1, -1), {-1: 5.0, 1: 2.0}
+    model = Sequential([Input((6,)), Dense(1)])
+    model.compile("sgd", "hinge")
+    score = model.predict(X, verbose=0)[:, 0]
+    expected = (np.maximum(1 - y * score, 0) * np.where(y < 0, 5.0, 2.0)).mean()
+    found = model.train_on_batch(X, y, class_weight=given)
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_copy_before_the_first_weights_are_drawn():
+    assert copy.deepcopy(small()).predict(X, verbose=0).shape == (96, 3)
+
+
+def nested(layer):
+    return Sequential([Input((6,)), Sequential([Input((6,)), layer])])
+
+
+def called_twice():
+    layer, x, y = Dense(6), Input((6,)), Input((6,))
+    return Model(y, layer(Model(x, layer(x))(y)))
+
+
+def changed():
+    model = compiled()
+    model.fit(X, LABELS, verbose=0)
+    model.layers[0].trainable = False
+    return model
+
+
+IMAGES = Sequential([Input((2, 3, 1)), layers.Conv2D(3, 1, activation="softmax")])
+HALF: Any = 1.5
+WORDS = np.array(["a", "b", "c"])[LABELS]
+
+
+@pytest.mark.parametrize("action, wanted", [
+    (lambda: compiled(loss=keras.losses.MeanSquaredError(reduction="sum")), "reduction=sum"),
+    (lambda: compiled(nested(Dense(3, activity_regularizer="l2"))).fit(X, LABELS), "activity_regularizer"),
+    (lambda: compiled(called_twice(), loss="mse").fit(X, X), "is called by several models"),
+    (lambda: changed().fit(X, LABELS), "trainable= was changed"),
+    (lambda: compiled().fit(batches(), sample_weight=np.ones(96), steps_per_epoch=1), "fit sample_weight="),
+    (lambda: compiled().evaluate(Sized(), sample_weight=np.ones(96)), "evaluate y=, sample_weight="),
+    (lambda: compiled().fit(iter([(X, WORDS)]), verbose=0), "batches of texts"),
+    (lambda: compiled().fit(Sized(), steps_per_epoch=HALF), "steps_per_epoch=1.5"),
+    (lambda: compiled().fit(X, LABELS, validation_data=(X, LABELS), validation_steps=-1), "validation_steps=-1"),
+    (lambda: compiled().fit(X, LABELS, verbose="loud"), "verbose=loud"),
+    (lambda: compiled().fit(X, LABELS, class_weight={"a": 1.0}), "class_weight="),
+    (lambda: compiled(IMAGES).fit(np.ones((5, 2, 3, 1)), np.ones((5, 2, 3)), class_weight={1: 2.0}), "class_weight="),
+    (lambda: compiled().predict([]), "has no rows"),
+    (lambda: compiled(IMAGES).as_run("images"), "a run has one axis"),
+    (lambda: compiled(nested(Dense(3, activation="softmax"))).as_run("nested"), "gives logits"),
+])  # fmt: skip
+def test_what_would_go_wrong_without_a_word_is_refused(action, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=wanted):
+        action()
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_batch_that_is_not_finite():
+    model = Sequential([Input((6,)), Dense(1)])
+    model.compile(optimizers.SGD(1e30), "mse")
+    with pytest.raises(NumericsError, match="step=0: .*is not finite"):
+        model.train_on_batch(X * 1e15, LABELS)
+
+
+def test_metrics_by_the_name_of_the_output():
+    assert compiled(metrics={"dense_1": ["mse", "mae"]}).metrics_names == ["loss", "mse", "mae"]
+    assert compiled(metrics={"dense_1": "mse", "other": "mae"}).metrics_names == ["loss", "mse", "mae"]
+
+
+def test_a_model_with_a_schedule_is_loaded_and_goes_on(tmp_path):
+    model = compiled(optimizer=optimizers.SGD(optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)))
+    model.fit(X, LABELS, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = models.load_model(tmp_path / "model.keras")
+    assert float(again.optimizer.learning_rate) == float(model.optimizer.learning_rate) == 0.0625
+    for each in (model, again):
+        each.fit(X, LABELS, verbose=0)
+    assert same(model, again)

@@ -137,6 +137,8 @@ class Layer:
         ):
             was = [list(leaf.shape) for leaf in jax.tree.leaves(self.shapes)]
             raise InputError(f"{self.name}: was built for other inputs (weights {was}) than {shapes}; use a new layer")
+        elif self._net is None:  # of a copy: its first weights may not be drawn yet
+            self._net = net
         self.built = True
         return net, tuple(y.shape) if hasattr(y, "shape") else [tuple(each.shape) for each in y]
 

@@ -14,7 +14,7 @@ from jaxnn.engine import descent
 from jaxnn.errors import InputError, choices
 from jaxnn.keras import intake, losses, metrics, optimizers
 from jaxnn.keras.metrics import Metric
-from jaxnn.keras.objective import recipe_of
+from jaxnn.keras.objective import frozen_of, recipe_of
 from jaxnn.keras.session import Session
 from jaxnn.types import Batch, Recipe, State
 
@@ -61,7 +61,11 @@ class Compiled:
             (loss,) = loss.values() if isinstance(loss, dict) else loss
         if loss is None or isinstance(loss, list | tuple | dict):
             raise InputError(f"compile loss={loss}: must be one loss, as in loss='categorical_crossentropy'")
-        self.optimizer, self.loss = optimizers.get(optimizer), losses.get(loss)
+        asked = losses.get(loss)
+        if asked.reduction not in ("sum_over_batch_size", "mean"):
+            rule = "a model is trained on the mean over the examples of a batch"
+            raise InputError(f"compile loss={asked.name} reduction={asked.reduction}: {rule}; leave it out")
+        self.optimizer, self.loss = optimizers.get(optimizer), asked
         self._metrics = _named(_listed(metrics), _listed(weighted_metrics))
         self._forget()
 
@@ -96,6 +100,8 @@ class Compiled:
     def state(self: Any) -> State:
         """Where its training stands: the next step goes on from here."""
         recipe, params = self.to_recipe(), self.drawn()
+        if recipe.freeze != frozen_of(self):
+            raise InputError(f"{self.name}: trainable= was changed since it was trained; call compile again")
         if self._opt_state is None:
             self._opt_state = jax.jit(functools.partial(descent.state_of, recipe))(params).opt_state
         self.optimizer.iterations = self._step
@@ -148,8 +154,8 @@ class Compiled:
 
 
 def _listed(given: Any) -> list[Any]:
-    if isinstance(given, dict):
-        (given,) = given.values() if len(given) == 1 else ([],)
+    if isinstance(given, dict) and "class_name" not in given:
+        return [each for of_output in given.values() for each in _listed(of_output)]
     return [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
 
 

@@ -34,9 +34,9 @@ class Fitting:
         logs: dict[str, float] = {}
         for epoch in epochs:
             told.on_epoch_begin(epoch)
-            source.begin()
+            source.begin(int(self._step))
             logs = self._epoch(source, told)
-            if measured and (epoch - epochs.start + 1) % every == 0:
+            if measured and (epoch + 1) % every == 0:
                 told.on_test_begin()
                 logs = logs | {f"val_{name}": value for name, value in measured().items()}
                 told.on_test_end(logs)
@@ -80,9 +80,14 @@ class Fitting:
         told.not_finite(step, logs)
         if self.stop_training:
             return logs
-        rule = "a loss, a gradient or a weight is not finite"
-        cure = "lower learning_rate=, or give clipnorm=; the weights are those from before"
-        raise NumericsError(f"step={int(failed.before.step)}: {rule}; {cure}") from None
+        raise not_finite(failed) from None
 
     def _logs(self: Any, sums: Any) -> dict[str, float]:
         return {name: float(value) for name, value in self.to_recipe().task.summary(sums).items()}
+
+
+def not_finite(failed: loop.NotFinite) -> NumericsError:
+    """The error for steps that came to no finite numbers."""
+    rule = "a loss, a gradient or a weight is not finite"
+    cure = "lower learning_rate=, or give clipnorm=; the weights are those from before"
+    return NumericsError(f"step={int(failed.before.step)}: {rule}; {cure}")

@@ -141,10 +141,12 @@ def _floating(x: jax.Array) -> jax.Array:
 
 
 def _penalties(nodes: Sequence[Node]) -> list[Callable[[Params], jax.Array]]:
-    """What the weights of each layer cost, as functions of the parameters of the whole."""
+    """What the weights of each layer that is trained cost, as functions of the parameters of the whole."""
     found: list[Callable[[Params], jax.Array]] = []
 
     def of(path: tuple[str, ...], layer: Layer) -> None:
+        if not layer.trainable:
+            return
         for inner in layer.layers or ():
             of((*path, inner.name), inner)
         for leaf, penalty in layer.regularizers.items():

@@ -212,14 +212,19 @@ def weights(y: np.ndarray, n: int, sample_weight: Any, class_weight: Any) -> np.
 def _of_classes(y: np.ndarray, class_weight: Any) -> np.ndarray:
     if not isinstance(class_weight, Mapping):
         raise InputError(f"class_weight={type(class_weight).__name__}: must be a dict, class number -> weight")
+    if y.ndim > 2:
+        rule = f"is for one label an example, and y has the shape {y.shape}"
+        raise InputError(f"class_weight={dict(class_weight)}: {rule}; leave it out")
+    if not all(isinstance(number, int | float | np.number) for number in class_weight):
+        rule = "must be class numbers -> weights, texts are numbered in the order of the alphabet"
+        raise InputError(f"class_weight={dict(class_weight)}: {rule}; number them")
     classes = y.argmax(-1) if y.ndim > 1 and y.shape[-1] > 1 else y.reshape(len(y)).astype(int)
-    missing = sorted(set(np.unique(classes).tolist()) - {int(k) for k in class_weight})
+    numbers = np.array(sorted(map(int, class_weight)))
+    missing = sorted(set(np.unique(classes).tolist()) - set(numbers.tolist()))
     if missing:
         raise InputError(f"class_weight={dict(class_weight)}: has no weight for class {missing[0]}; add it")
-    table = np.zeros(max(map(int, class_weight)) + 1, np.float32)
-    for number, value in class_weight.items():
-        table[int(number)] = value
-    return table[classes]
+    values = {int(number): value for number, value in class_weight.items()}
+    return np.array([values[number] for number in numbers], np.float32)[np.searchsorted(numbers, classes)]
 
 
 def rows(x: Any, y: Any, given: Given, sample_weight: Any = None, class_weight: Any = None) -> tuple[Batch, Given]:

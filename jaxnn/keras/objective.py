@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxnn.errors import InputError
 from jaxnn.keras import activations
-from jaxnn.keras.base import Layer
+from jaxnn.keras.base import Layer, walk
 from jaxnn.keras.graph import Ends, Node, is_penalised, model_of, shapes_of
 from jaxnn.keras.intake import Labels
 from jaxnn.keras.losses import Loss
@@ -32,10 +32,32 @@ def recipe_of(model: Any, loss: Loss, metrics: tuple[list[Metric], list[Metric]]
     if len(model.outputs) != 1:
         rule = f"has {len(model.outputs)} outputs, and one loss"
         raise InputError(f"{model.name}: {rule}; train a model of one of them, keras.Model(inputs, outputs[0])")
+    _check_layers(model.layers)
     nodes = _of_logits(model, loss)
     network = model_of(nodes, model._first, model._last, penalised=is_penalised(nodes))
     task = _task(loss, *metrics, model.outputs[0].core, on_logits=nodes != model.nodes)
-    return Recipe(network, task, tx, freeze=tuple(frozen(model.layers)))
+    return Recipe(network, task, tx, freeze=frozen_of(model))
+
+
+def _check_layers(layers: Sequence[Layer]) -> None:
+    """Raise `InputError` for models within this one that cannot be trained as a part of it."""
+    seen: set[int] = set()
+    for layer in walk(layers):
+        if id(layer) in seen:
+            cure = "call all of them in one model"
+            raise InputError(
+                f"{layer.name}: is called by several models of this one, and has one set of weights; {cure}"
+            )
+        seen.add(id(layer))
+        if layer.activity_regularizer and all(layer is not each for each in layers):
+            rule = "is of a layer within a model of this one"
+            raise InputError(f"{layer.name} activity_regularizer: {rule}; call the layers of that model one by one")
+
+
+def frozen_of(model: Any) -> tuple[str, ...]:
+    """The paths of what is not trained in a model."""
+    layers = [layer for layer in model.layers if jax.tree.leaves(layer.shapes)]
+    return tuple(frozen(layers) if model.trainable else (layer.name for layer in layers))
 
 
 def frozen(layers: Sequence[Layer], path: tuple[str, ...] = ()) -> list[str]:
@@ -48,6 +70,11 @@ def frozen(layers: Sequence[Layer], path: tuple[str, ...] = ()) -> list[str]:
         elif layer.layers is not None:
             found += frozen(layer.layers, here)
     return found
+
+
+def is_on_logits(model: Any) -> bool:
+    """Whether a softmax or sigmoid at the end of a model is left out of the network that is trained."""
+    return _of_logits(model, model.loss) != model.nodes
 
 
 def network_of_logits(model: Any) -> Model:
@@ -66,7 +93,7 @@ def _without_activation(nodes: Sequence[Node], last: int, loss: Loss) -> Node | 
     """The last call without its softmax or sigmoid; None where that does not belong to the loss."""
     node = nodes[last]
     bare = node.layer.without_activation() if loss.final else None
-    if bare is None:
+    if bare is None or node.layer.activity_regularizer:  # which is of the probabilities
         return None
     ends = getattr(node.layer, "activation", None) or activations.get(type(node.layer).__name__.lower())
     if ends is not activations.get(loss.final):

@@ -14,7 +14,7 @@ from jaxnn.config.names import KERAS_MODEL
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError
 from jaxnn.keras import losses
-from jaxnn.keras.objective import network_of_logits
+from jaxnn.keras.objective import is_on_logits, network_of_logits
 from jaxnn.keras.saving import load_model, save_model
 from jaxnn.store import folder as folders
 from jaxnn.store import history, identity, weights
@@ -24,7 +24,8 @@ from jaxnn.types import Model
 def save_run(model: Any, folder: Any) -> Path:
     """Write the folder of a run that has this network and these weights; its last fit is the history.
 
-    Raises `InputError` for a model that was not compiled, of several inputs or outputs, and for a folder that is there.
+    Raises `InputError` for a model that was not compiled, of several inputs or outputs, or of outputs that are no
+    row of logits or numbers, and for a folder that is there.
     """
     model._need_built()
     model._need_compiled()
@@ -32,11 +33,16 @@ def save_run(model: Any, folder: Any) -> Path:
         raise InputError(
             f"{model.name}: has {len(model.inputs)} inputs and {len(model.outputs)} outputs; a run has one each"
         )
+    if len(model.outputs[0].core) != 1:
+        raise InputError(f"{model.name}: gives {model.outputs[0].core} for an example; a run has one axis, (outputs,)")
+    if model.loss.final and not is_on_logits(model):
+        rule = f"has {model.loss.name} of probabilities, and a run's network gives logits"
+        raise InputError(f"{model.name}: {rule}; end it with a layer of its own with activation={model.loss.final!r}")
     path = paths.expand("folder", folder)
     if path.exists():
         raise InputError(f"folder={path}: is there already; name another")
     params = model.drawn()
-    *_, outputs = model.outputs[0].core
+    (outputs,) = model.outputs[0].core
     task = _task(model.loss, outputs)
     classes = None if task == "regression" else model.classes or tuple(range(max(outputs, 2)))
     rows = _rows(model)

@@ -94,10 +94,11 @@ def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, comp
     model.classes, model._draws = _tuple(about.get("classes")), tuple(about["draws"])
     if compile and compiled is not None:
         _compile(model, compiled, custom_objects)
-        model._step = about["step"]
+        model._step = model.optimizer.iterations = about["step"]
         opt = {name.removeprefix("opt_state/"): leaf for name, leaf in leaves.items() if name.startswith("opt_state/")}
         if compiled["started"]:
-            shapes = jax.eval_shape(lambda params: descent.state_of(model.to_recipe(), params), model.params).opt_state
+            recipe = model.to_recipe()
+            shapes = jax.eval_shape(lambda params: descent.state_of(recipe, params), model.params).opt_state
             model._opt_state, model._rate = arrays.restore(opt, shapes, str(path)), compiled["rate"]
     return model
 

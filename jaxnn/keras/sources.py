@@ -81,8 +81,8 @@ class Resident:
             programs[name] = jax.jit(functools.partial(chunk, recipe, *name), static_argnums=2)
         self.program = programs[name]
 
-    def begin(self) -> None:
-        """Before an epoch."""
+    def begin(self, step: int) -> None:
+        """Before an epoch, after so many steps."""
 
     def _longest(self, state: State) -> int:
         plan, several = self.plan._replace(interval=self.steps), isinstance(self.data.x, tuple)
@@ -117,14 +117,17 @@ class Streamed:
     """Batches `(x, y)` or `(x, y, weight)` as an iterable gives them, or an object with `[i]` and `len`."""
 
     def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: Any, batches: Any, given: intake.Given,
-                 steps: int | None, class_weight: Any, one_by_one: bool):  # fmt: skip
+                 steps: int | None, class_weight: Any, shuffle: bool, one_by_one: bool):  # fmt: skip
         self.recipe, self.key, self.batches, self.given, self.class_weight = recipe, key, batches, given, class_weight
+        self.shuffle = shuffle and not hasattr(batches, "__iter__") and not hasattr(batches, "__next__")
         sized = hasattr(batches, "__len__")
         if steps is not None and sized and steps > len(batches):
             raise InputError(f"steps_per_epoch={steps}: there are {len(batches)} batches; leave it out")
-        if steps is not None and steps < 1:
-            raise InputError(f"steps_per_epoch={steps}: must be >= 1")
+        if steps is not None and (not isinstance(steps, int | np.integer) or steps < 1):
+            raise InputError(f"steps_per_epoch={steps}: must be a number >= 1")
         self.steps = steps if steps is not None else len(batches) if sized else None
+        self.passing = hasattr(batches, "__next__")  # it can be gone through once
+        self.whole = steps is None and not self.passing  # an epoch is all that it gives
         self.together = 1 if one_by_one else TOGETHER
         if "streamed" not in programs:
             run = lambda state, window, key: engine.steps(recipe, state, window, key)
@@ -133,13 +136,13 @@ class Streamed:
         self.width = 0
         self.iterator: Iterator[Any] | None = None
 
-    def begin(self) -> None:
-        """Before an epoch: what can be begun again is begun again; a generator goes on."""
-        sized = hasattr(self.batches, "__len__")
+    def begin(self, step: int) -> None:
+        """Before an epoch: it begins with the first batch again, unless it takes steps_per_epoch from where it was."""
         if self.iterator is not None and hasattr(self.batches, "on_epoch_end"):
             self.batches.on_epoch_end()
-        if self.iterator is None or sized or (self.steps is None and not hasattr(self.batches, "__next__")):
-            self.iterator = iterated(self.batches)
+        self.draw = (step, 0)
+        if self.iterator is None or self.whole:
+            self.iterator = self._pass()
 
     def epoch(self, state: State, since: Done | None = None) -> Iterator[Done]:
         """The steps of an epoch; those that are left after `since`.
@@ -169,11 +172,24 @@ class Streamed:
     def _next(self) -> Batch | None:
         assert self.iterator is not None
         batch = next(self.iterator, None)
+        if batch is None and not self.passing and not self.whole:
+            self.draw = (self.draw[0], 1)
+            self.iterator = self._pass()
+            batch = next(self.iterator, None)
         if batch is None:
             return None
         x, y, weight = unpacked(batch)
-        rows, self.given = intake.rows(x, y, self.given, weight, self.class_weight)
+        rows, given = intake.rows(x, y, self.given, weight, self.class_weight)
+        if given.classes != self.given.classes:
+            raise InputError("y: batches of texts, and one batch does not tell all classes; number them first")
         return rows
+
+    def _pass(self) -> Iterator[Any]:
+        """All batches once; those with numbers in an order that is drawn anew."""
+        if not self.shuffle:
+            return iterated(self.batches)
+        random = np.random.default_rng([*np.asarray(jax.random.key_data(self.key)).tolist(), *self.draw])
+        return (self.batches[int(i)] for i in random.permutation(len(self.batches)))
 
     def _window(self, rows: list[Batch]) -> Window:
         """Batches one after another, short ones padded with rows that weigh nothing."""

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 
 from jaxnn import engine
-from jaxnn.errors import InputError
+from jaxnn.errors import InputError, check
 from jaxnn.keras import callbacks as hooks
 from jaxnn.keras import intake
 from jaxnn.keras.compiled import Compiled
-from jaxnn.keras.fitting import Fitting
+from jaxnn.keras.fitting import Fitting, not_finite
 from jaxnn.keras.objective import block_rows
 from jaxnn.keras.sources import POOL, Resident, Streamed, iterated, unpacked
+from jaxnn.training import loop
 from jaxnn.types import Batch
 
 SIZES = (1, 16, 128)  # rows of a compiled call of predict: the smallest that holds them, or as many as a block has
@@ -38,6 +39,7 @@ class Trainer(Fitting, Compiled):
             of batches `(x, y)` or `(x, y, sample_weight)`.
           validation_split: the last part of the rows, taken before they are shuffled.
           validation_data: `(x, y)`, `(x, y, sample_weight)`, or an iterable of batches.
+          shuffle: the rows of arrays, or the batches of an object with `[i]` and `len`, in another order each epoch.
           callbacks: one or several. One with a batch hook makes the run go step by step, which costs time.
 
         Raises `InputError` for data that do not fit, before anything is trained, and `NumericsError` where a loss or a
@@ -46,7 +48,9 @@ class Trainer(Fitting, Compiled):
         self._refuse("fit", more, ("batch_size", "callbacks", "class_weight", "epochs", "validation_data", "verbose"))
         self._need_compiled()
         at_least = {"epochs": (epochs, 1), "initial_epoch": (initial_epoch, 0), "validation_freq": (validation_freq, 1)}
-        for name, (value, least) in (at_least | {"batch_size": (batch_size or 32, 1)}).items():
+        at_least |= {"batch_size": (batch_size or 32, 1)}
+        at_least |= {"validation_steps": (1 if validation_steps is None else validation_steps, 1)}
+        for name, (value, least) in at_least.items():
             if not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"fit {name}={value}: must be a number >= {least}")
         verbose, validation = _level(verbose), validation_data
@@ -57,7 +61,8 @@ class Trainer(Fitting, Compiled):
         told = hooks.CallbackList(self._listening(callbacks, verbose), model=self)
         weights = (class_weight, sample_weight)
         source = self._source(x, y, batch_size or 32, bool(shuffle), weights, steps_per_epoch, told.batches)
-        measured = None if validation is None else self._measuring(validation, validation_steps)
+        rows = (more.get("validation_batch_size") or batch_size or 32) * validation_steps if validation_steps else None
+        measured = None if validation is None else self._measuring(validation, validation_steps, rows)
         told.set_params({"epochs": epochs, "steps": source.steps, "verbose": verbose})
         self._train(source, told, range(initial_epoch, epochs), measured, validation_freq)
         return self.history
@@ -78,21 +83,23 @@ class Trainer(Fitting, Compiled):
             return Resident(*given, rows, batch_size, shuffle, steps, one_by_one)
         if y is not None:
             raise InputError("fit y=: x gives batches (x, y); leave it out")
+        if sample_weight is not None:
+            raise InputError("fit sample_weight=: x gives batches; have it give (x, y, sample_weight)")
         if not self.built:
             x, first = _peeked(x)
             self._inputs(unpacked(first)[0])
         given = (self.to_recipe(), self._programs, self.key())
-        return Streamed(*given, x, self._given(), steps, class_weight, one_by_one)
+        return Streamed(*given, x, self._given(), steps, class_weight, shuffle, one_by_one)
 
     # ---- evaluate and predict ----
 
-    def _measuring(self: Any, data: Any, steps: int | None) -> Any:
-        """A function that gives the logs of these examples, for the weights that the model has then."""
+    def _measuring(self: Any, data: Any, steps: int | None, most: int | None) -> Any:
+        """A function that gives the logs of these batches or first rows, for the weights that the model has then."""
         if intake.is_batches(data):
             return lambda: self._over_batches(data, steps)
         if not isinstance(data, tuple | list) or not 2 <= len(data) <= 3:
             raise InputError(f"validation_data={type(data).__name__}: must be (x, y), (x, y, sample_weight) or batches")
-        rows = jax.device_put(self._rows(*data))
+        rows = jax.device_put(intake.cut(self._rows(*data), 0, most))
         return lambda: self._logs(self._sums(rows))
 
     def _sums(self: Any, rows: Batch) -> Any:
@@ -121,9 +128,15 @@ class Trainer(Fitting, Compiled):
         self._refuse("evaluate", more, ("batch_size", "return_dict", "sample_weight", "steps", "verbose"))
         self._need_compiled()
         batches = intake.is_batches(x)
+        if batches and (y is not None or sample_weight is not None):
+            raise InputError("evaluate y=, sample_weight=: x gives batches; have it give (x, y, sample_weight)")
+        most = (batch_size or 32) * steps if steps else None
         told = self._told(callbacks, verbose, steps if batches else _steps(x, batch_size))
         told.on_test_begin()
-        logs = self._over_batches(x, steps) if batches else self._logs(self._sums(self._rows(x, y, sample_weight)))
+        if batches:
+            logs = self._over_batches(x, steps)
+        else:
+            logs = self._logs(self._sums(intake.cut(self._rows(x, y, sample_weight), 0, most)))
         told.on_test_end(logs)
         return _returned(logs, return_dict)
 
@@ -142,7 +155,8 @@ class Trainer(Fitting, Compiled):
                 raise InputError(f"x={type(x).__name__}: gave no batch; give some")
             y = jax.tree.map(lambda *each: np.concatenate(each), *parts)
         else:
-            y = self.predict_on_batch(x)
+            x = self._inputs(x)
+            y = self.predict_on_batch(intake.cut(x, 0, (batch_size or 32) * steps) if steps else x)
         told.on_predict_end()
         return y
 
@@ -168,13 +182,16 @@ class Trainer(Fitting, Compiled):
     def train_on_batch(
         self: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """One step on these rows: the loss and metrics before it."""
+        """One step on these rows: the loss and metrics before it. Raises `NumericsError`."""
         self._need_compiled()
         self._rows(x, y, sample_weight, class_weight)
         given = (self.to_recipe(), self._programs, self.key())
-        source = Streamed(*given, [(x, y, sample_weight)], self._given(), 1, class_weight, one_by_one=True)
-        source.begin()
-        (event,) = source.epoch(self.state())
+        source = Streamed(*given, [(x, y, sample_weight)], self._given(), 1, class_weight, False, one_by_one=True)
+        source.begin(int(self._step))
+        try:
+            (event,) = source.epoch(self.state())
+        except loop.NotFinite as failed:
+            raise not_finite(failed) from None
         self.keep(event.state)
         return _returned(self._logs(event.sums), return_dict)
 
@@ -184,13 +201,16 @@ class Trainer(Fitting, Compiled):
 
 
 def _level(verbose: Any) -> int:
-    return 1 if verbose == "auto" else int(verbose)
+    level = 1 if verbose == "auto" else verbose
+    check("verbose", verbose, "'auto', 0, 1 or 2", level in (0, 1, 2))
+    return int(level)
 
 
 def _steps(x: Any, batch_size: int | None) -> int:
     """How many batches Keras would count."""
-    leaf = next(iter(x.values())) if isinstance(x, dict) else x
-    leaf = leaf[0] if isinstance(leaf, list | tuple) and hasattr(leaf[0], "shape") and np.ndim(leaf[0]) > 1 else leaf
+    leaf: Any = next(iter(x.values()), []) if isinstance(x, dict) else x
+    first: Any = next(iter(leaf), None) if isinstance(leaf, list | tuple) else None
+    leaf = first if hasattr(first, "shape") and np.ndim(first) > 1 else leaf
     return -(-len(leaf) // (batch_size or 32)) if hasattr(leaf, "__len__") else 1
 
 
