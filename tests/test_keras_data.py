@@ -136,7 +136,7 @@ def imported():
         (lambda: utils.set_random_seed(-1), "set_random_seed seed=-1: must be a whole number in 0..4294967295"),
         (lambda: backend.set_floatx("float16"), "set_floatx=float16: must be float32"),
         (lambda: backend.set_image_data_format("channels_first"), "channels_first: must be channels_last; move the ax"),
-        (lambda: backend.set_value(0.1, 0.2), "K.set_value x=float: must be a learning rate; for weights use set_weights"),
+        (lambda: backend.set_value(0.1, 0.2), "K.set_value x=float: must be a learning rate"),
         (lambda: plot.plot_model(None, rankdir="TD"), "plot_model rankdir=TD: unknown; Choose from LR, TB"),
     ],
 )  # fmt: skip

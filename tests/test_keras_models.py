@@ -399,6 +399,12 @@ def test_a_loss_that_is_not_finite_ends_with_the_weights_from_before():
 
 
 REFUSED = [
+    (
+        lambda: compiled(small(layers.Lambda(lambda x: x))).fit(
+            X, LABELS, verbose=0, callbacks=[callbacks.ModelCheckpoint("never.keras")]
+        ),
+        "Lambda",
+    ),
     (lambda: Sequential([Input((6,)), layers.Conv2D(3, 3)]), "Conv2D input \\(6,\\): must be images"),
     (lambda: Sequential([Dense(3, input_shape=(6,), input_dim=6)]), "input_shape and input_dim: give one of them"),
     (lambda: Sequential([Input((6,)), Dense(3, input_shape=(5,))]), "input_shape=\\(5,\\), and the input is \\(6,\\)"),

@@ -73,7 +73,6 @@ def model_of(
     With `penalised` it gives `Ends`.
     """
     penalties = _penalties(nodes) if penalised else []
-    active = {i: node for i, node in enumerate(nodes) if node.layer.activity_regularizer} if penalised else {}
     sizes = [node.net.micro_batch for node in nodes if node.net and node.net.micro_batch]
     observes = any(node.net and node.net.observe for node in nodes)
 
@@ -93,10 +92,7 @@ def model_of(
             return outputs
         batch = values[first[0]].shape[: values[first[0]].ndim - len(nodes[first[0]].shape)]
         total = jnp.broadcast_to(sum((penalty(params) for penalty in penalties), jnp.zeros(())), batch)
-        for i, node in active.items():
-            rows = values[i].reshape(-1, *node.shape)
-            total = total + jax.vmap(node.layer.activity_regularizer)(rows).reshape(batch)
-        return Ends(outputs, total)
+        return Ends(outputs, total + _of_activities(nodes, values, batch))
 
     def init(key: jax.Array, x: Any) -> Params:
         calls = {node.layer.name: node for node in reversed(nodes) if node.net and node.layer.shapes}
@@ -161,6 +157,15 @@ def _penalties(nodes: Sequence[Node]) -> list[Callable[[Params], jax.Array]]:
     for layer in {id(node.layer): node.layer for node in nodes}.values():
         of((layer.name,), layer)
     return found
+
+
+def _of_activities(nodes: Sequence[Node], values: dict[int, Any], batch: tuple[int, ...]) -> jax.Array:
+    """What the outputs of the layers cost, for each example."""
+    total = jnp.zeros(batch)
+    for i, node in enumerate(nodes):
+        if cost := node.layer.activity_regularizer:
+            total += jax.vmap(cost)(values[i].reshape(-1, *node.shape)).reshape(batch)
+    return total
 
 
 def is_penalised(nodes: Sequence[Node]) -> bool:

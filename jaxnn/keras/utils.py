@@ -31,7 +31,8 @@ def __getattr__(name: str) -> Any:
 
 class PyDataset:
     """Batches by their numbers, for `fit`: a subclass has `__len__` and `__getitem__(i) -> (x, y)`, and may have
-    `on_epoch_end`. They are taken in their order, each epoch from the first. Arguments of Keras change nothing.
+    `on_epoch_end`. Each epoch takes them in an order drawn anew, unless shuffle=False. Arguments of Keras change
+    nothing.
     """
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):

@@ -206,6 +206,11 @@ class ModelCheckpoint(MonitorCallback):
     def by_batch(self) -> bool:
         return self.save_freq != "epoch"
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Raises `InputError` for a model that cannot be saved, before it is trained."""
+        if not self.save_weights_only:
+            self.model.get_config()
+
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
 
