@@ -369,6 +369,13 @@ def test_the_recipe_is_jaxnns():
     assert float(loss) == pytest.approx(model.evaluate(X, ONE_HOT, verbose=0)[0], rel=1e-5)
 
 
+def test_columns_of_several_types_are_numbers():
+    model, mixed = small(), X.astype(object)
+    mixed[:, 0] = X[:, 0] > 0
+    expected = model.predict(np.concatenate([X[:, :1] > 0, X[:, 1:]], 1), verbose=0)
+    assert (model.predict(mixed, verbose=0) == expected).all()
+
+
 def test_labels_that_are_texts():
     names = np.array(["cat", "dog", "ape"])[LABELS]
     model = compiled()
@@ -421,6 +428,8 @@ REFUSED = [
     (lambda: compiled().fit(X, LABELS - 1), "y=-1: must be a class number"),
     (lambda: compiled().fit(X[:, :5], LABELS), "x.shape|shape=\\(96, 5\\): must be \\(n, 6\\)"),
     (lambda: compiled().fit(X[:90], LABELS), "x=90 rows, y=96"),
+    (lambda: compiled().fit(verbose=0), "x=None: must be arrays, or batches"),
+    (lambda: compiled().fit(np.full((96, 6), None), LABELS), "array of object: must be numbers"),
     (lambda: compiled().fit(np.where(X > 2, np.nan, X), LABELS), "must be finite"),
     (lambda: compiled().fit(iter([]), steps_per_epoch=3, verbose=0), "gave no batch"),
     (lambda: compiled().fit(X, LABELS, batch_size=32, steps_per_epoch=4), "the data have 3 batches of 32"),

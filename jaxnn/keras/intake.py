@@ -52,8 +52,10 @@ def plain(name: str, value: Any) -> np.ndarray:
         i = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), 0)
         rule = f"must be an array, every row like the first, {shapes[0]}; make them alike"
         raise InputError(f"{name}[{i}]={shapes[i]}: {rule}") from None
-    if array.dtype == object and array.size and all(isinstance(each, str) for each in array.flat):
-        array = array.astype(str)
+    if array.dtype == object and array.size:  # columns of several types
+        kinds = {str: str, (bool, int, float, np.number, np.bool_): np.float64}
+        found = (to for kind, to in kinds.items() if all(isinstance(each, kind) for each in array.flat))
+        array = array.astype(next(found, object))
     if array.dtype.kind not in "biufU":
         raise InputError(
             f"{name}=array of {array.dtype}: must be numbers; convert it, for a table to one column a feature"
@@ -66,6 +68,8 @@ def inputs(x: Any, shapes: dict[str, Shape] | None) -> Any:
 
     Raises `InputError` for what does not fit the shapes (None: any), for NaN and infinities, and for no rows.
     """
+    if x is None:
+        raise InputError("x=None: must be arrays, or batches; give fit(x, y)")
     names = list(shapes) if shapes else ["x"]
     if isinstance(x, Mapping):
         if shapes is None or set(x) != set(names):
