@@ -43,15 +43,15 @@ def save_run(model: Any, folder: Any) -> Path:
         raise InputError(f"folder={path}: is there already; name another")
     params = model.drawn()
     (outputs,) = model.outputs[0].core
-    task = _task(model.loss, outputs)
-    classes = None if task == "regression" else model.classes or tuple(range(max(outputs, 2)))
+    task, of_classes, labels = _task(model.loss, outputs)
+    classes = model.classes or tuple(range(max(outputs, 2))) if of_classes else None
     rows = _rows(model)
     config = Config(name=model.name, epochs=max(len(rows), 1), data=DataConfig(name=model.name, standardize=False))
     data = {
         "name": model.name, "task": task, "classes": None if classes is None else list(classes), "labels": None,
         "features": None, "columns": None, "targets": None, "missing": [], "fill": None, "outputs": outputs,
         "examples": {}, "shape": list(model.inputs[0].core), "dtype": "float32", "range": None, "scale": None,
-        "y": {"shape": [] if task in ("binary", "multiclass") else [outputs], "dtype": "float32"},
+        "y": {"shape": labels, "dtype": "float32"},
         "offset": None, "standardized": False, "center": None, "spread": None, "digest": "",
     }  # fmt: skip
     path = folders.enter(path)
@@ -64,13 +64,13 @@ def save_run(model: Any, folder: Any) -> Path:
     return path
 
 
-def _task(loss: losses.Loss, outputs: int) -> str:
-    """What jaxnn calls the task of a loss."""
+def _task(loss: losses.Loss, outputs: int) -> tuple[str, bool, list[int]]:
+    """What jaxnn calls the task of a loss, whether its labels are classes, and the shape of one label."""
     if isinstance(loss, losses.CategoricalCrossentropy | losses.SparseCategoricalCrossentropy):
-        return "multiclass"
+        return "multiclass", True, []
     if isinstance(loss, losses.BinaryCrossentropy):
-        return "binary" if outputs == 1 else "multilabel"
-    return "regression"
+        return ("binary", True, []) if outputs == 1 else ("multilabel", True, [outputs])
+    return "regression", False, [outputs]
 
 
 def _rows(model: Any) -> list[dict[str, Any]]:

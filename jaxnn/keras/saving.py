@@ -55,13 +55,13 @@ def save_weights(model: Any, filepath: Any, *, overwrite: bool = True) -> None:
     save_model(model, filepath, overwrite=overwrite, weights_only=True)
 
 
-def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, compile: bool = True, **more: Any) -> Any:
+def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, **settings: Any) -> Any:
     """The model that `save` wrote: it predicts the same, and trains on as if it had never been away.
 
     Args:
       filepath: the file, or the folder that it is in.
       custom_objects: classes and functions of one's own, by their names.
-      compile: with what it was compiled with.
+      settings: compile=False for the network without what it was compiled with; safe_mode changes nothing.
 
     Raises `InputError` for a file of Keras itself, and for one that is not what was saved.
 
@@ -76,6 +76,7 @@ def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, comp
     """
     from jaxnn.keras import models
 
+    lookup.refuse_unknown("load_model", settings, ["compile", "safe_mode"])
     path = _path(filepath)
     leaves, about = _read(path)
     if "config" not in about:
@@ -92,7 +93,7 @@ def load_model(filepath: Any, custom_objects: dict[str, Any] | None = None, comp
     _take(model, leaves, about, path)
     compiled = about.get("compile")
     model.classes, model._draws = _tuple(about.get("classes")), tuple(about["draws"])
-    if compile and compiled is not None:
+    if settings.get("compile", True) and compiled is not None:
         _compile(model, compiled, custom_objects)
         model._step = model.optimizer.iterations = about["step"]
         opt = {name.removeprefix("opt_state/"): leaf for name, leaf in leaves.items() if name.startswith("opt_state/")}

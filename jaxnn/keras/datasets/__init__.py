@@ -6,7 +6,6 @@ Keras' own downloads; `digits`, `iris`, `wine`, `breast_cancer` and `diabetes` c
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 from jaxnn.errors import InputError, nearest
@@ -19,7 +18,11 @@ __all__ = [*STORED, *BUNDLED]  # pyright: ignore[reportUnsupportedDunderAll]
 
 def __getattr__(name: str) -> Any:
     if name in STORED:
-        return import_module(f"{__name__}.{name}")
+        import jaxnn.keras.datasets.boston_housing
+        import jaxnn.keras.datasets.fashion_mnist
+        import jaxnn.keras.datasets.mnist  # noqa: F401
+
+        return globals()[name]  # where an import puts its module
     if name in BUNDLED:
         from jaxnn.keras.datasets.bundled import Bundled
 
