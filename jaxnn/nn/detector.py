@@ -39,8 +39,8 @@ def detector(
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
     >>> model = jaxnn.detector(10)
-    >>> params = model.init(jax.random.key(0), jnp.zeros((64, 64, 1)))
-    >>> jaxnn.parameter_count(params), model.apply(params, jnp.zeros((2, 64, 64, 1))).shape
+    >>> params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((64, 64, 1)))
+    >>> jaxnn.parameter_count(params), jax.eval_shape(model.apply, params, jnp.zeros((2, 64, 64, 1))).shape
     (130510, (2, 16, 16, 14))
     """
     check("detector classes", classes, ">= 1", classes >= 1)

@@ -81,7 +81,8 @@ def flow_unet(
     >>> import jax, jax.numpy as jnp
     >>> model = flow_unet((8, 8, 1), (8, 16))
     >>> x = {"x": jnp.zeros((8, 8, 1)), "t": jnp.array(0.5), "label": jnp.zeros(11)}
-    >>> model.apply(model.init(jax.random.key(0), x), x).shape
+    >>> params = jax.eval_shape(model.init, jax.random.key(0), x)
+    >>> jax.eval_shape(model.apply, params, x).shape
     (8, 8, 1)
     """
     factor = 2 ** len(channels)
