@@ -379,6 +379,8 @@ def test_columns_of_several_types_are_numbers():
 def test_labels_that_are_texts():
     names = np.array(["cat", "dog", "ape"])[LABELS]
     model = compiled()
+    with pytest.raises(InputError, match="the model does not know the classes; call fit first"):
+        model.evaluate(X[:1], names[:1], verbose=0)
     model.fit(X, names, epochs=2, batch_size=40, verbose=0)
     assert model.classes == ("ape", "cat", "dog")
     order = [("ape", "cat", "dog").index(name) for name in names]

@@ -144,11 +144,16 @@ class Compiled:
             self.build((None, *intake.inputs(x, None).shape[1:]))
         return intake.inputs(x, {each.name: each.core for each in self.inputs})
 
-    def _rows(self: Any, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None) -> Batch:
-        """Rows to train on, or to be measured on."""
+    def _rows(
+        self: Any, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, *, learn: bool = False
+    ) -> Batch:
+        """Rows to train on, or to be measured on; with `learn` texts among the labels become the model's classes."""
         if not self.built:
             self._inputs(x)
         rows, given = intake.rows(x, y, self._given(), sample_weight, class_weight)
+        if given.classes != self.classes and not learn:
+            cure = "call fit first, which numbers them"
+            raise InputError(f"y={np.ravel(y)[0]!r}: is a text, and the model does not know the classes; {cure}")
         self.classes = given.classes
         return rows
 

@@ -78,7 +78,7 @@ class Trainer(Fitting, Compiled):
     ) -> Resident | Streamed:
         class_weight, sample_weight = weights
         if not intake.is_batches(x):
-            rows = self._rows(x, y, sample_weight, class_weight)
+            rows = self._rows(x, y, sample_weight, class_weight, learn=True)
             given = (self.to_recipe(), self._programs, self.key())
             return Resident(*given, rows, batch_size, shuffle, steps, one_by_one)
         if y is not None:
