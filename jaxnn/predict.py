@@ -27,11 +27,9 @@ from jaxnn.errors import InputError, NumericsError, choices
 from jaxnn.recipe import network
 from jaxnn.store import arrays, best, identity
 from jaxnn.store import weights as stored
-from jaxnn.tasks.base import block_rows
+from jaxnn.tasks.base import block_rows, block_sizes
 from jaxnn.tasks.labels import Labels
 from jaxnn.types import Batch, Model, Params, Recipe, Task, unchanged
-
-SIZES = (1, 16, 128, 1024)  # rows of one compiled call: the smallest that holds what is left
 
 
 class Outputs(NamedTuple):
@@ -166,8 +164,7 @@ class Run(NamedTuple):
                 rule = "its task prepares them with their labels; use run.model.apply of what it prepares"
             raise InputError(f"predict: a {self.task.name} answers no examples; {rule}")
         rows = lambda start, end: x[start:end]
-        most = block_rows(self.task)
-        sizes = [size for size in SIZES if size < most] + [min(most, SIZES[-1])]
+        sizes = block_sizes(block_rows(self.task))
         found = in_blocks(lambda part: self.outputs(self.params, part), len(x), rows, sizes)
         bad = ~np.isfinite(found).reshape(len(found), -1).all(1)
         if bad.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,25 +65,29 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     return sums
 
 
-def in_blocks(
-    outputs: Callable[[Any], Any], n: int, rows: Callable[[int, int], Any], sizes: Sequence[int]
-) -> np.ndarray:
+def in_blocks(outputs: Callable[[Any], Any], n: int, rows: Callable[[int, int], Any], sizes: Sequence[int]) -> Any:
     """`outputs` of n rows, in blocks of a few sizes so that few programs are compiled.
 
     Args:
-      outputs: a compiled function of rows `[B, ...]`.
+      outputs: a compiled function of rows `[B, ...]`, an array or a pytree of them; what it gives may be one too.
       n: how many rows there are.
-      rows: `rows(start, end)`, an array of them.
+      rows: `rows(start, end)`, some of them.
       sizes: what B may be; a block is padded with zeros to the smallest of them that holds it.
 
     >>> in_blocks(lambda x: x + 1, 3, lambda start, end: np.arange(3)[start:end], sizes=(2,)).tolist()
     [1, 2, 3]
     """
-    parts = []
-    for start in range(0, n, sizes[-1]):
-        part = rows(start, min(start + sizes[-1], n))
-        size = next(size for size in sizes if size >= len(part))
-        padded = np.zeros((size, *part.shape[1:]), part.dtype)
-        padded[: len(part)] = part
-        parts.append(np.asarray(outputs(padded))[: len(part)])
-    return np.concatenate(parts)
+
+    def block(start: int) -> Any:
+        end = min(start + sizes[-1], n)
+        size = next(size for size in sizes if size >= end - start)
+        padded = jax.tree.map(functools.partial(_padded, size), rows(start, end))
+        return jax.tree.map(lambda a: np.asarray(a)[: end - start], outputs(padded))
+
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *map(block, range(0, n, sizes[-1])))
+
+
+def _padded(size: int, part: np.ndarray) -> np.ndarray:
+    padded = np.zeros((size, *part.shape[1:]), part.dtype)
+    padded[: len(part)] = part
+    return padded

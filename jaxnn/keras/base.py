@@ -219,10 +219,10 @@ class Layer:
         return self._weight("b")
 
     def _weight(self, leaf: str) -> Array:
-        found = [i for i, (layer, name) in enumerate(self.owned()) if layer is self and name == leaf]
-        if not found:
+        if (self, leaf) not in self.owned():
             raise AttributeError(f"{self.name} has no {leaf}")
-        return self.weights[found[0]]
+        draw([self])
+        return as_array(self.oriented(leaf, tree.by_name(self.params)[leaf]))
 
     def count_params(self) -> int:
         """How many numbers its parameters have."""
@@ -274,7 +274,7 @@ class InputLayer(Layer):
     def __init__(self, shape: Any = None, **kwargs: Any):
         if shape is not None:
             kwargs["input_shape"] = shape
-        super().__init__(**{"name": None, **kwargs})
+        super().__init__(**kwargs)
         if self.input_shape_given is None:
             raise InputError("InputLayer shape=None: give the shape of one example, as in keras.Input(shape=(784,))")
         self.shapes, self.params, self.built = {}, {}, True

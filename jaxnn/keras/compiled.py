@@ -15,7 +15,7 @@ from jaxnn.errors import InputError, choices
 from jaxnn.keras import intake, losses, metrics, optimizers
 from jaxnn.keras.metrics import Metric
 from jaxnn.keras.objective import frozen_of, recipe_of
-from jaxnn.keras.session import Session
+from jaxnn.keras.session import next_draws, noise_key
 from jaxnn.types import Batch, Recipe, State
 
 SAME = (
@@ -29,8 +29,7 @@ class Compiled:
     """A network with a loss and an optimizer."""
 
     def _begin_training(self) -> None:
-        Session.noise += 1
-        self._draws = (Session.seed, Session.noise)  # where the order of its batches and its noise come from
+        self._draws = next_draws()  # where the order of its batches and its noise come from
         self.optimizer: Any = None
         self.loss: losses.Loss | None = None
         self._metrics: tuple[list[Metric], list[Metric]] = ([], [])
@@ -118,8 +117,7 @@ class Compiled:
 
     def key(self) -> Any:
         """The key of its run."""
-        seed, number = self._draws
-        return jax.random.fold_in(jax.random.key(seed), 2**31 + number)
+        return noise_key(*self._draws)
 
     def _training(self: Any) -> dict[str, Any]:
         """How far it has been trained, and with what: all that the next step depends on but for its weights."""

@@ -47,7 +47,7 @@ class Model(Trainer, Layer):
         self.nodes: list[Node] = []
         self._first: list[int] = []
         self._last: list[int] = []
-        self._calls: dict[Any, Callable[..., Any]] = {}
+        self._apply: Callable[..., Any] | None = None
         self._begin_training()
 
     def _connect(self, inputs: Sequence[Tensor], outputs: Any) -> None:
@@ -60,7 +60,7 @@ class Model(Trainer, Layer):
                 )
         self.inputs, self.outputs, self.several = list(inputs), list(given), isinstance(outputs, list | tuple)
         self.nodes, self._first, self._last = nodes_of(self.inputs, self.outputs)
-        self._calls, self.built = {}, True
+        self._apply, self.built = None, True
         self._forget()
 
     # ---- its layers ----
@@ -150,13 +150,18 @@ class Model(Trainer, Layer):
         self._need_built()
         return model_of(self.nodes, self._first, self._last)
 
+    def compiled_apply(self) -> Callable[..., Any]:
+        """`network().apply`, compiled once for each shape."""
+        if self._apply is None:
+            self._apply = jax.jit(self.network().apply)
+        return self._apply
+
     def __call__(self, inputs: Any, training: bool | None = None, **more: Any) -> Any:
         given = inputs if isinstance(inputs, list | tuple) else [inputs]
         if any(isinstance(each, Tensor) for each in given):
             return super().__call__(inputs)
         x = self._inputs(inputs)
-        apply = self._calls.setdefault("apply", jax.jit(self.network().apply))
-        y = as_array(apply(self.drawn(), x, next_noise() if training else None))
+        y = as_array(self.compiled_apply()(self.drawn(), x, next_noise() if training else None))
         return list(y) if self.several and isinstance(y, tuple) else y
 
     # ---- what is told and kept of it ----

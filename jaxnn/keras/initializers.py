@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jax.nn import initializers as draws
 
 from jaxnn.errors import InputError, check, choices, non_negative
-from jaxnn.keras import named
+from jaxnn.keras import lookup
 from jaxnn.keras.session import next_noise
 from jaxnn.nn.init import Initialiser
 
 
-class Initializer(named.Configured):
+class Initializer(lookup.Configured):
     """One of your own defines `__call__(shape, dtype=None)`.
 
     One with a `seed` gives the same weights each time; without, those of a layer follow from the seed of the model.
@@ -213,7 +213,7 @@ def get(identifier: Any) -> Any:
     """
     if identifier is None:
         return Zeros()
-    return named.find("initializer", TABLE, identifier)
+    return lookup.find_function("initializer", TABLE, identifier)
 
 
 def serialize(initializer: Any) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def serialize(initializer: Any) -> dict[str, Any]:
     >>> serialize(HeNormal(seed=1))
     {'class_name': 'HeNormal', 'config': {'seed': 1}}
     """
-    return named.config_of("initializer", TABLE, initializer)
+    return lookup.config_of("initializer", TABLE, initializer)
 
 
 def deserialize(config: Any) -> Any:

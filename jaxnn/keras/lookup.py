@@ -1,4 +1,4 @@
-"""Losses, metrics, optimizers and schedules by the name that Keras gives them, and back to plain values."""
+"""Losses, metrics, optimizers, initializers, ... by the name that Keras gives them, and back to plain values."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnn.errors import InputError, choices, nearest
 
@@ -54,6 +55,47 @@ def serialize(value: Any) -> Any:
     if not hasattr(value, "get_config"):
         return {"class_name": FUNCTION, "config": named(value)}
     return {"class_name": type(value).__name__, "config": value.get_config()}
+
+
+def find_function(kind: str, table: Mapping[str, Any], given: Any) -> Any:
+    """`find` of what can be called: an initializer or a regularizer. Raises `InputError` for anything else."""
+    found = find(kind, given, table)
+    if not callable(found):
+        raise InputError(f"{kind}={given}: must be a name, an object of jaxnn.keras.{kind}s, or a function")
+    return found
+
+
+def config_of(kind: str, table: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """The config that `find_function` makes the object from. Raises `InputError` for one of your own."""
+    if type(given) not in table.values():
+        name = getattr(given, "__name__", type(given).__name__)
+        raise InputError(f"{kind}={name}: is of your own, and cannot be saved; use one of jaxnn.keras.{kind}s")
+    return serialize(given)
+
+
+class Configured:
+    """What is made of plain arguments, each kept under its own name."""
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, as JSON keeps them."""
+        names = [name for name in inspect.signature(type(self).__init__).parameters if name != "self"]
+        return {name: plain(getattr(self, name)) for name in names}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """The object with these arguments."""
+        return cls(**config)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON keeps it. Raises `InputError` for a function, or anything else that it does not."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise InputError(f"{type(value).__name__}: cannot be saved in a config; give numbers, names or lists")
 
 
 def refuse_unknown(owner: str, given: Mapping[str, Any], known: Iterable[str]) -> None:

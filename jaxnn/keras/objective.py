@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,9 +143,3 @@ def _task(
 
 def _keys(sums: Metrics, name: str) -> list[str]:
     return [key.removeprefix(f"{name}.") for key in sums if key.startswith(f"{name}.")]
-
-
-def block_rows(shape: Any) -> int:
-    """How many rows are predicted at a time: outputs of at most 2^24 numbers."""
-    numbers = sum(math.prod(each) for each in jax.tree.leaves(shape, is_leaf=lambda s: isinstance(s, tuple)))
-    return max(1, min(1024, 1 << ((2**24 // max(numbers, 1)).bit_length() - 1)))

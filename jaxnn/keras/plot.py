@@ -14,13 +14,8 @@ import numpy as np
 from jaxnn.config import paths
 from jaxnn.errors import StorageError, choices
 
-LINE, PAD, GAP, BETWEEN, LETTER = (
-    18.0,
-    8.0,
-    24.0,
-    40.0,
-    7.3,
-)  # pixels: a line of text, inside a box, between boxes, ranks
+# Pixels: a line of text, the rim inside a box, between boxes, between ranks, a letter.
+LINE, PAD, GAP, BETWEEN, LETTER = 18.0, 8.0, 24.0, 40.0, 7.3
 SWEEPS = 8
 
 

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.errors import InputError, choices, non_negative
-from jaxnn.keras import named
+from jaxnn.keras import lookup
 
 
-class Regularizer(named.Configured):
+class Regularizer(lookup.Configured):
     """A penalty; one of your own defines `__call__(x) -> f32[]`, with a kernel as `[in, out]`."""
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -91,7 +91,7 @@ def get(identifier: Any) -> Any:
         return None
     if isinstance(identifier, str) and TABLE.get(identifier) is L1L2:
         return L1L2(0.01, 0.01)
-    return named.find("regularizer", TABLE, identifier)
+    return lookup.find_function("regularizer", TABLE, identifier)
 
 
 def serialize(regularizer: Any) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def serialize(regularizer: Any) -> dict[str, Any]:
     >>> serialize(L1L2(l2=0.5))
     {'class_name': 'L1L2', 'config': {'l1': 0.0, 'l2': 0.5}}
     """
-    return named.config_of("regularizer", TABLE, regularizer)
+    return lookup.config_of("regularizer", TABLE, regularizer)
 
 
 def deserialize(config: Any) -> Any:

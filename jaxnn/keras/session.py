@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 import jax
+
+from jaxnn.keras import lookup
 
 
 class Session:
@@ -27,16 +28,25 @@ def clear_session() -> None:
     Session.names.clear()
 
 
-def next_noise() -> jax.Array:
-    """The next key for what is random and no weight: the order of a model's batches, a layer that is called."""
+def next_draws() -> tuple[int, int]:
+    """The seed and the next number of what is random and no weight: a model's batches and noise, a layer's call."""
     Session.noise += 1
-    return jax.random.fold_in(jax.random.key(Session.seed), 2**31 + Session.noise)
+    return Session.seed, Session.noise
+
+
+def noise_key(seed: int, number: int) -> jax.Array:
+    """The key that `next_draws` stands for; weights fold in numbers below 2^31."""
+    return jax.random.fold_in(jax.random.key(seed), 2**31 + number)
+
+
+def next_noise() -> jax.Array:
+    """The next key."""
+    return noise_key(*next_draws())
 
 
 def unique_name(kind: str) -> str:
     """`Conv2D` -> `conv2d`, `conv2d_1`, ...: in a process each name is given once."""
-    snake = re.sub(r"(?<=[a-z0-9])([A-Z])|(?<=.)([A-Z])(?=[a-z])", r"_\1\2", kind).lower()
-    snake = re.sub(r"conv_?(\d)_?d", r"conv\1d", snake).replace("2_d", "2d")
+    snake = lookup.snake_case(kind)
     number = Session.names[snake]
     Session.names[snake] += 1
     return f"{snake}_{number}" if number else snake

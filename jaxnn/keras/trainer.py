@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any
 
 import jax
@@ -15,12 +16,10 @@ from jaxnn.keras import callbacks as hooks
 from jaxnn.keras import intake
 from jaxnn.keras.compiled import Compiled
 from jaxnn.keras.fitting import Fitting, not_finite
-from jaxnn.keras.objective import block_rows
 from jaxnn.keras.sources import POOL, Resident, Streamed, iterated, unpacked
+from jaxnn.tasks.base import block_rows, block_sizes, rows_of
 from jaxnn.training import loop
 from jaxnn.types import Batch
-
-SIZES = (1, 16, 128)  # rows of a compiled call of predict: the smallest that holds them, or as many as a block has
 
 
 class Trainer(Fitting, Compiled):
@@ -47,9 +46,11 @@ class Trainer(Fitting, Compiled):
         """
         self._refuse("fit", more, ("batch_size", "callbacks", "class_weight", "epochs", "validation_data", "verbose"))
         self._need_compiled()
-        at_least = {"epochs": (epochs, 1), "initial_epoch": (initial_epoch, 0), "validation_freq": (validation_freq, 1)}
-        at_least |= {"batch_size": (batch_size or 32, 1)}
-        at_least |= {"validation_steps": (1 if validation_steps is None else validation_steps, 1)}
+        at_least = {
+            "epochs": (epochs, 1), "initial_epoch": (initial_epoch, 0), "validation_freq": (validation_freq, 1),
+            "batch_size": (batch_size or 32, 1),
+            "validation_steps": (1 if validation_steps is None else validation_steps, 1),
+        }  # fmt: skip
         for name, (value, least) in at_least.items():
             if not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"fit {name}={value}: must be a number >= {least}")
@@ -104,8 +105,9 @@ class Trainer(Fitting, Compiled):
 
     def _sums(self: Any, rows: Batch) -> Any:
         if "evaluate" not in self._programs:
-            size = block_rows(self.outputs[0].core)
-            self._programs["evaluate"] = jax.jit(functools.partial(engine.evaluate, self.to_recipe(), batch_size=size))
+            recipe = self.to_recipe()
+            size = block_rows(recipe.task)
+            self._programs["evaluate"] = jax.jit(functools.partial(engine.evaluate, recipe, batch_size=size))
         params = self.drawn()
         return POOL.submit(lambda: jax.device_get(self._programs["evaluate"](params, rows))).result()
 
@@ -163,18 +165,10 @@ class Trainer(Fitting, Compiled):
     def predict_on_batch(self: Any, x: Any) -> Any:
         """The outputs for these examples, in blocks of a few sizes so that few programs are compiled."""
         x = self._inputs(x)
-        apply = self._calls.setdefault("apply", jax.jit(self.network().apply))
         params, n = self.drawn(), len(jax.tree.leaves(x)[0])
-        most = block_rows([each.core for each in self.outputs])
-
-        def block(start: int) -> Any:
-            rows = min(most, n - start)
-            size = next(size for size in (*SIZES, most) if size >= rows)
-            pad = lambda a: np.concatenate([a, np.zeros((size - rows, *a.shape[1:]), a.dtype)])
-            y = apply(params, jax.tree.map(pad, intake.cut(x, start, start + rows)))
-            return jax.tree.map(lambda a: np.asarray(a)[:rows], y)
-
-        y = jax.tree.map(lambda *each: np.concatenate(each), *map(block, range(0, n, most)))
+        sizes = block_sizes(rows_of(sum(math.prod(each.core) for each in self.outputs)))
+        rows = lambda start, end: intake.cut(x, start, end)
+        y = engine.in_blocks(functools.partial(self.compiled_apply(), params), n, rows, sizes)
         return y if not self.several else list(y) if isinstance(y, tuple) else [y]
 
     # ---- one batch ----

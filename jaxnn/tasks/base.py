@@ -18,6 +18,9 @@ Loss = Callable[[Any, Any], jax.Array]  # (outputs, y) -> one number for each ex
 View = Callable[[Any, Any], tuple[Any, Any]]  # of outputs and y, as a loss takes them
 
 
+SIZES = (1, 16, 128)  # rows of a compiled call where a block is not full: the smallest that holds them
+
+
 def block_rows(task: Task, most: int = 1024) -> int:
     """How many examples are evaluated or predicted at a time: their outputs are to have no more than 2^24 numbers.
 
@@ -25,8 +28,22 @@ def block_rows(task: Task, most: int = 1024) -> int:
     >>> block_rows(jaxnn.multiclass(10)), block_rows(jaxnn.multiclass(2)._replace(outputs=(512, 512, 21)))
     (1024, 2)
     """
-    fit = max(2**24 // math.prod(task.shape), 1)
+    return rows_of(math.prod(task.shape), most)
+
+
+def rows_of(numbers: int, most: int = 1024) -> int:
+    """`block_rows` for so many numbers an example."""
+    fit = max(2**24 // max(numbers, 1), 1)
     return min(most, 1 << (fit.bit_length() - 1))
+
+
+def block_sizes(most: int) -> list[int]:
+    """The sizes of blocks of at most so many rows, so that few programs are compiled.
+
+    >>> block_sizes(1024), block_sizes(2)
+    ([1, 16, 128, 1024], [1, 2])
+    """
+    return [*(size for size in SIZES if size < most), most]
 
 
 def outputs_of(logits: jax.Array, count: int) -> jax.Array:

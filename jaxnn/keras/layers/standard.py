@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.errors import InputError, check, choices
-from jaxnn.keras import activations, initializers, named, regularizers
+from jaxnn.keras import activations, initializers, lookup, regularizers
 from jaxnn.keras.base import Layer
 from jaxnn.keras.tensors import Shape
 from jaxnn.nn.layers import param_dtype
@@ -72,7 +72,7 @@ def _plain(name: str, value: Any) -> Any:
         return initializers.serialize(value)
     if name.endswith("_regularizer"):
         return regularizers.serialize(value)
-    return named.plain(value)
+    return lookup.plain(value)
 
 
 def stateless(apply: Any, name: str) -> Model:
