@@ -217,6 +217,7 @@ def recipe(
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient
     augment = batches.build(config.data.augment, _example(data), task, data["scale"])
     how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze, "augment": augment}
+    how |= {"exact": config.exact or 0}
     return Recipe(model, task, tx, optim.alpha, class_weight=class_weight, **how)
 
 

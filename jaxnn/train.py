@@ -35,10 +35,10 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     rows = recipe.checked(task, data.parts, own)["train"]
     made = recipe.recipe(config, known, model, task, example, steps, data.class_weight, own)
     computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
-    with mesh.use(config.devices, config.dtype) as devices:
+    with mesh.of(config) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
         key = jax.random.key(config.seed)
-        start, shapes = start_of(made, example, key)
+        start, shapes = start_of(made, config, example, key)
         check_metrics(config, made, shapes.params, rows, data.validation is not None)
         about = identity.describe(config, known, devices, **request.own(), **computes)
         head = functools.partial(recipe.head, config, task, example, own.model)
@@ -60,7 +60,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
-        progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key)), Tally())
+        progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key), shapes), Tally())
         saver.start_if_new(begun.step, progress)
         compiled.wait()
         saver.wait()  # a folder that cannot be written ends the run before its first step

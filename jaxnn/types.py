@@ -207,6 +207,8 @@ class Recipe(NamedTuple):
       class_weight: f32[K], the factors of the classes that are in `Batch.weight`; the loss has them, no metric has.
       augment: what the rows of each step become before they are trained on, `(batch, key) -> batch`, drawn from the key
         of the step alone (`jaxnn.augment.rows`, `mixup`); no part of an evaluation.
+      exact: parts of a batch whose gradients are added in their order, so that the bits are the same on any number of
+        devices that divides it (`jaxnn.engine.exact`); 0: the batch is whole.
     """
 
     model: Model
@@ -219,3 +221,4 @@ class Recipe(NamedTuple):
     freeze: tuple[str, ...] = ()
     class_weight: Any = None
     augment: Callable[[Batch, jax.Array], Batch] | None = None
+    exact: int = 0

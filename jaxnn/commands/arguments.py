@@ -32,6 +32,7 @@ from jaxnn.store import identity
 
 DEFAULT = "digits_mlp"
 DESCRIPTION = "A config by name or the path of a file, flags on top of it; every mistake is answered in one line."
+PARTS = 8  # of --exact without a number
 NUMBER = re.compile(r"[-+.\de]+")
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "{full}": "full", "{balanced}": "balanced"}
 
@@ -102,13 +103,15 @@ def _called(data: str) -> str:
 def _spelt_out(argv: list[str]) -> list[str]:
     """The words as tyro has them: switches of three states with True and False, lists without commas (`100,50`)."""
     words, flag = [], ""
-    for word in argv:
+    for i, word in enumerate(argv):
         name, equals, value = word.partition("=")
         if not word.startswith("--"):
             words += _listed(flag, word)
             continue
         flag = name.replace("_", "-")
-        if FLAGS.get(flag) == bool | None:
+        if word == "--exact" and all(after.startswith("--") for after in argv[i + 1 : i + 2]):
+            words += [word, str(PARTS)]
+        elif FLAGS.get(flag) == bool | None:
             words += [flag.replace(".no-", "."), str(".no-" not in flag)]
         else:
             words += [name, *_listed(flag, value)] if equals and "," in value else [word]

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxnn.config.data import DataConfig
+from jaxnn.config.devices import axes, rule
 from jaxnn.config.durations import save_every, steps
 from jaxnn.config.model import ModelConfig
-from jaxnn.config.names import DTYPES, WEIGHTS
+from jaxnn.config.names import DTYPES, SHARDINGS, WEIGHTS
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import typed
@@ -69,6 +70,18 @@ class Config:
     accelerators; most CPUs are slower so)"""
     devices: int | None = None
     """how many devices the batch is split over (default: all there are)"""
+    mesh: str | None = None
+    """the devices as a mesh, data=4,model=2: batches are split over the axis data, parameters over model (default: all
+    on data); --devices is their product"""
+    sharding: str = "replicate"
+    """fsdp: parameters, and what the optimizer keeps of each, are split over the axis data too, in the largest
+    dimension that it divides; replicate: over model alone"""
+    tensor: tuple[str, ...] = ()
+    """rules for the axis model: PATTERN=DIMENSION is the dimension of these parameters that is split, PATTERN=whole
+    none (default: the largest that it divides)"""
+    exact: int | None = None
+    """the same bits on any number of devices that divides this number (--exact alone: 8): a batch is cut into so many
+    parts, whose gradients are added in their order; up to three times the time, and so many gradients in memory"""
     workdir: str | None = None
     """folder of the results (default: runs/NAME-TIME); a run that it holds goes on where it was"""
     data: DataConfig = field(default_factory=DataConfig)
@@ -89,6 +102,7 @@ class Config:
             raise InputError(f"--name={self.name[:100]}: must be up to 100 letters, digits, _ . + -; rename the run")
         if self.devices is not None:
             check("--devices", self.devices, ">= 1", self.devices >= 1)
+        self._check_mesh()
         if self.dtype not in DTYPES:
             raise choices("--dtype", self.dtype, DTYPES)
         if self.restore not in WEIGHTS:
@@ -98,6 +112,19 @@ class Config:
         steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100)
         if self.optim.name == "lbfgs" and self.batch_size != "full":
             raise InputError(f"--batch_size={self.batch_size}: lbfgs needs the whole batch; add --batch-size full")
+
+    def _check_mesh(self) -> None:
+        named = {} if self.mesh is None else axes(self.mesh)
+        if self.sharding not in SHARDINGS:
+            raise choices("--sharding", self.sharding, SHARDINGS)
+        for word in self.tensor:
+            rule(word)
+        if self.exact is not None:
+            check("--exact", self.exact, ">= 1", self.exact >= 1)
+            split = {"--sharding": self.sharding != "replicate", "--mesh": named.get("model", 1) > 1}
+            for flag in (flag for flag, yes in split.items() if yes):
+                given = self.sharding if flag == "--sharding" else self.mesh
+                raise InputError(f"{flag}={given}: splits the parameters, which --exact leaves whole; leave one out")
 
     @property
     def best(self) -> str | None:

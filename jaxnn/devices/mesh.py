@@ -1,4 +1,5 @@
-"""Where arrays live: one mesh axis, `data`. Batch rows are split over it and the state is on every device.
+"""Where arrays live: batch rows are split over the mesh axis `data`; the state is on every device, or split too
+(`jaxnn.devices.sharding`).
 
 This is the only file that names a device. `shard` does nothing outside of `use`, so the same functions run on one
 device, on eight, and under `vmap`.
@@ -7,7 +8,8 @@ device, on eight, and under `vmap`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -15,9 +17,12 @@ from jax.extend.backend import backends
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxnn import fork
+from jaxnn.config.devices import axes as axes_of
+from jaxnn.config.names import AXES
+from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, check
 
-AXIS = "data"
+AXIS, MODEL = AXES  # rows of a batch; parameters
 
 
 def check_environment() -> None:
@@ -51,14 +56,22 @@ def _no_backend() -> str | None:
 
 
 @contextlib.contextmanager
-def use(number: int | None = None, dtype: str = "f32") -> Iterator[str]:
+def use(
+    number: int | None = None, dtype: str = "f32", *, axes: Mapping[str, int] | None = None, exact: int | None = None
+) -> Iterator[str]:
     """Split batches over the first `number` devices (default: all) inside this context.
 
+    Args:
+      number: of devices.
+      dtype: that of a config, for the line.
+      axes: the devices of each axis of the mesh, `data` and `model` (default: all are on `data`).
+      exact: parts that the devices of `data` must divide (`Recipe.exact`).
+
     Yields:
-      A line that says what was chosen: platform, devices, precision (`dtype`: that of a config).
+      A line that says what was chosen: platform, devices, precision.
 
     Raises:
-      InputError: there are not so many devices.
+      InputError: there are not so many devices, or they are not as many as the mesh has.
       ForkedError: a process in which JAX would hang.
 
     >>> import jaxnn
@@ -73,20 +86,42 @@ def use(number: int | None = None, dtype: str = "f32") -> Iterator[str]:
     check("--devices", number, ">= 1", number >= 1)
     if number > len(devices):
         raise InputError(f"--devices={number}: only {len(devices)} {devices[0].platform} devices here; use fewer")
+    named = {AXIS: number} if axes is None else {AXIS: 1, **axes}
+    if (wanted := math.prod(named.values())) != number:
+        given = ",".join(f"{name}={size}" for name, size in (axes or {}).items())
+        cure = f"give axes of {number}" if wanted > len(devices) else f"give axes of {number}, or --devices {wanted}"
+        raise InputError(f"--mesh={given}: is {wanted} devices, and there are {number}; {cure}")
+    if exact and exact % named[AXIS]:
+        rule = f"must be a multiple of the {named[AXIS]} devices that share its parts"
+        raise InputError(f"--exact={exact}: {rule}; give --devices, or other parts")
     # Under Explicit axes, the default of make_mesh, vmap over a sharded batch fails.
-    mesh = jax.make_mesh((number,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:number])
+    kinds = (AxisType.Auto,) * len(named)
+    mesh = jax.make_mesh(tuple(named.values()), tuple(named), axis_types=kinds, devices=devices[:number])
     precision = jax.dtypes.canonicalize_dtype("float64").name  # float32, unless JAX is told otherwise
     plural = "s" * (number > 1)
+    as_mesh = "" if axes is None else f" as {' x '.join(f'{name} {n}' for name, n in named.items())}"
     with jax.set_mesh(mesh):
         platform = devices[0].platform
         half = ", computed in bfloat16" + ", which is slower on most CPUs" * (platform == "cpu")
-        yield f"{platform}, {number} device{plural} ({devices[0].device_kind}), {precision}{half * (dtype == 'bf16')}"
+        end = f"{precision}{half * (dtype == 'bf16')}{f', exact in {exact} parts' if exact else ''}"
+        yield f"{platform}, {number} device{plural}{as_mesh} ({devices[0].device_kind}), {end}"
 
 
-def count() -> int:
-    """How many devices a batch is split over."""
+def of(config: Config) -> contextlib.AbstractContextManager[str]:
+    """`use` as a config says."""
+    named = None if config.mesh is None else axes_of(config.mesh)
+    return use(config.devices, config.dtype, axes=named, exact=config.exact)
+
+
+def count(axis: str = AXIS) -> int:
+    """How many devices a batch is split over; or the parameters, with `MODEL`. 1 in a function of one device's part."""
     mesh = jax.sharding.get_abstract_mesh()
-    return 1 if mesh.empty else mesh.shape[AXIS]
+    return 1 if axis in mesh.manual_axes else mesh.shape.get(axis, 1)
+
+
+def size() -> int:
+    """How many devices are in use."""
+    return max(jax.sharding.get_abstract_mesh().size, 1)
 
 
 def processors() -> int:
@@ -99,16 +134,29 @@ def shard(tree: Any) -> Any:
     return jax.lax.with_sharding_constraint(tree, PartitionSpec(AXIS)) if count() > 1 else tree
 
 
+def whole(tree: Any) -> Any:
+    """Inside a compiled function: have each array whole on every device, computed there.
+
+    Else XLA splits small work too (the order of the rows, their weights), and the devices wait for each other for it.
+    """
+    return jax.lax.with_sharding_constraint(tree, PartitionSpec()) if size() > 1 else tree
+
+
+def place(tree: Any, shapes: Any) -> Any:
+    """Put arrays where the `jax.ShapeDtypeStruct`s of their shapes say."""
+    return jax.tree.map(lambda a, shape: jax.device_put(a, shape.sharding), tree, shapes)
+
+
 def replicate(tree: Any) -> Any:
     """Put arrays on every device in use."""
-    return jax.device_put(tree, _everywhere())
+    return jax.device_put(tree, everywhere())
 
 
 def replicated(shapes: Any) -> Any:
     """The `jax.ShapeDtypeStruct`s of arrays that `replicate` is going to put somewhere."""
-    everywhere = _everywhere()
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere), shapes)
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=everywhere()), shapes)
 
 
-def _everywhere() -> NamedSharding | None:
-    return NamedSharding(jax.sharding.get_mesh(), PartitionSpec()) if count() > 1 else None
+def everywhere() -> NamedSharding | None:
+    """Whole on every device in use; None where there is one."""
+    return NamedSharding(jax.sharding.get_mesh(), PartitionSpec()) if size() > 1 else None

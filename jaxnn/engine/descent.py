@@ -13,9 +13,9 @@ from jax import lax
 from jaxnn import tree
 from jaxnn.augment import mixing
 from jaxnn.devices import mesh
-from jaxnn.engine import parts
+from jaxnn.engine import exact, parts
 from jaxnn.errors import InputError
-from jaxnn.numerics import is_zero, key_for, refuse_half, relaxed
+from jaxnn.numerics import is_zero, key_for, refuse_half, relaxed, sum_in_pairs
 from jaxnn.optim import optimizer
 from jaxnn.tasks.metrics import base_sums
 from jaxnn.types import Batch, Metrics, Mixed, Params, Recipe, State
@@ -72,6 +72,9 @@ def gradient(
     `kept` are the parameters that are not trained, renewed by a model that observes its batch. Raises `InputError` for
     parameters or examples in half precision, and for `accumulate` with such a model.
 
+    With `recipe.exact=V` it is the sum of those of V parts, in their order; a model that observes its batch has the
+    statistics of each part, and keeps their mean.
+
     >>> import jax.numpy as jnp, jaxnn, optax
     >>> recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.regression(), optax.sgd(0.1), alpha=0.5)
     >>> params = {"dense_0": {"w": jnp.full((1, 1), 2.0), "b": jnp.zeros(1)}}
@@ -80,15 +83,35 @@ def gradient(
     >>> float(loss), float(grads["dense_0"]["w"][0, 0]), float(sums["loss"])  # 1 + 0.5/2 2^2, 2 + 0.5 2, 3 x 1
     (2.0, 3.0, 3.0)
     """
-    model, task, alpha = recipe.model, recipe.task, recipe.alpha
+    model, alpha = recipe.model, recipe.alpha
     refuse_half("params", params)
     refuse_half("x", batch.x)
     if recipe.accumulate > 1 and model.observe:
         cure = "train on smaller batches"
         raise InputError(f"accumulate={recipe.accumulate}: batch statistics are those of a whole batch; {cure}")
+    trained, kept = tree.split(params, recipe.freeze)
+    if not recipe.exact:
+        (loss, (sums, renewed)), grads = _of_rows(recipe, trained, kept, total, batch, key)
+    else:
+        weight = mesh.whole(batch.weight.astype(float))
+        total = sum_in_pairs(weight) if total is None else total
+        run = functools.partial(_of_rows, recipe, trained, kept, total)
+        (loss, (sums, renewed)), grads = exact.each_part(run, recipe.exact, batch, key)
+        renewed = None if renewed is None else exact.mean(kept, renewed, weight)
+        loss, sums, grads = exact.add_up((loss, sums, grads))
+    if recipe.penalise == "mean" and not is_zero(alpha):
+        extra, pull = jax.value_and_grad(penalty)(trained, alpha)
+        loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)
+    return loss, grads, sums, kept if renewed is None else renewed
+
+
+def _of_rows(
+    recipe: Recipe, trained: Params, kept: Params, total: jax.Array | None, batch: Batch, key: jax.Array | None
+) -> Any:
+    """`((loss, (sums, kept)), gradient)` of these rows, which may be a part of those that weigh `total`."""
+    model, task = recipe.model, recipe.task
     batch = augmented(recipe, batch, key)
     batch = task.prepare(batch, None if key is None else jax.random.fold_in(key, PREPARE))
-    trained, kept = tree.split(params, recipe.freeze)
     weight = batch.weight.sum() if total is None else total
     weight = jnp.where(weight > 0, weight, 1).astype(float)
 
@@ -108,20 +131,15 @@ def gradient(
             counted = jnp.where(part.weight > 0, part.weight / factor, 0)
             sums |= {"loss_weight": sums["weight"]} | task.metrics(outputs, part.y, counted)
         if recipe.penalise == "sum":
-            sums["loss"] += penalty(trained, alpha)
+            sums["loss"] += penalty(trained, recipe.alpha)
         return sums["loss"] / weight, (sums, renewed)
 
     run: Any = functools.partial(jax.value_and_grad(mean_loss, has_aux=True), trained)
     if recipe.accumulate > 1:
-        (loss, (sums, renewed)), grads = parts.in_parts(run, recipe.accumulate, batch, key)
-    elif model.micro_batch and not model.observe:  # statistics are those of the whole batch, on every platform
-        (loss, (sums, renewed)), grads = parts.for_the_cache(run, model, batch, key)
-    else:
-        (loss, (sums, renewed)), grads = run(batch, key)
-    if recipe.penalise == "mean" and not is_zero(alpha):
-        extra, pull = jax.value_and_grad(penalty)(trained, alpha)
-        loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)
-    return loss, grads, sums, kept if renewed is None else renewed
+        return parts.in_parts(run, recipe.accumulate, batch, key)
+    if model.micro_batch and not model.observe:  # statistics are those of the whole batch, on every platform
+        return parts.for_the_cache(run, model, batch, key)
+    return run(batch, key)
 
 
 def augmented(recipe: Recipe, batch: Batch, key: jax.Array | None) -> Batch:

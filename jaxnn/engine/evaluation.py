@@ -13,7 +13,7 @@ from jax import lax
 
 from jaxnn.data import feeds
 from jaxnn.devices import mesh
-from jaxnn.engine import parts
+from jaxnn.engine import exact, parts
 from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks.metrics import Centered, measure
 from jaxnn.types import Batch, Metrics, Params, Recipe
@@ -49,14 +49,20 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
         return measure(in_sums, recipe.model.apply(params, part.x, key=key), part.y, part.weight)
 
+    def of_rows(batch: Batch, key: None) -> tuple[Metrics, Any]:
+        batch = task.prepare(batch, None)
+        if task.whole is None:
+            return parts.for_the_cache(sums_of, recipe.model, batch, None), ()
+        outputs = recipe.model.apply(params, batch.x)
+        return measure(in_sums, outputs, batch.y, batch.weight), (outputs, batch.y, batch.weight)
+
     def block(_: None, start: jax.Array) -> tuple[None, tuple[Metrics, Any]]:
         index = start + lax.iota(jnp.int32, width)
         batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
-        batch = task.prepare(batch, None)
-        if task.whole is None:
-            return None, (parts.for_the_cache(sums_of, recipe.model, batch, None), ())
-        outputs = recipe.model.apply(params, batch.x)
-        return None, (measure(in_sums, outputs, batch.y, batch.weight), (outputs, batch.y, batch.weight))
+        if not recipe.exact:
+            return None, of_rows(batch, None)
+        sums, rows = exact.each_part(of_rows, recipe.exact, batch, None)
+        return None, (exact.add_up(sums), exact.joined(rows))
 
     sums, rows = lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
     sums = jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn import tree
+from jaxnn.devices import mesh
 from jaxnn.engine.descent import step
 from jaxnn.numerics import key_for, sum_in_pairs
 from jaxnn.types import Batch, Metrics, Params, Recipe, State, Window
@@ -40,10 +41,11 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
     if n == 1:
         window = _two_slots(window)
     (x, y, weight), index, real = window
+    index, real = mesh.whole((index, real))
     # Labels and weights, one number a row, are gathered for all n steps before the loop, x inside it. Fewer small
     # operations in the loop also leave the CPU's threads less idle between matrix products.
     early = (x, y) if streamed else jax.tree.map(lambda a: a[index] if a.ndim == 1 else None, (x, y))
-    weight = jnp.where(real, weight if streamed else weight[index], 0)
+    weight = mesh.whole(jnp.where(real, weight if streamed else weight[index], 0))
     totals = sum_in_pairs(weight.astype(float))
 
     def one_step(state: State, xs: tuple[jax.Array, Any, jax.Array, jax.Array]) -> tuple[State, Metrics]:

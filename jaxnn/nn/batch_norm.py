@@ -76,10 +76,11 @@ def _centred(x: jax.Array, real: jax.Array) -> tuple[jax.Array, Params]:
     """x - mean, and mean and variance `[F]` of the rows that are real, over all axes but the last."""
     axes = tuple(range(x.ndim - 1))
     taken = jnp.broadcast_to(real.reshape(-1, *(1,) * (x.ndim - 1)), x.shape)
-    count = jnp.maximum(real.sum(), 1).astype(x.dtype) * (x.size // max(len(real) * x.shape[-1], 1))
-    mean = jnp.where(taken, x, 0).sum(axes) / count
+    # Written as a division by the count, XLA multiplies by its reciprocal or not, as the devices are many or one.
+    share = 1 / (jnp.maximum(real.sum(), 1).astype(x.dtype) * (x.size // max(len(real) * x.shape[-1], 1)))
+    mean = jnp.where(taken, x, 0).sum(axes) * share
     centred = x - jnp.broadcast_to(mean, x.shape)
-    return centred, {"mean": mean, "var": jnp.where(taken, jnp.square(centred), 0).sum(axes) / count}
+    return centred, {"mean": mean, "var": jnp.where(taken, jnp.square(centred), 0).sum(axes) * share}
 
 
 def _scaled(params: Params, centred: jax.Array, var: jax.Array, eps: float) -> jax.Array:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jaxnn import tree
 from jaxnn.data.dataset import Dataset
-from jaxnn.devices import mesh
+from jaxnn.devices import mesh, sharding
 from jaxnn.errors import printable
 from jaxnn.report import flops, summary
 from jaxnn.training.loop import Event, Session
@@ -63,6 +63,9 @@ def dry_run(
     steps = f"{plan.examples:,} training examples, {plan.total:,} steps of {plan.batch_size}"
     console.print(f"{name}: {data.name}, {steps}; {devices}", soft_wrap=True)
     size = f"{tree.nbytes(state) / 2**20:.2f} MiB of state, {tree.nbytes(data.splits) / 2**20:.2f} MiB of data"
+    if (on_each := sharding.nbytes(state)) < tree.nbytes(state):
+        print(summary.aligned(sharding.table(state.params)))
+        size += f"; {on_each / 2**20:.2f} MiB of state on each device"
     print(f"memory: {size}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -35,6 +36,10 @@ def summary(model: Model, x: Any, *, batch: int = 32) -> str:
     backward = matrix_flops(gradient, params, many) - forward
     rows += [("parameters", "", parameter_count(params)), ("bytes", "", tree.nbytes(params))]
     rows += [(f"forward FLOPs, batch {batch}", "", forward), (f"backward FLOPs, batch {batch}", "", backward)]
-    texts = [(name, kind, f"{number:,}") for name, kind, number in rows]
-    wide = [max(map(len, column)) for column in zip(*texts, strict=True)]
-    return "\n".join(f"{a:{wide[0]}}  {b:{wide[1]}}  {c:>{wide[2]}}" for a, b, c in texts)
+    return aligned([(name, kind, f"{number:,}") for name, kind, number in rows])
+
+
+def aligned(rows: Sequence[tuple[str, str, str]]) -> str:
+    """Rows of three cells as lines; the last cells end in one column."""
+    wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(f"{a:{wide[0]}}  {b:{wide[1]}}  {c:>{wide[2]}}" for a, b, c in rows)

@@ -33,7 +33,7 @@ def restored(
         cause = f"--checkpoint.best={config.best}: was a finite number in no row"
         raise NumericsError(f"{cause}; name another metric, or end the run with --restore last")
     found = checkpoint.best(saver.folder / "checkpoints", score)
-    state = mesh.replicate(arrays.restore(resume.leaves_of(found, statistics), shapes))
+    state = mesh.place(arrays.restore(resume.leaves_of(found, statistics), shapes), shapes)
     row = next(row for row in history.rows(saver.folder) if row["step"] == found.step)
     return event._replace(progress=event.progress._replace(state=state)), row
 

@@ -25,6 +25,7 @@ from jaxnn.store import durable
 FORMAT = 2  # early runs of it have no `program` and no `jax`; `own` is there where there is something in it
 FREE = (  # epochs: see `_longer`; init_from: its `start` says with what weights
     *("name", "workdir", "epochs", "eval_every", "tol", "patience", "restore", "init_from", "devices"),
+    *("mesh", "sharding", "tensor"),
     *("checkpoint.every", "checkpoint.keep"),
 )
 BY_ROWS = ("stop_on", "checkpoint.best")  # what is asked of the rows of a history, from the first to the last
@@ -115,7 +116,9 @@ def check_same(folder: Any, old: dict[str, Any], new: dict[str, Any], *, step: i
     if old["data"]["digest"] != new["data"]["digest"]:
         digests = f"{new['data']['digest'][:12]}: the run in {folder} had {old['data']['digest'][:12]}"
         raise InputError(f"data.digest={digests}; the data have changed: bring them back, or name another folder")
-    names = {*old["versions"], *new["versions"]}
+    names = {*old["versions"], *new["versions"]} - (
+        {"devices"} if now.exact and _platform(old) == _platform(new) else set()
+    )
     pairs = {name: (old["versions"].get(name), new["versions"].get(name)) for name in sorted(names)}
     return [f"{name}: {a} -> {b}" for name, (a, b) in pairs.items() if a != b]
 

@@ -30,17 +30,17 @@ class Origin(NamedTuple):
     leaves: dict[str, np.ndarray] | None = None
     lines: tuple[str, ...] = ()
 
-    def put(self, recipe: Recipe, state: State) -> State:
-        """The state of step 0, on every device, with these arrays in the place of its own.
+    def put(self, recipe: Recipe, state: State, shapes: State) -> State:
+        """The state of step 0, each leaf where its shape says, with these arrays in the place of its own.
 
         The optimizer's state is made for them, where they are not all of a state.
         """
         if self.leaves is None:
-            return mesh.replicate(state)
+            return mesh.place(state, shapes)
         given = self.leaves
         with_given = lambda path, leaf: jnp.asarray(given[tree.name(path)]) if tree.name(path) in given else leaf
         state = state_of(recipe, jax.tree.map_with_path(with_given, state).params)
-        return mesh.replicate(jax.tree.map_with_path(with_given, state))
+        return mesh.place(jax.tree.map_with_path(with_given, state), shapes)
 
 
 def find(

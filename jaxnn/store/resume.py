@@ -37,7 +37,7 @@ def begin(config: Config, about: dict[str, Any], shapes: Any, plan: Plan, statis
     Args:
       config: of the run.
       about: what the run is (`identity.describe`).
-      shapes: of the state.
+      shapes: of the state, with where each leaf is to be.
       plan: what the run is going to do.
       statistics: of the input, by their paths in the state: leaves that checkpoints of format 1 do not have.
 
@@ -81,7 +81,7 @@ def _resumed(
         )
     except (LookupError, TypeError, AttributeError):
         raise StorageError(f"{path}: its checkpoints are not those of a run; name another folder") from None
-    progress = Progress(mesh.replicate(arrays.restore(leaves_of(found, statistics), shapes)), tally)
+    progress = Progress(mesh.place(arrays.restore(leaves_of(found, statistics), shapes), shapes), tally)
     if plan.is_over(step, tally, {}) and history.is_finished(path, step) and _has_weights(path, config.restore):
         return Begun(step, progress, {}, [f"finished at step {step:,}; nothing is left to do"], path, True)
     pending = tally.sums is not None and step < plan.total

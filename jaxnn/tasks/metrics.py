@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxnn.devices import mesh
 from jaxnn.errors import InputError
 from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks.losses import class_target, same_shape
@@ -42,6 +43,14 @@ def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
     Losses are summed less that of the first row, which float32 does more exactly: the mean of equal ones is that loss.
     """
     loss, weight = jnp.asarray(loss, float), jnp.asarray(weight, float)
+    devices = mesh.count()
+    if devices > 1 and loss.ndim == 1 and len(loss) % devices == 0:
+        # Less the first row of each device: the first row of all would have to be sent to all before they can sum.
+        rows, weights = loss.reshape(devices, -1), weight.reshape(devices, -1)
+        first = lax.stop_gradient(rows[:, :1])
+        first = jnp.where(jnp.isfinite(first), first, 0)
+        rest = weighted_sum(rows - jnp.broadcast_to(first, rows.shape), weights)
+        return {"loss": rest + (first[:, 0] * weights.sum(1)).sum(), "weight": jnp.sum(weight)}
     first = lax.stop_gradient(loss.reshape(-1)[0])
     first, total = jnp.where(jnp.isfinite(first), first, 0), jnp.sum(weight)
     return {"loss": weighted_sum(loss - jnp.broadcast_to(first, loss.shape), weight) + first * total, "weight": total}

@@ -11,7 +11,7 @@ from jax import lax
 
 from jaxnn import tree
 from jaxnn.data import feeds
-from jaxnn.devices import mesh
+from jaxnn.engine import exact
 from jaxnn.engine.descent import augmented, gradient
 from jaxnn.errors import NumericsError
 from jaxnn.numerics import key_for
@@ -31,7 +31,7 @@ class Fault(NamedTuple):
 
 def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: int, *, key: jax.Array) -> Fault:
     """Replay the n steps from `state` that failed, one by one, up to the fault."""
-    multiple = mesh.count()
+    multiple = exact.multiple(recipe)
     one_step = jax.jit(functools.partial(run_steps, recipe, batch_size, multiple), static_argnums=2)
 
     @jax.jit
@@ -39,11 +39,14 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch, n: in
         window = feeds.shuffled(data, key, step, 1, batch_size, multiple)
         return window.index[0], window.real[0]
 
-    augment = jax.jit(functools.partial(augmented, recipe))  # the batch whole: alone, a row would be row 0 of it
+    @jax.jit
+    def augment(batch: Batch, noise: jax.Array) -> Batch:  # the batch whole: alone, a row would be row 0 of it
+        run = functools.partial(augmented, recipe)
+        return exact.joined(exact.each_part(run, recipe.exact, batch, noise)) if recipe.exact else run(batch, noise)
 
     @jax.jit
     def finite(params: Params, batch: Batch, noise: jax.Array) -> Any:
-        loss, grads, *_ = gradient(recipe._replace(augment=None), params, batch, noise)
+        loss, grads, *_ = gradient(recipe._replace(augment=None, exact=0), params, batch, noise)
         return jax.tree.map(lambda a: jnp.isfinite(a).all(), (loss, grads))
 
     @jax.jit

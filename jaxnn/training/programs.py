@@ -11,7 +11,8 @@ import jax
 
 from jaxnn.config.settings import Config
 from jaxnn.data import feeds
-from jaxnn.devices import mesh
+from jaxnn.devices import mesh, sharding
+from jaxnn.engine import exact
 from jaxnn.engine.descent import init
 from jaxnn.engine.evaluation import evaluate
 from jaxnn.engine.scan import steps
@@ -47,10 +48,23 @@ class Programs(NamedTuple):
             job.result()
 
 
-def start_of(recipe: Recipe, example: Any, key: jax.Array) -> tuple[Callable[[jax.Array], State], State]:
-    """The jitted function that makes the state of step 0, and the shapes of that state."""
-    make = jax.jit(lambda key: init(recipe, key, example))
-    return make, mesh.replicated(jax.eval_shape(make, key))
+def start_of(
+    recipe: Recipe, config: Config, example: Any, key: jax.Array
+) -> tuple[Callable[[jax.Array], State], State]:
+    """The jitted function that makes the state of step 0, and its shapes with where each leaf is to be."""
+
+    def make(key: jax.Array) -> State:
+        return init(recipe, key, example)
+
+    shapes = sharding.split(jax.eval_shape(make, key), config.sharding, config.tensor)
+    return _jitted(make, shapes), shapes
+
+
+def _jitted(function: Any, state: State, *rest: Any, **more: Any) -> Any:
+    """`jax.jit` of a function that gives a state, to go where its shapes say, and perhaps more, whole everywhere."""
+    places = jax.tree.map(lambda a: a.sharding, state)
+    where = {"out_shardings": (places, *rest) if rest else places} if mesh.size() > 1 else {}
+    return jax.jit(function, **where, **more)
 
 
 def compile_all(
@@ -71,7 +85,7 @@ def compile_all(
       step: where the run begins.
       longest: steps of a chunk at most.
       start: from `start_of`; compiled where the run begins at its first step.
-      shapes: of the state.
+      shapes: of the state, with where each leaf is to be.
       splits: rows on the devices: `train`, and `val` and `test` where they are there.
       key: the run's key.
       pool: XLA compiles without holding Python's lock.
@@ -80,8 +94,9 @@ def compile_all(
     def compiled(function: Any, *args: Any, **more: Any) -> Future[Any]:
         return pool.submit(function.lower(*args, **more).compile)
 
-    multiple, (length, lengths) = mesh.count(), plan.cut(step, longest)
-    chunk = jax.jit(functools.partial(run_steps, recipe, plan.batch_size, multiple), static_argnums=2)
+    multiple, (length, lengths) = exact.multiple(recipe), plan.cut(step, longest)
+    one_step = functools.partial(run_steps, recipe, plan.batch_size, multiple)
+    chunk = _jitted(one_step, shapes, mesh.everywhere(), static_argnums=2)
     sums = jax.jit(functools.partial(evaluate, recipe, batch_size=block_rows(recipe.task), multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
     first = compiled(start, key) if step == plan.first else None
