@@ -63,12 +63,12 @@ def begun(*flags: object) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray],
     model, task, example = recipe.network(config, known, mean=loaded.mean, std=loaded.std)
     with jaxnn.devices.use(1):
         made, key = recipe.recipe(config, known, model, task, example, steps), jax.random.key(config.seed)
-        make, shapes = start_of(made, example, key)
+        make, shapes = start_of(made, config, example, key)
         about = identity.describe(config, known, "cpu", source=None, own_model=False, jax=program.settings())
         source, steps, about = origin.find(
             config, about, steps, shapes, None, lambda: recipe.head(config, task, example)
         )
-        state = source.put(made, make(key))
+        state = source.put(made, make(key), shapes)
     assert int(state.step) == steps.first
     return arrays.flatten(state.params), arrays.flatten(state.opt_state), list(source.lines)
 
