@@ -49,7 +49,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             return stop.exit_code
 
         begun = resume.begin(config, about, shapes, steps, data.statistics)
-        screen.opening(console, config.name, data, devices, begun.folder, (*source.lines, *begun.lines))
+        screen.opening(console, config, data, devices, shapes, begun.folder, (*source.lines, *begun.lines))
         if begun.finished:
             return stop.exit_code
         clock("data")

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxnn import tree
+from jaxnn.config.settings import Config
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import mesh, sharding
 from jaxnn.errors import printable
@@ -43,14 +44,19 @@ def warn(kind: str, lines: Iterable[str]) -> None:
         print(f"{kind}: {printable(line)}", file=sys.stderr)
 
 
-def opening(console: Console, name: str, data: Dataset, devices: str, folder: Path, lines: Sequence[str]) -> None:
-    """What is trained, on what, and where it is written; and whether it goes on."""
+def opening(
+    console: Console, config: Config, data: Dataset, devices: str, state: State, folder: Path, lines: Sequence[str]
+) -> None:
+    """What is trained, on what, and where it is written; what the same bits on other devices cost; and `lines`."""
     scaled = ["features"] * (data.mean is not None) + ["amounts to predict"] * (data.spread is not None)
     standardised = f", {' and '.join(scaled)} standardised" if scaled else ""
     pair = data.classes if data.outputs == 1 and data.classes and len(data.classes) == 2 else None
     positive = f", {pair[1]} is the positive class" if pair else ""
     examples = f"{len(data.train.weight):,} training examples{positive}{standardised}"
-    about = f"{name}: {data.name}, {examples}; {devices}; {folder}"
+    about = f"{config.name}: {data.name}, {examples}; {devices}; {folder}"
+    if config.exact:
+        size = f"{config.exact * tree.nbytes(state.params) / 2**20:.2f} MiB"
+        about += f"\nexact: {config.exact} gradients at once, {size}, and steps that take up to three times as long"
     for line in (about, *lines):
         console.print(line, soft_wrap=True)
 
