@@ -74,6 +74,7 @@ REFUSED = [
     (Config, "batch_size", [0, -3]),
     (Config, "tol", [-1.0, float("nan")]),
     (Config, "patience", [0]),
+    (Config, "exact", [0, -1]),
     (Config, "devices", [0]),
     (Config, "eval_every", ["never"]),
     (CheckpointConfig, "every", ["0", "0s", "often", "-1s", "1.5"]),
