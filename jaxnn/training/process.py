@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,6 +22,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.number = 0
+        self.agreed: Callable[[int], int] = lambda number: number  # of several processes: the number for all of them
         for each in SIGNALS:
             signal.signal(each, self._asked)
 
@@ -30,6 +32,8 @@ class Stop:
             signal.signal(each, signal.SIG_DFL)
 
     def __call__(self) -> bool:
+        """Asked by all processes of a run at the same step: a signal to one of them stops all there."""
+        self.number = self.agreed(self.number)
         return self.number != 0
 
     @property
