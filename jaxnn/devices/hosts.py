@@ -28,7 +28,9 @@ Arrays = dict[str, np.ndarray]  # by name
 HEARTBEAT = 60  # seconds after which jax.distributed itself gives a process up; `watch` does so before
 FOREVER = 10**9  # milliseconds: who waits for too long is found by `watch`
 BLOCK = 2**26  # bytes that are broadcast at once
-PLACES = ("config.data.name", "config.data.dir", "config.data.validation")  # the digest of the data says what they are
+PLACES = (  # what may differ: the digest of the data says what they are
+    *("config.name", "config.data.name", "config.data.dir", "config.data.validation", "data.name"),
+)
 
 
 class Processes(NamedTuple):
@@ -139,7 +141,8 @@ def agreed(about: dict[str, Any]) -> dict[str, Any]:
         return about
     first, *others = (json.loads(text) for text in exchange(json.dumps(mine)))
     rank, other = next((rank, other) for rank, other in enumerate(others, 1) if other != first)
-    name = next(name for name in {**first, **other} if first.get(name) != other.get(name))
+    differ = [name for name in {**first, **other} if first.get(name) != other.get(name)]
+    name = "data.digest" if differ[0].startswith("data.") and "data.digest" in differ else differ[0]
     shown = f"--{name.removeprefix('config.')}" if name.startswith("config.") else name
     what, had = (values.get(name, "nothing")[:60] for values in (other, first))
     cure = "start all with the same flags, data and versions"

@@ -33,8 +33,9 @@ class Stop:
 
     def __call__(self) -> bool:
         """Asked by all processes of a run at the same step: a signal to one of them stops all there."""
-        self.number = self.agreed(self.number)
-        return self.number != 0
+        number = self.agreed(self.number)  # meanwhile this process may get a signal, which is answered the next time
+        self.number = self.number or number
+        return number != 0
 
     @property
     def exit_code(self) -> int:
