@@ -16,7 +16,7 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parent / "faults"))
 
 from processes import history, sha, write_data
-from several import ROOT, Several, flags_of, trains
+from several import ROOT, Several, flags_of, free_port, trains
 
 import jaxnn
 from jaxnn.commands import arguments
@@ -117,6 +117,12 @@ def test_a_port_in_use_is_refused(base):
         port = taken.getsockname()[1]
         with pytest.raises(jaxnn.InputError, match=rf"--coordinator=localhost:{port}: port {port}: Address already"):
             hosts.initialise(f"localhost:{port}", 2, 0)
+
+
+def test_a_process_that_the_others_do_not_meet_ends_with_6():
+    code = f"from jaxnn.devices import hosts; hosts.MEET = 2; hosts.initialise('localhost:{free_port()}', 2, 1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 6 and "the processes have not met within 2 s; start all" in done.stderr, done
 
 
 def test_alone_nothing_is_exchanged():

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,6 +26,7 @@ from jaxnn.errors import Error, InputError, PeerError
 
 T = TypeVar("T")
 Arrays = dict[str, np.ndarray]  # by name
+MEET = 300  # seconds within which all processes come
 HEARTBEAT = 60  # seconds after which jax.distributed itself gives a process up; `watch` does so before
 FOREVER = 10**9  # milliseconds: who waits for too long is found by `watch`
 BLOCK = 2**26  # bytes that are broadcast at once
@@ -169,15 +171,25 @@ def initialise(coordinator: str | None, processes: int | None, process_id: int |
     given |= {"coordinator_address": coordinator, "num_processes": processes, "process_id": process_id}
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it would take SIGTERM, which the run answers itself
+    late = threading.Timer(MEET, _not_met, (f"--coordinator={coordinator}" if coordinator else "--distributed",))
+    late.daemon = True
+    late.start()
     try:
-        jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT)
+        jax.distributed.initialize(
+            **given, heartbeat_timeout_seconds=HEARTBEAT, initialization_timeout=MEET + HEARTBEAT
+        )
     except (ValueError, TypeError) as reason:
         cure = "name --coordinator HOST:PORT --processes N --process_id I"
         raise InputError(f"--distributed: found no cluster ({reason}); {cure}") from None
-    except RuntimeError as reason:
-        who = f"--coordinator={coordinator}" if coordinator else "--distributed"
-        said = str(reason).splitlines()[0][:200]
-        raise PeerError(f"{who}: the processes have not met ({said}); start all, with an address all reach") from None
+    finally:
+        late.cancel()
+
+
+def _not_met(who: str) -> None:
+    """End this process: after its own timeout JAX would abort it, with a stack."""
+    cure = "start all of them, with an address that all reach and a port that no other program has"
+    os.write(2, f"error: {who}: the processes have not met within {MEET} s; {cure}\n".encode())
+    os._exit(PeerError.exit_code)
 
 
 def _refuse_port_in_use(coordinator: str) -> None:

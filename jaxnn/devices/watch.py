@@ -61,15 +61,19 @@ class Watch:
         """Why an exception was raised here, where that is another process: what it has told, or that it is gone."""
         import jax
 
-        told = self._read("failed")
-        if not told and isinstance(reason, jax.errors.JaxRuntimeError):
-            before = self._read("beat")
-            time.sleep(3 * TICK)
-            told, now = self._read("failed"), self._read("beat")
-            gone = [f"process {rank}" for rank, beat in before.items() if rank != self.rank and now.get(rank) == beat]
-            if not told and gone:
-                said = str(reason).splitlines()[0][:160]
-                return PeerError(f"{self._where()}: {' and '.join(gone)} is gone ({said}); {CURE}")
+        said = str(reason).splitlines()[0][:160] if str(reason) else ""
+        try:
+            told = self._read("failed")
+            if not told and isinstance(reason, jax.errors.JaxRuntimeError):
+                before = self._read("beat")
+                time.sleep(3 * TICK)
+                told, now = self._read("failed"), self._read("beat")
+                same = [f"process {rank}" for rank, beat in before.items() if now.get(rank) == beat]
+                gone = [name for name in same if name != f"process {self.rank}"]
+                if not told and gone:
+                    return PeerError(f"{self._where()}: {' and '.join(gone)} is gone ({said}); {CURE}")
+        except RuntimeError:  # no answer from the store
+            return PeerError(f"{self._where()}: process 0, where all meet, is gone ({said}); {CURE}")
         return _error(told) if told else None
 
     def tell(self, error: Exception) -> None:

@@ -24,6 +24,26 @@ sys.path.insert(0, str(ROOT / "tests" / "faults"))
 
 from processes import saved, write_data  # noqa: E402
 
+# A model that is called back in each step, and sleeps there once the file `stuck` is there.
+STUCK = """
+import os, time
+import jax, jaxnn
+from jaxnn.config import Config
+
+config = Config(name="own")
+
+def look(x):
+    while os.path.exists({file!r}):
+        time.sleep(1)
+    return x
+
+def model(outputs):
+    net = jaxnn.linear(outputs)
+    def apply(params, x, key=None):
+        total = jax.pure_callback(look, jax.ShapeDtypeStruct((), "float32"), x.sum(), vmap_method="sequential")
+        return net.apply(params, x, key=key) + 0 * total
+    return jaxnn.Model(net.init, apply)
+"""
 FLAGS = """
 --model.hidden 8 --model.dropout 0.2 --batch-size 16 --optim.name adam --optim.lr 0.003 --optim.schedule constant
 --checkpoint.every 60
@@ -118,7 +138,7 @@ class Fault(NamedTuple):
     """What is done to which process, what the others are to end with, and after how many seconds at most."""
 
     name: str
-    number: signal.Signals
+    number: signal.Signals | None  # None: its steps do not end
     rank: int
     codes: tuple[int, ...]
     seconds: float
@@ -127,6 +147,7 @@ class Fault(NamedTuple):
 FAULTS = (
     Fault("kill -9 of a worker", signal.SIGKILL, 1, (6,), 5),
     Fault("a worker stopped (SIGSTOP)", signal.SIGSTOP, 1, (6,), 15),
+    Fault("a process alive and stuck in a step", None, -1, (6,), 15),
     Fault("kill -9 of process 0", signal.SIGKILL, 0, (6, -signal.SIGABRT), 15),
     Fault("SIGTERM to a worker", signal.SIGTERM, 1, (143,), 30),
     Fault("SIGTERM to process 0", signal.SIGTERM, 0, (143,), 30),
@@ -136,15 +157,23 @@ FAULTS = (
 def tried(fault: Fault, base: Path, data: Path, *, compiling: bool, wait: float = 0.0) -> tuple[bool, float, str]:
     """Whether a fault was answered as it is to be, after how many seconds, and what was said."""
     folder = Path(tempfile.mkdtemp(dir=base)) / "run"
-    several = Several(flags_of(data, folder, 10_000), 2, None if compiling else base / "programs")
+    flags = flags_of(data, folder, 10_000)
+    stuck = folder.parent / "stuck"
+    if fault.number is None:
+        (folder.parent / "own.py").write_text(STUCK.format(file=str(stuck)))
+        flags = [str(folder.parent / "own.py"), *flags]
+    several = Several(flags, 2, None if compiling else base / "programs")
     if compiling:
         several.until(lambda: (folder / "config.json").exists())
         wait = 1.0
     else:
         several.until(lambda: trains(folder))
     time.sleep(wait)
-    os.kill(several.processes[fault.rank].pid, fault.number)
-    gone = () if fault.number == signal.SIGTERM else (fault.rank,)
+    if fault.number is None:
+        stuck.touch()
+    else:
+        os.kill(several.processes[fault.rank].pid, fault.number)
+    gone = () if fault.number in (None, signal.SIGTERM) else (fault.rank,)
     try:
         ended, took = several.end(90, but=gone)
     except subprocess.TimeoutExpired:
@@ -166,7 +195,9 @@ def main(repeats: int) -> None:
         Several(flags_of(data, base / "first", 2), 2, base / "programs").end()  # compiles for all
         print("| fault | while | good | seconds: median, most | the last one said |\n|---|---|---|---|---|", flush=True)
         for fault in FAULTS:
-            for when, times in (("training", repeats), ("compiling", 1)):
+            for when, times in (("training", repeats), ("compiling", 0 if fault.number is None else 1)):
+                if not times:
+                    continue
                 seen = [tried(fault, base, data, compiling=when == "compiling", wait=0.1 * i) for i in range(times)]
                 good, took = sum(each[0] for each in seen), [each[1] for each in seen]
                 bad = next((each[2] for each in seen if not each[0]), seen[-1][2])
