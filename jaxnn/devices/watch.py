@@ -23,9 +23,10 @@ TICK = 0.5  # seconds between two beats
 LEAST = 10.0  # seconds that are waited for another process, once the steps have begun
 BEFORE = 45.0  # the same before that, and in a part of the run that has not been seen to its end yet
 SILENT = 30.0  # seconds without a beat, before the steps have begun
-TIMES = 10  # as long is waited as a part took at its slowest; of a compilation, which takes all about as long:
-TIMES_COMPILATION = 3
-LONG = 3600.0  # seconds that are waited for what one process does alone: reading data, saving, reporting
+TIMES = 10  # as long is waited as a part took at its slowest
+# Seconds that are waited for what one process does alone: reading data, saving, and compiling, for which the others may
+# have found the program in their caches.
+LONG = 3600.0
 TOGETHER = ("steps", "evaluation", "agreement")  # the parts of a run in which processes wait for one another
 CURE = "the same command goes on from the last checkpoint"
 
@@ -135,8 +136,6 @@ class Watch:
     def _limit(self, part: str) -> float:
         """Seconds that others wait for a process that is in this part."""
         slowest = self.clock.longest.get(part)
-        if part == "compilation":
-            return max(BEFORE, TIMES_COMPILATION * (slowest or 0))
         if part not in TOGETHER:
             return LONG
         if slowest is None or "steps" not in self.clock.longest:

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "faults"))
+from processes import saved, write_data
 
-from processes import saved, write_data  # noqa: E402
+ROOT = Path(__file__).parent.parent.parent
 
 # A model that is called back in each step, and sleeps there once the file `stuck` is there.
 STUCK = """

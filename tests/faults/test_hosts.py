@@ -7,14 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parent / "faults"))
-
 from processes import history, sha, write_data
 from several import ROOT, Several, flags_of, free_port, trains
 
