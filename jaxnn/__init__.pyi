@@ -17,6 +17,7 @@ from .errors import Error as Error
 from .errors import InputError as InputError
 from .errors import LockedError as LockedError
 from .errors import NumericsError as NumericsError
+from .errors import PeerError as PeerError
 from .errors import StorageError as StorageError
 from .estimators.mlp import MLPClassifier as MLPClassifier
 from .estimators.mlp import MLPRegressor as MLPRegressor

@@ -52,6 +52,12 @@ class StorageError(Error, OSError):
     exit_code = 5
 
 
+class PeerError(Error, RuntimeError):
+    """Another process of a run on several is gone, stopped or stuck (exit 6)."""
+
+    exit_code = 6
+
+
 class ForkedError(Error, RuntimeError):
     """A process that was forked while JAX was at work, in which JAX would hang (exit 1)."""
 
@@ -60,6 +66,12 @@ class LockedError(Error):
     """The run's folder is in use by another process (exit 7)."""
 
     exit_code = 7
+
+
+def of(kind: str, message: str) -> Error:
+    """The error of a class of this file by its name, as another process has raised it; `Error` for any other name."""
+    found = globals().get(kind, Error)
+    return found(message) if isinstance(found, type) and issubclass(found, Error) else Error(message)
 
 
 def printable(text: str) -> str:

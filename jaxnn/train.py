@@ -11,7 +11,7 @@ import jax
 from jaxnn import recipe
 from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
-from jaxnn.devices import cache, mesh
+from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error
 from jaxnn.report import diagnosis, flops, pictures, screen, stopwatch
@@ -40,7 +40,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, config, example, key)
         check_metrics(config, made, shapes.params, rows, data.validation is not None)
-        about = identity.describe(config, known, devices, **request.own(), **computes)
+        about = hosts.agreed(identity.describe(config, known, devices, **request.own(), **computes))
         head = functools.partial(recipe.head, config, task, example, own.model)
         source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
         screen.warn("note", data.notes)

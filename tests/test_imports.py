@@ -136,7 +136,7 @@ except SystemExit as end:
 WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
     *("Batch", "Metrics", "Recipe", "State", "Task", "Window", "Run", "load_run", "sample"),
     *("Config", "CheckpointConfig", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
-    *("Error", "InputError", "DataError", "LockedError", "NumericsError", "StorageError"),
+    *("Error", "InputError", "DataError", "LockedError", "NumericsError", "PeerError", "StorageError"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -40,8 +41,9 @@ def train(argv: list[str]) -> int:
     from jaxnn.config.values import to_dict
 
     request = arguments.parse(argv, CONFIGS)
-    if request.flags.print_config:
-        print(json.dumps(to_dict(request.flags.run), indent=2))
+    flags, together = request.flags, request.flags.several()
+    if flags.print_config:
+        print(json.dumps(to_dict(flags.run), indent=2))
         return 0
     # numpy.ma looks through NumPy's table of types while it is imported, to which jax's import adds in another thread.
     import numpy.ma  # noqa: F401  # pyright: ignore[reportUnusedImport]
@@ -49,15 +51,20 @@ def train(argv: list[str]) -> int:
     from jaxnn.data import from_config
     from jaxnn.report.stopwatch import Stopwatch
 
-    pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
-    clock, keep = Stopwatch("start", since=STARTED), not request.flags.no_cache
+    pool, config = ThreadPoolExecutor(max_workers=4), flags.run
+    clock, keep = Stopwatch("start", since=STARTED), not flags.no_cache
     reading = pool.submit(from_config, config.data, config.task.name, keep=keep, arrays=request.brought.data)
 
     with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read
+        from jaxnn.devices import hosts
 
-    code = train.train(request, reading, stop, clock, pool)
-    if not request.flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
+        if together:
+            hosts.initialise(flags.coordinator, flags.processes, flags.process_id)
+
+    with hosts.join(clock, stop) if together else contextlib.nullcontext():
+        code = train.train(request, reading, stop, clock, pool)
+    if not flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
         print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
     return code
 

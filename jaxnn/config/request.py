@@ -9,7 +9,7 @@ import tyro
 
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
-from jaxnn.errors import InputError
+from jaxnn.errors import InputError, check
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,35 @@ class Flags:
     once"""
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False
     """show where an error was raised"""
+    distributed: tyro.conf.FlagCreatePairsOff[bool] = False
+    """one of several processes that train as one, on several hosts: those of Slurm, Open MPI, Kubernetes or a TPU slice
+    are found (docs/cluster)"""
+    coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
+    """the same where no cluster says it: the address of process 0, where all of them meet"""
+    processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """how many processes there are"""
+    process_id: Annotated[int | None, tyro.conf.arg(metavar="I")] = None
+    """which one this is: 0 to N - 1"""
+
+    def several(self) -> bool:
+        """Whether this is one of several processes. Raises `InputError` for flags that do not go together."""
+        given = {"--coordinator": self.coordinator, "--processes": self.processes, "--process_id": self.process_id}
+        missing = [flag for flag, value in given.items() if value is None]
+        if len(missing) == 3:
+            return self.distributed
+        flag, value = next((flag, value) for flag, value in given.items() if value is not None)
+        if self.coordinator is None or self.processes is None or self.process_id is None:
+            raise InputError(f"{flag}={value}: needs {' and '.join(missing)} besides; or write --distributed alone")
+        host, _, port = self.coordinator.rpartition(":")
+        whole = bool(host) and port.isascii() and port.isdigit() and 0 < int(port) < 2**16
+        check("--coordinator", self.coordinator, "HOST:PORT of process 0, with a port of 1 to 65535", whole)
+        check("--processes", self.processes, ">= 1", self.processes >= 1)
+        rule = f"0 to {self.processes - 1}, for --processes={self.processes} are numbered from 0"
+        check("--process_id", self.process_id, rule, 0 <= self.process_id < self.processes)
+        devices = self.run.devices
+        if devices is not None and self.processes > 1:
+            raise InputError(f"--devices={devices}: several processes take all that each has; leave --devices out")
+        return True
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnn.config.names import GENERATIVE
 from jaxnn.config.settings import Config
+from jaxnn.devices import hosts, mesh
 from jaxnn.store import durable
 from jaxnn.types import Batch, Params, Recipe
 
@@ -30,8 +31,22 @@ def save(
     Raises `StorageError` where it cannot be written.
     """
     marked, generated = recipe.task.labels != "whole", config.task.name in GENERATIVE
-    if not (marked or generated):
+    if not (marked or generated) or not hosts.leads():
         return
+    with mesh.use(1):  # of several processes, the first one does this alone
+        _save(folder, config, known, recipe, params, parts, marked=marked)
+
+
+def _save(
+    folder: Path,
+    config: Config,
+    known: dict[str, Any],
+    recipe: Recipe,
+    params: Params,
+    parts: dict[str, Batch],
+    *,
+    marked: bool,
+) -> None:
     from jaxnn.pictures import grid
     from jaxnn.pictures.shown import as_bytes
     from jaxnn.predict import run_of

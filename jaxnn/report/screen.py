@@ -173,7 +173,8 @@ def ending(console: Console, name: str, session: Session, event: Event, row: dic
     examples = plan.seen(step) - plan.seen(first_step)
     rate = f"; {examples / seconds:,.0f} examples/s" if examples else ""
     console.print(shares + rate, soft_wrap=True)
-    if seconds > 1 and not session.stop():  # the machine's own rate takes a third of a second to measure
+    over = plan.is_over(step, event.progress.tally, row)
+    if seconds > 1 and over:  # the machine's own rate takes a third of a second to measure
         each = flops.of_example(session.recipe, event.progress.state.params, session.splits["train"])
         reached, most = examples * each / seconds, mesh.processors() * flops.benchmark_peak(0.3)
         share = f"{reached / most:.0%} of the {most / 1e9:,.0f} that it reaches on large ones"

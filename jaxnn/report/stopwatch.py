@@ -18,11 +18,16 @@ class Stopwatch:
     def __init__(self, part: str, *, since: float):
         self.part, self.began, self.since = part, since, since
         self.seconds: dict[str, float] = defaultdict(float)
+        self.longest: dict[str, float] = {}  # the longest time without a break, of each part that has ended
+        self.step = 0  # that the run has come to
 
-    def __call__(self, part: str) -> None:
-        """From now on the time is spent on `part`."""
+    def __call__(self, part: str, step: int | None = None) -> None:
+        """From now on the time is spent on `part`; `step`: that the run has come to."""
         now = time.perf_counter()
-        self.seconds[self.part] += now - self.since
+        spent = now - self.since
+        self.seconds[self.part] += spent
+        self.longest[self.part] = max(spent, self.longest.get(self.part, 0.0))
+        self.step = self.step if step is None else step
         self.part, self.since = part, now
 
     def shares(self) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxnn.config.settings import Config
-from jaxnn.devices import mesh
+from jaxnn.devices import hosts, mesh
 from jaxnn.engine.tally import WORST, Tally
 from jaxnn.errors import InputError, NumericsError, StorageError
 from jaxnn.store import arrays, checkpoint, history, resume, weights
@@ -32,9 +32,14 @@ def restored(
     if score == WORST:
         cause = f"--checkpoint.best={config.best}: was a finite number in no row"
         raise NumericsError(f"{cause}; name another metric, or end the run with --restore last")
-    found = checkpoint.best(saver.folder / "checkpoints", score)
-    state = mesh.place(arrays.restore(resume.leaves_of(found, statistics), shapes), shapes)
-    row = next(row for row in history.rows(saver.folder) if row["step"] == found.step)
+
+    def of_best() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        found = checkpoint.best(saver.folder / "checkpoints", score)
+        row = next(row for row in history.rows(saver.folder) if row["step"] == found.step)
+        return row, resume.leaves_of(found, statistics)
+
+    row, leaves = hosts.once(of_best)
+    state = mesh.place(arrays.restore(leaves, shapes), shapes)
     return event._replace(progress=event.progress._replace(state=state)), row
 
 

@@ -10,13 +10,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+from jaxnn.devices import hosts
 from jaxnn.store import durable
 
 NAME = "history.jsonl"
 
 
 def append(folder: Path, row: dict[str, Any]) -> None:
-    """One more line; a metric that is not a number (0/0) is null."""
+    """One more line; a metric that is not a number (0/0) is null. Of several processes, the first one writes."""
+    if not hosts.leads():
+        return
     values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
     try:
         with (folder / NAME).open("a", encoding="utf-8") as file:
@@ -34,7 +37,9 @@ def sync(folder: Path) -> None:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """All rows, the final one last."""
+    """All rows, the final one last; of several processes, the first one has them."""
+    if not hosts.leads():
+        return []
     return [json.loads(line) for line in (folder / NAME).read_text(encoding="utf-8").splitlines()]
 
 

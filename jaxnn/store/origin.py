@@ -14,7 +14,7 @@ import numpy as np
 from jaxnn import tree
 from jaxnn.config import paths
 from jaxnn.config.settings import Config
-from jaxnn.devices import mesh
+from jaxnn.devices import hosts, mesh
 from jaxnn.engine.descent import state_of
 from jaxnn.errors import InputError, StorageError
 from jaxnn.store import arrays, checkpoint, folder, identity, weights
@@ -69,10 +69,24 @@ def find(
     """
     if config.init_from is None:
         return Origin(), plan, about
+    path = paths.expand(FLAG, config.init_from)
+    told, leaves = hosts.once(lambda: _begun(config, path, about, shapes, replayed, head))
+    origin = Origin() if told["lines"] is None else Origin(leaves, tuple(told["lines"]))
+    return origin, plan.after(told["start"]["step"]), about | {"start": told["start"]}
+
+
+def _begun(
+    config: Config,
+    path: Path,
+    about: dict[str, Any],
+    shapes: State,
+    replayed: dict[str, Any] | None,
+    head: Callable[[], frozenset[str]],
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """`start` and what to tell of it (`lines`; None where the run has begun before), and the arrays to begin with."""
     start = _own(config)
     if start is not None:
-        return Origin(), plan.after(start["step"]), about | {"start": start}
-    path = paths.expand(FLAG, config.init_from)
+        return {"start": start, "lines": None}, {}
     found = _source(path)
     leaves = _whole(path, found, about, shapes)
     if leaves:
@@ -84,7 +98,7 @@ def find(
     if replayed not in (None, start):
         raise InputError(f"{FLAG}={path}: is not what the run that is replayed began with; leave --config out")
     scheduled = {name: leaf for name, leaf in leaves.items() if not _is_of_schedule(name)}
-    return Origin(scheduled, lines), plan.after(step), about | {"start": start}
+    return {"start": start, "lines": lines}, scheduled
 
 
 def _own(config: Config) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.config.settings import Config
-from jaxnn.devices import mesh
+from jaxnn.devices import hosts, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import InputError, StorageError
 from jaxnn.store import arrays, checkpoint, folder, history, identity, weights
@@ -30,6 +30,25 @@ class Begun(NamedTuple):
 
 
 def begin(config: Config, about: dict[str, Any], shapes: Any, plan: Plan, statistics: dict[str, np.ndarray]) -> Begun:
+    """Where a run begins, in every process, with the state of a checkpoint on the devices: `found` by the first one.
+
+    Raises what `found` does.
+    """
+
+    def told() -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        begun = found(config, about, shapes, plan, statistics)
+        tally, leaves = None, {}
+        if begun.progress:
+            tally, leaves = begun.progress.tally.to_json(), tree.by_name(begun.progress.state)
+        return begun._asdict() | {"progress": tally, "folder": str(begun.folder)}, leaves
+
+    begun, leaves = hosts.once(told)
+    tally = begun.pop("progress")
+    progress = tally and Progress(mesh.place(arrays.restore(leaves, shapes), shapes), Tally.from_json(tally))
+    return Begun(**begun | {"progress": progress, "folder": Path(begun["folder"])})
+
+
+def found(config: Config, about: dict[str, Any], shapes: Any, plan: Plan, statistics: dict[str, np.ndarray]) -> Begun:
     """Lock the folder of a run and find where to go on; no result in it is touched before all that can be refused is.
 
     Where the config names no folder, it is runs/NAME-TIME, with -2, -3, ... where another run has that.
@@ -50,12 +69,12 @@ def begin(config: Config, about: dict[str, Any], shapes: Any, plan: Plan, statis
     path = folder.named(default if config.workdir is None else config.workdir)
     folder.refuse_full(path, (config.checkpoint.keep + 2 + bool(config.best)) * tree.nbytes(shapes) + 2**16)
     path = folder.enter(path, new=config.workdir is None)
-    found = checkpoint.latest(path / "checkpoints")
-    if found is None:
+    last = checkpoint.latest(path / "checkpoints")
+    if last is None:
         folder.refuse_foreign(path)
         begun = Begun(plan.first, None, {}, [], path)
     else:
-        begun = _resumed(path, found, config, about, shapes, plan, statistics)
+        begun = _resumed(path, last, config, about, shapes, plan, statistics)
         if begun.finished:
             return begun
     if left := folder.tidy(path):
@@ -81,7 +100,7 @@ def _resumed(
         )
     except (LookupError, TypeError, AttributeError):
         raise StorageError(f"{path}: its checkpoints are not those of a run; name another folder") from None
-    progress = Progress(mesh.place(arrays.restore(leaves_of(found, statistics), shapes), shapes), tally)
+    progress = Progress(arrays.restore(leaves_of(found, statistics), shapes), tally)
     if plan.is_over(step, tally, {}) and history.is_finished(path, step) and _has_weights(path, config.restore):
         return Begun(step, progress, {}, [f"finished at step {step:,}; nothing is left to do"], path, True)
     pending = tally.sums is not None and step < plan.total

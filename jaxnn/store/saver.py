@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxnn.config.settings import Config
+from jaxnn.devices import hosts
 from jaxnn.store import checkpoint, history
 from jaxnn.training.loop import Progress
 
@@ -24,7 +25,9 @@ class Saver:
     def start(self, step: int, progress: Progress, score: float | None = None) -> None:
         """Begin a save; the one before it has ended then. `score`: of the checkpoint, greater is better."""
         self.wait()
-        self.under_way = self.pool.submit(self._save, step, progress, score)
+        progress = progress._replace(state=hosts.gathered(progress.state))
+        if hosts.leads():
+            self.under_way = self.pool.submit(self._save, step, progress, score)
         self.saved, self.saved_at = step, time.monotonic()
 
     def wait(self) -> None:
@@ -37,14 +40,15 @@ class Saver:
             self.start(step, progress)
 
     def finish(self, step: int, progress: Progress) -> None:
-        """Have this step saved."""
-        self.start_if_new(step, progress)
-        self.wait()
+        """Have this step saved, where this process can do that without the others: something has failed."""
+        if hosts.has_whole(progress.state):
+            self.start_if_new(step, progress)
+            self.wait()
 
     @property
     def age(self) -> float:
-        """Seconds since the newest checkpoint was begun."""
-        return time.monotonic() - self.saved_at
+        """Seconds since the newest checkpoint was begun; all processes begin the next one at the same step."""
+        return hosts.greatest(time.monotonic() - self.saved_at)
 
     def _save(self, step: int, progress: Progress, score: float | None) -> None:
         """The rows of the history that led to it are on the disk before a checkpoint is."""

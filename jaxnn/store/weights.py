@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors
 
+from jaxnn.devices import hosts
 from jaxnn.errors import InputError
 from jaxnn.store import arrays, durable
 from jaxnn.training.loop import FAILED, FINISHED, STOPPED
@@ -32,10 +33,13 @@ class Weights(NamedTuple):
 def save(
     folder: Path, params: Params, ending: str = FINISHED, epochs: int | str = "", *, restore: str = "last"
 ) -> None:
-    """Write the parameters, those that are not trained too. Raises `StorageError` if they cannot be written.
+    """Write the parameters, those that are not trained too; of several processes, the first one does. Raises
+    `StorageError` if they cannot be written.
 
     `ending`: whether the run was finished, stopped, or failed with a number that is not finite.
     """
+    if not hosts.leads():
+        return
     leaves = arrays.flatten(params)
     about = {"ending": ending, "epochs": str(epochs)} | ({"restore": restore} if restore != "last" else {})
     head = arrays.header(leaves, sha256=_seal(leaves, about), **about)

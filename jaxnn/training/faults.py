@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxnn import tree
 from jaxnn.data import feeds
+from jaxnn.devices import hosts
 from jaxnn.engine import exact
 from jaxnn.engine.descent import augmented, gradient
 from jaxnn.errors import NumericsError
@@ -79,4 +80,4 @@ def explain(session: Session, failed: NotFinite) -> tuple[Params, NumericsError]
     listed = ", ".join(map(str, fault.rows[:10])) + ", ..." * (len(fault.rows) > 10)
     cause = f"step={step}: {fault.leaf} is not finite at lr={rate:g}, training rows {listed}"
     error = NumericsError(f"{cause}; lower --optim.lr or set --optim.clip_norm")
-    return averaged(fault.state.params, fault.state.opt_state), error
+    return hosts.gathered(averaged(fault.state.params, fault.state.opt_state)), error

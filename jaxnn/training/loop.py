@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxnn.devices import hosts
 from jaxnn.engine.tally import Tally, history_row, score
 from jaxnn.errors import NumericsError
 from jaxnn.optim import optimizer
@@ -92,7 +93,7 @@ def events(session: Session, start: Event, row: dict[str, Any]) -> Iterator[Even
     step, (state, tally) = start.step, start.progress
     seen_at_row, seconds = plan.seen(step), 0.0
     while not (session.stop() or plan.is_over(step, tally, row)):
-        clock("steps")
+        clock("steps", step)
         n, since = programs.length(step), time.perf_counter()
         # In another thread: the main thread cannot handle a signal while it is inside an XLA call.
         call = session.pool.submit(advance, programs.steps[n].result(), state, session.splits["train"], key=session.key)
@@ -154,7 +155,8 @@ class Result(NamedTuple):
 def result(session: Session, event: Event, row: dict[str, Any]) -> Result:
     """What a run has come to by its last row."""
     over = session.plan.is_over(event.step, event.progress.tally, row)
-    return Result(final(event.progress.state), FAILED if bad_loss(row) else FINISHED if over else STOPPED)
+    params = hosts.gathered(final(event.progress.state))
+    return Result(params, FAILED if bad_loss(row) else FINISHED if over else STOPPED)
 
 
 def bad_loss(row: dict[str, Any]) -> str | None:

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,6 +22,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.number = 0
+        self.agreed: Callable[[int], int] = lambda number: number  # of several processes: the number for all of them
         for each in SIGNALS:
             signal.signal(each, self._asked)
 
@@ -30,7 +32,10 @@ class Stop:
             signal.signal(each, signal.SIG_DFL)
 
     def __call__(self) -> bool:
-        return self.number != 0
+        """Asked by all processes of a run at the same step: a signal to one of them stops all there."""
+        number = self.agreed(self.number)  # meanwhile this process may get a signal, which is answered the next time
+        self.number = self.number or number
+        return number != 0
 
     @property
     def exit_code(self) -> int:
