@@ -21,6 +21,7 @@ WEIGHTS = ("best", "last")
 DTYPES = ("bf16", "f32")
 LAYOUTS = ("coco", "masks", "voc", "yolo")  # formats of images with boxes or masks
 RESIZES = ("fill", "fit", "stretch")
+FEEDS = ("auto", "resident", "stream")  # whether the rows are in memory or on the disk
 COLORS = ("grey", "rgb")
 IMPUTED = ("category", "mean", "median")
 NANS = (*IMPUTED, "drop", "refuse")

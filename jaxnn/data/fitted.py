@@ -14,6 +14,7 @@ from jaxnn.data.columns import HOLE
 from jaxnn.data.frame import Frame
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks.targets import Targets
+from jaxnn.types import Batch
 
 LOST = 2.0**-10  # of a column's deviation: if neighbouring float32 numbers are further apart, its differences are lost
 
@@ -140,6 +141,14 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
     if len(set(names)) < len(names):
         raise InputError(f"{whole.grid.name}: two columns become the same feature (name=category); rename one")
     return Inputs(x, off if off.any() else None, names, notes, whole.fill)
+
+
+def weighed(given: Any, found: Targets, train: Batch) -> tuple[Batch, np.ndarray | None]:
+    """The training examples with the weights of their classes, and these, f32[K]; None where none are given."""
+    if given is None:
+        return train, None
+    by_class = class_weights(given, found, train.y)
+    return train._replace(weight=train.weight * by_class[train.y]), by_class
 
 
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from jaxnn.devices import mesh
 from jaxnn.engine import parts
 from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks.metrics import Centered, measure
-from jaxnn.types import Batch, Metrics, Params, Recipe
+from jaxnn.types import Batch, Metrics, Params, Recipe, Task
 
 ROWS = 1024  # rows of one block, so that memory does not grow with the size of the set
 
@@ -44,21 +44,41 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     if isinstance(task.metrics, Centered):
         task = task._replace(metrics=task.metrics.over(data.y, data.weight))
 
-    in_sums = task._replace(whole=None)
+    def block(_: None, start: jax.Array) -> tuple[None, tuple[Metrics, Any]]:
+        index = start + lax.iota(jnp.int32, width)
+        batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
+        return None, _measured(recipe, task, params, batch)
+
+    return added(task, *lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1])
+
+
+def evaluate_blocks(recipe: Recipe, params: Params, blocks: Batch, center: Any = None) -> tuple[Metrics, Any]:
+    """What `added` takes of some blocks `[k, B, ...]` of a split whose rows are read as they are needed.
+
+    `center`: of a `Centered` metric, which is of all labels of the split.
+    """
+    task = recipe.task
+    if isinstance(task.metrics, Centered):
+        task = task._replace(metrics=task.metrics._replace(center=center))
+    body = lambda _, batch: (None, _measured(recipe, task, params, mesh.shard(batch)))
+    return lax.scan(body, None, blocks)[1]
+
+
+def _measured(recipe: Recipe, task: Task, params: Params, batch: Batch) -> tuple[Metrics, Any]:
+    """The sums of a block; and its outputs, labels and weights, where a metric is of all rows together."""
+    in_sums, batch = task._replace(whole=None), task.prepare(batch, None)
 
     def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
         return measure(in_sums, recipe.model.apply(params, part.x, key=key), part.y, part.weight)
 
-    def block(_: None, start: jax.Array) -> tuple[None, tuple[Metrics, Any]]:
-        index = start + lax.iota(jnp.int32, width)
-        batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
-        batch = task.prepare(batch, None)
-        if task.whole is None:
-            return None, (parts.for_the_cache(sums_of, recipe.model, batch, None), ())
-        outputs = recipe.model.apply(params, batch.x)
-        return None, (measure(in_sums, outputs, batch.y, batch.weight), (outputs, batch.y, batch.weight))
+    if task.whole is None:
+        return parts.for_the_cache(sums_of, recipe.model, batch, None), ()
+    outputs = recipe.model.apply(params, batch.x)
+    return measure(in_sums, outputs, batch.y, batch.weight), (outputs, batch.y, batch.weight)
 
-    sums, rows = lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
+
+def added(task: Task, sums: Metrics, rows: Any) -> Metrics:
+    """The sums over all blocks of a split, `f32[blocks, ...]` each, and those of all its rows `[blocks, B, ...]`."""
     sums = jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)
     if task.whole:
         sums |= task.whole(*jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), rows))
