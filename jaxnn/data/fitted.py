@@ -79,9 +79,14 @@ def _refuse_lost(values: np.ndarray, name: str, cure: str) -> None:
 def _is_lost(values: np.ndarray) -> bool:
     """Whether neighbouring float32 numbers are as far apart as the values differ."""
     low, high = float(values.min()), float(values.max())
+    return low < high and is_lost(low, high, float(values.std(dtype=np.float64)))
+
+
+def is_lost(low: float, high: float, deviation: float) -> bool:
+    """Whether float32 numbers are as far apart, where the largest of these values are, as the values differ."""
     largest = np.float32(min(max(-low, high), float(np.finfo(np.float32).max)))
     # The deviation of a constant column is rounding, not 0.
-    return low < high and float(np.spacing(largest)) > LOST * float(values.std(dtype=np.float64))
+    return low < high and float(np.spacing(largest)) > LOST * deviation
 
 
 def inputs(given: dict[str, Any], rows: dict[str, np.ndarray], names: Any, *, standardize: bool) -> Inputs:

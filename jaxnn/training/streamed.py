@@ -55,6 +55,7 @@ def feed(
     if not is_streamed(data):
         return lambda step, n: data, None
     found = Feed(data, key, plan.batch_size, mesh.count(), plan.cut(first, most)[0], plan.total, clock)
+    found.begin(first)  # while the programs are compiled
     return found, found.shapes
 
 
@@ -137,11 +138,16 @@ class Feed:
         self.pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="rows")
         self.waiting: dict[tuple[int, int], Future[Window]] = {}
 
-    def __call__(self, step: int, n: int) -> Window:
-        chunks = [(step, n)]
-        while len(chunks) <= AHEAD and sum(chunks[-1]) < self.total:
-            chunks.append((sum(chunks[-1]), self.length(sum(chunks[-1]))))
+    def begin(self, step: int, count: int = AHEAD) -> None:
+        """Begin to read the windows from a step on, those that are not begun yet; others are forgotten."""
+        chunks = []
+        while len(chunks) < count and step < self.total:
+            chunks.append((step, self.length(step)))
+            step = sum(chunks[-1])
         self.waiting = {chunk: self.waiting.get(chunk) or self.pool.submit(self.read, *chunk) for chunk in chunks}
+
+    def __call__(self, step: int, n: int) -> Window:
+        self.begin(step, AHEAD + 1)
         self.clock("waiting")
         window = self.waiting.pop((step, n)).result()
         self.clock("steps")
