@@ -21,8 +21,8 @@ Data as a folder of .npy files, already split, which `jaxnn train --data.name DI
 where they are larger than that (docs/streams.md).
 
   SOURCE                   what --data.name may be: a folder of images by class, a table (.csv .tsv .parquet .feather),
-                           a .npz, mnist, a folder of IDX files, tfds:NAME or the folder of its ArrayRecord files, images
-                           with masks or boxes
+                           tfds:NAME or the folder of its ArrayRecord files, a .npz, mnist, a folder of IDX files,
+                           images with masks or boxes
 
   --to DIR                 a new folder. A conversion that was cut off goes on with the same command
   --data.*                 how the source is read and split, as of jaxnn train: --data.image_size, --data.target, ...

@@ -161,7 +161,7 @@ def _places(made: Made, done: int) -> dict[str, int]:
 
 
 def _bytes(values: np.ndarray) -> memoryview:
-    return memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def _write(number: int, content: memoryview, place: int) -> None:
@@ -192,13 +192,8 @@ def _finish(
     as_tuple = lambda values: values and tuple(values)
     data = Dataset("", "", 1, *whole, classes=as_tuple(about["classes"]), features=as_tuple(about["features"]))
     about |= {"digest": data.digest, "shape": list(made.shape)}
-    told = {
-        "format": converted.FORMAT,
-        **known,
-        "parts": {part: len(made.parts[part].rows) for part in made.parts},
-        "about": about,
-        "files": shas,
-    }
+    sizes = {name: len(part.rows) for name, part in made.parts.items()}
+    told = {"format": converted.FORMAT, **known, "parts": sizes, "about": about, "files": shas}
     durable.replace(path / converted.MANIFEST, [json.dumps(told, indent=1, allow_nan=False).encode()])
     for name in (PROGRESS, LOCK):
         (path / name).unlink(missing_ok=True)

@@ -37,7 +37,7 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch | Feed
     one_step = jax.jit(functools.partial(run_steps, recipe, batch_size, multiple), static_argnums=2)
 
     @jax.jit
-    def rows_of(step: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def rows_of(data: Batch, step: jax.Array) -> tuple[jax.Array, jax.Array]:
         window = feeds.shuffled(data, key, step, 1, batch_size, multiple)
         return window.index[0], window.real[0]
 
@@ -46,7 +46,7 @@ def find_fault(recipe: Recipe, batch_size: int, state: State, data: Batch | Feed
         if isinstance(data, Feed):
             window, (index, real) = data.read(int(step), 1), data.order(int(step), 1)
             return window, jax.tree.map(lambda a: a[0], window.data), index[0], real[0]
-        index, real = rows_of(step)
+        index, real = rows_of(data, step)
         return data, feeds.take(data, index, real), index, real
 
     augment = jax.jit(functools.partial(augmented, recipe))  # the batch whole: alone, a row would be row 0 of it

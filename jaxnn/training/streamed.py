@@ -88,7 +88,8 @@ def place(width: int) -> Place:
     if mesh.count() == 1:
         return Place(width, None, 0, width)
     sharding = NamedSharding(jax.sharding.get_mesh(), PartitionSpec(None, mesh.AXIS))
-    slices = [index[1].indices(width)[:2] for index in sharding.addressable_devices_indices_map((1, width)).values()]
+    found: Any = sharding.addressable_devices_indices_map((1, width))
+    slices = [index[1].indices(width)[:2] for index in found.values()]
     low, high = min(slices)[0], max(slices)[1]
     if len({a for a, _ in slices}) * (slices[0][1] - slices[0][0]) != high - low:
         raise InputError(f"--mesh: the columns of this process, {sorted(slices)}, are not side by side; reorder it")
@@ -181,6 +182,9 @@ class Evaluation:
 
     Windows of blocks are evaluated by one compiled program, and the sums of all blocks added in the same order.
     """
+
+    window: Any
+    total: Any
 
     def __init__(self, recipe: Recipe, params: Params, data: Batch, batch_size: int, multiple: int):
         self.task, n = recipe.task, len(data.weight)

@@ -47,7 +47,7 @@ def prepared(name: str, folder: str | None) -> Prepared:
     flag = f"--data.name=tfds:{name}"
     builder: Any = _builder_of_path(Path(name)) if (Path(name) / INFO).is_file() else _builder(name, folder)
     info = builder.info
-    keys = info.supervised_keys
+    keys: Any = info.supervised_keys
     if not keys or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
         raise InputError(f"{flag}: supervised keys are {keys}, not (input, label); save it as .npz")
     if "train" not in info.splits:
@@ -55,7 +55,7 @@ def prepared(name: str, folder: str | None) -> Prepared:
     label, parts = info.features[keys[1]], [part for part in ("train", "validation", "test") if part in info.splits]
     names = getattr(label, "names", None)  # of a ClassLabel
     scale = (info.metadata or {}).get("scale")
-    return Prepared(builder, *keys, tuple(parts), _classes(names) if names else None, scale)
+    return Prepared(builder, keys[0], keys[1], tuple(parts), _classes(names) if names else None, scale)
 
 
 def _builder_of_path(path: Path) -> Any:

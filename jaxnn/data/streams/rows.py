@@ -37,9 +37,13 @@ class Rows:
         return self.shape[0]
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        if isinstance(index, int):
-            return self.take(np.array([range(len(self))[index]]))[0]
-        return self.take(np.arange(len(self))[index])
+        if isinstance(index, slice):
+            return self.take(np.arange(*index.indices(len(self))))
+        index = np.asarray(index)
+        if index.size and not -len(self) <= index.min() <= index.max() < len(self):
+            raise IndexError(f"rows {index.min()} to {index.max()}: there are {len(self)}")
+        index = np.where(index < 0, index + len(self), index)
+        return self.take(index) if index.ndim else self.take(index[None])[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         del copy  # they are always read anew
@@ -105,7 +109,7 @@ class Npy(Rows):
             return out
         bytes_of = out.reshape(len(index), -1).view(np.uint8)
         if (np.diff(index) == 1).all():
-            self._read(memoryview(bytes_of.reshape(-1)), int(index[0]))
+            self._read(bytes_of.reshape(-1).data, int(index[0]))
             return out
         order = np.argsort(index, kind="stable")
         rows, together = index[order], max(BLOCK // self.width, 1)
@@ -115,10 +119,10 @@ class Npy(Rows):
             first, last = int(rows[a]), int(rows[b - 1])
             if (b - a) * NEAR < (last - first) * self.width:
                 for row, place in zip(rows[a:b].tolist(), order[a:b].tolist(), strict=True):
-                    self._read(memoryview(bytes_of[place]), row)
+                    self._read(bytes_of[place].data, row)
                 continue
             block = np.empty(last + 1 - first, whole.dtype)
-            self._read(memoryview(block.view(np.uint8)), first)
+            self._read(block.view(np.uint8).data, first)
             whole[order[a:b]] = block[rows[a:b] - first]
         return out
 

@@ -1,4 +1,4 @@
-"""What `jaxnn convert` writes: a data set all of whose labels are known and split, and whose x is read a block at a time.
+"""What `jaxnn convert` writes: a data set whose labels are known and split, and whose x is read a block at a time.
 
 Labels, weights and the numbers of the rows are in memory; x is not, but for sources that are read whole.
 """
@@ -107,7 +107,7 @@ def of_source(
     for part, batch in given.items():
         before[part], first = first, first + len(batch.weight)
     parts = {
-        part: Part(*(a[rows[part]] for a in given["train"][1:]), rows[part]) if part in rows
+        part: Part(given["train"].y[rows[part]], given["train"].weight[rows[part]], rows[part]) if part in rows
         else Part(given[part].y, given[part].weight, before[part] + np.arange(len(given[part].weight)))
         for part in PARTS if part in rows or part in given
     }  # fmt: skip

@@ -143,7 +143,7 @@ def _blocks(
 
 
 def scan(grid: Grid, names: Sequence[str], rules: Rules, known: dict[str, Column]) -> Scanned:
-    """What the columns are, or whether they are as `known`, as `jaxnn.data.columns.typed` has it; cells are not kept."""
+    """What the columns are, or whether they are as `known`, by the rules of `jaxnn.data.columns`; no cell is kept."""
     texts = {name for name in names if (known[name].categories is not None if name in known else name in rules.text)}
     while True:
         found = {name: _Seen(Cells(name)) for name in names}
