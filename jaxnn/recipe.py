@@ -157,7 +157,7 @@ def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict
     """The parts, once the task has looked at all labels. Raises what `Task.check` does, and `InputError` for metrics of
     one's own that are no sums, and a loss that gives anything but a number for each example."""
     for split in parts.values():
-        for rows in blocks(split.y) if isinstance(split.y, Rows) else [...]:
+        for rows in blocks(split.y) if isinstance(split.x, Rows) else [...]:
             task.check(split.y[rows])
     if own is None or not (own.loss or own.metrics or own.task):  # tracing the task takes time at every start
         return parts

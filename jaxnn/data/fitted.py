@@ -152,8 +152,9 @@ def weighed(given: Any, found: Targets, train: Batch) -> tuple[Batch, np.ndarray
     """The training examples with the weights of their classes, and these, f32[K]; None where none are given."""
     if given is None:
         return train, None
-    by_class = class_weights(given, found, train.y)
-    return train._replace(weight=train.weight * by_class[train.y]), by_class
+    y = np.asarray(train.y)
+    by_class = class_weights(given, found, y)
+    return train._replace(weight=np.asarray(train.weight) * by_class[y]), by_class
 
 
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:

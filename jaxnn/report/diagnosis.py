@@ -18,6 +18,7 @@ from jaxnn.types import Batch, Model, Params, Recipe
 DEAD = 0.99  # share of a layer's units
 VANISHED = 1e-6  # of the largest norm in the network
 EXPLODED = 1e6  # norm of a whole gradient
+ROWS_TOGETHER = 2**20
 FLAT, ROWS = 1e-4, 10  # how little the loss moves, over how many rows of the history
 
 
@@ -63,7 +64,9 @@ def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[st
     By the validation examples, or those of training if there are none; labels that are on the disk are not looked at.
     """
     part = "val" if "val" in parts else "train"
-    if isinstance(parts[part].y, Rows):  # to look at all of them again would take as long as an epoch
+    if any(
+        isinstance(parts[each].y, Rows) for each in {"train", part}
+    ):  # to look at all of them again would take as long as an epoch
         return []
     cure = "look at the data and the target, try another --optim.lr, more --epochs, or standardise"
     found = []
@@ -88,7 +91,10 @@ def _accuracy_of_one_answer(train: Batch, rows: Batch) -> float:
         learned, pixels = (labels[labels != IGNORE] for labels in (y, np.asarray(rows.y)))
         return float(np.mean(pixels == np.bincount(learned).argmax())) if learned.size and pixels.size else 0.0
     if y.ndim == 1:
-        hit = rows.y == np.bincount(y.astype(np.int64), weights=train.weight).argmax()
+        parts, classes = range(0, len(y), ROWS_TOGETHER), int(y.max()) + 1
+        cut = lambda a, i: a[i : i + ROWS_TOGETHER]  # as float64 and int64 all labels would take four times their room
+        counts = sum(np.bincount(cut(y, i).astype(np.int64), cut(train.weight, i), classes) for i in parts)
+        hit = rows.y == np.argmax(counts)
     else:
         hit = (rows.y == (np.average(y, axis=0, weights=train.weight) > 0.5)).all(1)
     return float(np.average(hit, weights=rows.weight))

@@ -26,7 +26,7 @@ from jaxnn.types import Batch
 
 MANIFEST, FORMAT = "dataset.json", 1
 PARTS, ARRAYS = ("train", "validation", "test"), ("x", "y", "weight")
-SMALL = 64  # bytes of the label of a row, up to which all labels are in memory
+SMALL = 2**26  # bytes of all labels or weights of a part, up to which they are in memory
 # What was decided when the data were converted; `validation_fraction` and the like may be said again.
 DECIDED = ("positive", "validation_fraction", "test_fraction", "split_seed")
 
@@ -59,8 +59,9 @@ def read(path: Path, config: DataConfig, task: str) -> Dataset:
     for name in DECIDED:
         value = getattr(config, name)
         if value not in (getattr(DataConfig, name), found["settings"].get(name)):
-            rule = f"{path} was converted with {found['settings'].get(name)}"
-            raise InputError(f"--data.{name}={value}: {rule}; leave it out, or convert the data again")
+            had = found["settings"].get(name)
+            cure = f"use --data.{name} {had}" if had is not None else "leave it out"
+            raise InputError(f"--data.{name}={value}: {path} was converted with {had}; {cure}, or convert it again")
     if task not in ("auto", about["task"], *GENERATIVE) and (task, about["task"]) != ("multiclass", "binary"):
         rule = f"{path} was converted as {about['task']}; convert it with --task.name {task}"
         raise InputError(f"--task.name={task}: {rule}")
@@ -69,7 +70,7 @@ def read(path: Path, config: DataConfig, task: str) -> Dataset:
     arrays = {name: _opened(path, name, file["bytes"]) for name, file in found["files"].items()}
     size = sum(array.nbytes for array in arrays.values())
     streamed = memory.is_streamed(config.feed, size)
-    in_memory = lambda name, a: not streamed or ("-x." not in name and a.nbytes <= SMALL * len(a))
+    in_memory = lambda name, a: not streamed or ("-x." not in name and a.nbytes <= SMALL)
     loaded = {name: array[:] if in_memory(name, array) else array for name, array in arrays.items()}
     splits = {part: Batch(*(loaded[file(part, array)] for array in ARRAYS)) for part in found["parts"]}
     return _dataset(path, config, about, splits)
@@ -90,7 +91,9 @@ def _opened(path: Path, name: str, size: int) -> Npy:
 
 
 def _dataset(path: Path, config: DataConfig, about: dict[str, Any], splits: dict[str, Batch]) -> Dataset:
-    tuples: dict[str, Any] = {name: about[name] and tuple(about[name]) for name in ("classes", "labels", "features", "targets")}
+    tuples: dict[str, Any] = {
+        name: about[name] and tuple(about[name]) for name in ("classes", "labels", "features", "targets")
+    }
     columns = about["columns"] and tuple(Column(name, texts and tuple(texts)) for name, texts in about["columns"])
     found = Targets(about["task"], tuples["classes"], {"train": splits["train"].y})
     train, by_class = fitted.weighed(config.class_weight, found, splits["train"])
