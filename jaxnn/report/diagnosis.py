@@ -64,9 +64,7 @@ def never_better(parts: dict[str, Batch], rows: list[dict[str, Any]]) -> list[st
     By the validation examples, or those of training if there are none; labels that are on the disk are not looked at.
     """
     part = "val" if "val" in parts else "train"
-    if any(
-        isinstance(parts[each].y, Rows) for each in {"train", part}
-    ):  # to look at all of them again would take as long as an epoch
+    if any(isinstance(parts[each].y, Rows) for each in {"train", part}):  # all of them would be read again
         return []
     cure = "look at the data and the target, try another --optim.lr, more --epochs, or standardise"
     found = []

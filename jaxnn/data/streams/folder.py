@@ -91,9 +91,8 @@ def _opened(path: Path, name: str, size: int) -> Npy:
 
 
 def _dataset(path: Path, config: DataConfig, about: dict[str, Any], splits: dict[str, Batch]) -> Dataset:
-    tuples: dict[str, Any] = {
-        name: about[name] and tuple(about[name]) for name in ("classes", "labels", "features", "targets")
-    }
+    names = ("classes", "labels", "features", "targets")
+    tuples: dict[str, Any] = {name: about[name] and tuple(about[name]) for name in names}
     columns = about["columns"] and tuple(Column(name, texts and tuple(texts)) for name, texts in about["columns"])
     found = Targets(about["task"], tuples["classes"], {"train": splits["train"].y})
     train, by_class = fitted.weighed(config.class_weight, found, splits["train"])
