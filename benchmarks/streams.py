@@ -53,7 +53,7 @@ def rates(folder: Path, batches: list[int], epochs: int, repeats: int) -> None:
                     waited.append(waiting / (waiting + last["seconds/steps"]))
         stream, resident = (statistics.median(each) for each in found.values())
         print(
-            f"batch {batch}: streamed {stream:,.0f}, resident {resident:,.0f} examples/s, {stream / resident:.2f} of it, "
+            f"batch {batch}: streamed {stream:,.0f}, resident {resident:,.0f} examples/s, {stream / resident:.0%}, "
             f"waited {statistics.median(waited):.1%} of the steps"
         )
 

@@ -139,7 +139,7 @@ def test_other_folders_sources_and_settings_are_refused(tmp_path, capsys):
     convert(path, folder)
     before = contents(folder)
     convert(path, folder)  # again: nothing is left to do
-    assert {name: content for name, content in contents(folder).items() if name != "lock"} == before
+    assert {name: content for name, content in contents(folder).items()} == before
     with pytest.raises(InputError, match=r"--to=.*c: was begun with another settings; name another"):
         convert(path, folder, "--data.target", "a")
     with path.open("a") as file:
@@ -157,7 +157,8 @@ def test_other_folders_sources_and_settings_are_refused(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ([], "needs a SOURCE and --to DIR"), (["iris"], "needs a SOURCE and --to DIR"), (["iris", "--to"], "--to: needs"),
+        ([], "needs a SOURCE and --to DIR"), (["iris"], "needs a SOURCE and --to DIR"),
+        (["iris", "--to"], "--to: needs a value"),
         (["iris", "--to", "x", "--epochs", "3"], "--epochs: is no flag of convert"),
         (["iris", "--to", "x", "--data.feed", "stream"], "--data.feed: does not change what is converted"),
         (["iris", "--to", "x", "--data.targt", "y"], "--data.targt: unknown flag; did you mean --data.target"),
@@ -169,6 +170,7 @@ def test_command_lines_that_cannot_be_are_refused(argv, message, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
         command.convert(argv, main.CONFIGS)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -43,13 +43,13 @@ def convert(argv: list[str], configs: Path) -> int:
     from jaxnn.store import converted
 
     folder = paths.expand("--to", to)
-    settings = _settings(config, task)
     try:
-        known = {"source": _fingerprint(sources.files(config)), "settings": settings}
-        whole = converted.enter(folder, known, settings)
+        known = {"source": _fingerprint(sources.files(config)), "settings": _settings(config, task)}
+        whole = converted.check(folder, known)
         if whole is None:
             made = sources.made(config, task)
-            with _bar(sum(len(part.rows) for part in made.parts.values())) as tell:
+            total = sum(len(part.rows) for part in made.parts.values())
+            with converted.entered(folder, known), _bar(total) as tell:
                 whole = converted.write(folder, made, known, allow_overlap=config.allow_overlap, tell=tell)
             for note in whole["about"]["notes"]:
                 print(f"note: {printable(note)}", file=sys.stderr)

@@ -7,13 +7,14 @@ dataset.json is written, which makes the folder whole.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,43 +35,53 @@ PIECE, SECONDS = 2**26, 5.0  # bytes and seconds after which what was written is
 READ = 2**24  # bytes that are read back at a time
 
 
-def enter(path: Path, known: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any] | None:
-    """Make and lock the folder; what dataset.json says where it is whole already, of the same source and settings.
+def check(path: Path, known: dict[str, Any]) -> dict[str, Any] | None:
+    """What dataset.json says where the folder is whole already, of the same source and settings; nothing is written.
 
     known: what is converted, as progress.json and dataset.json have it. Raises `InputError` for a folder with other
-    files or of another conversion, and where another process is at it.
+    files or of another conversion.
     """
-    import fcntl
-
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        names = set(os.listdir(path))
-        ours = {converted.MANIFEST, PROGRESS, LOCK, f"{PROGRESS}.tmp", f"{converted.MANIFEST}.tmp"}
-        ours |= {file(part, array) for part in converted.PARTS for array in converted.ARRAYS}
-        begun = names & {converted.MANIFEST, PROGRESS}
-        if foreign := sorted(names - ours) or (sorted(names - {LOCK}) if not begun else []):
-            raise InputError(f"--to={path}: holds {foreign[0]}, which is no conversion; name another folder")
-        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise InputError(f"--to={path}: another process converts into it; wait for it to end") from None
-    except OSError as reason:
-        if isinstance(reason, InputError):
-            raise
-        raise InputError(f"--to={path}: cannot be written ({reason.strerror}); name another folder") from None
+    names = set(os.listdir(path)) if os.path.isdir(path) else set[str]()
+    ours = {converted.MANIFEST, PROGRESS, LOCK, f"{PROGRESS}.tmp", f"{converted.MANIFEST}.tmp"}
+    ours |= {file(part, array) for part in converted.PARTS for array in converted.ARRAYS}
+    ours |= {f"{name}.tmp" for name in ours}
+    begun = names & {converted.MANIFEST, PROGRESS}
+    if foreign := sorted(names - ours) or ([] if begun else sorted(names - {LOCK, f"{PROGRESS}.tmp"})):
+        raise InputError(f"--to={path}: holds {foreign[0]}, which is no conversion; name another folder")
     if not begun:
-        durable.replace(path / PROGRESS, [json.dumps({"of": known, "rows": 0, "pieces": []}).encode()])
         return None
     whole = converted.MANIFEST in begun
     try:
         found = converted.manifest(path) if whole else json.loads((path / PROGRESS).read_bytes())
         before = {"source": found["source"], "settings": found["settings"]} if whole else found["of"]
+        same_settings = before["settings"] == known["settings"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"--to={path}: progress.json is damaged ({error}); remove the folder") from error
+        raise InputError(f"--to={path}: {PROGRESS} is damaged ({error}); remove the folder") from error
     if before != known:
-        differ = "settings" if before.get("settings") != settings else "source, or its files have changed since"
+        differ = "source, or its files have changed since" if same_settings else "settings"
         raise InputError(f"--to={path}: was begun with another {differ}; name another folder, or remove this one")
     return found if whole else None
+
+
+@contextlib.contextmanager
+def entered(path: Path, known: dict[str, Any]) -> Iterator[None]:
+    """Make the folder, and lock it. Raises `InputError` where it cannot be written, or another process is at it."""
+    import fcntl
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as reason:
+        raise InputError(f"--to={path}: cannot be written ({reason.strerror}); name another folder") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if check(path, known) is None and not (path / PROGRESS).exists():
+            durable.replace(path / PROGRESS, [json.dumps({"of": known, "rows": 0, "pieces": []}).encode()])
+        yield
+    except BlockingIOError:
+        raise InputError(f"--to={path}: another process converts into it; wait for it to end") from None
+    finally:
+        os.close(lock)
 
 
 def write(
