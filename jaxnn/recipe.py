@@ -15,6 +15,7 @@ from jaxnn.config.names import DECODED, GENERATIVE, PICTURED
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
+from jaxnn.data.streams.rows import Rows, blocks
 from jaxnn.errors import InputError
 from jaxnn.nn import flax, models, norms
 from jaxnn.numerics import refuse_half
@@ -156,7 +157,8 @@ def checked(task: Task, parts: dict[str, Batch], own: Own | None = None) -> dict
     """The parts, once the task has looked at all labels. Raises what `Task.check` does, and `InputError` for metrics of
     one's own that are no sums, and a loss that gives anything but a number for each example."""
     for split in parts.values():
-        task.check(split.y)
+        for rows in blocks(split.y) if isinstance(split.x, Rows) else [...]:
+            task.check(split.y[rows])
     if own is None or not (own.loss or own.metrics or own.task):  # tracing the task takes time at every start
         return parts
     batch = jax.tree.map(lambda a: np.asarray(a[:8]), parts["train"])

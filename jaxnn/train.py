@@ -13,11 +13,11 @@ from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
-from jaxnn.errors import Error
+from jaxnn.errors import DataError, Error
 from jaxnn.report import diagnosis, flops, pictures, screen, stopwatch
 from jaxnn.store import best, history, identity, origin, program, resume, weights
 from jaxnn.store.saver import Saver
-from jaxnn.training import faults, loop, plan, process
+from jaxnn.training import faults, loop, plan, process, streamed
 from jaxnn.training.process import Stop
 from jaxnn.training.programs import check_metrics, compile_all, start_of
 from jaxnn.types import Batch
@@ -40,6 +40,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, config, example, key)
         check_metrics(config, made, shapes.params, rows, data.validation is not None)
+        streamed.check_metrics(task, data.parts)
         about = hosts.agreed(identity.describe(config, known, devices, **request.own(), **computes))
         head = functools.partial(recipe.head, config, task, example, own.model)
         source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
@@ -53,23 +54,27 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if begun.finished:
             return stop.exit_code
         clock("data")
-        splits = mesh.replicate(data.parts)
+        splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
         clock("compilation")  # all of it before the first step, on all cores
         if not request.flags.no_cache:
             cache.keep_programs()
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
-        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool)
+        most = streamed.longest(rows, steps.batch_size, most)
+        feed, window = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
+        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key), shapes), Tally())
         saver.start_if_new(begun.step, progress)
         compiled.wait()
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
-        session = loop.Session(made, steps, key, compiled, splits, pool, stop, clock)
+        session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)
         event, row = take_steps(session, loop.Event(begun.step, progress), begun.row, saver, console, rows)
         # ---- save the end, test, and report ----
         clock("saving")
         saver.start_if_new(event.step, event.progress)
+        if data.is_streamed:
+            saver.wait()  # the test rows may not be readable any more
         event, row = best.restored(config, saver, event, row, shapes, data.statistics)
         clock("evaluation")
         last = loop.tested(session, event)
@@ -113,9 +118,10 @@ def take_steps(
         weights.save(saver.folder, params, weights.FAILED)
         saver.wait()
         raise error from None
-    except Error:
-        raise
-    except Exception:  # in a function of the user's own: the steps so far are not lost
+    except Exception as error:
+        if isinstance(error, Error) and not isinstance(error, DataError):
+            raise
+        # In a function of the user's own, or rows that cannot be read any more: the steps so far are not lost.
         saver.finish(event.step, event.progress)
         raise
     return event, row

@@ -77,7 +77,7 @@ OTHER: dict[str, Any] = dict(
     dir="d", images="p", image_size="6x7", resize="fill", color="grey",
     target=("t", "u"), drop=("i",), weight="w", text=("a",), missing=("-",), delimiter=";", positive="p",
     class_weight=(1.0, 2.0, 3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5,
-    standardize=False, nan="drop", bad_records=6, max_boxes=7, allow_overlap=True, split_by="g",
+    standardize=False, nan="drop", bad_records=6, max_boxes=7, allow_overlap=True, feed="stream", split_by="g",
 )  # fmt: skip
 BY_TIME = OTHER | {"split": "time:s", "split_by": None, "validation": None}
 

@@ -89,7 +89,7 @@ def _default(argv: list[str]) -> str:
     name = _value_of(argv, "data.name")
     if name is None or _value_of(argv, "data.images") or not {"-h", "--help"}.isdisjoint(argv):
         return DEFAULT
-    from jaxnn.data.assemble import is_table  # imports NumPy, which --help does without
+    from jaxnn.data.kinds import is_table  # imports NumPy, which --help does without
 
     return "table" if is_table(name) else DEFAULT
 

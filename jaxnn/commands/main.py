@@ -23,6 +23,7 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
+    jaxnn convert SOURCE --to DIR     data as a folder that a run can read while it trains
     jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
 
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
@@ -97,6 +98,13 @@ def style(argv: list[str]) -> int:
     return style.style(argv)
 
 
+def convert(argv: list[str]) -> int:
+    """`jaxnn convert`."""
+    from jaxnn.commands import convert
+
+    return convert.convert(argv, CONFIGS)
+
+
 def selfcheck(argv: list[str]) -> int:
     """`jaxnn selfcheck`."""
     from jaxnn.commands import selfcheck
@@ -110,6 +118,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "sample": sample,
     "style": style,
+    "convert": convert,
     "selfcheck": selfcheck,
 }
 

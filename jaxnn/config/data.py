@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jaxnn.config.augment import parse
-from jaxnn.config.names import COLORS, MISSING, NANS, RESIZES
+from jaxnn.config.names import COLORS, FEEDS, MISSING, NANS, RESIZES
 from jaxnn.config.values import class_weight, typed
 from jaxnn.errors import InputError, check, choices, fraction, non_negative
 
@@ -78,6 +78,10 @@ class DataConfig:
     """boxes: how many one image may have; all images are padded to the most that one has"""
     allow_overlap: bool = False
     """go on where a given validation or test set holds training examples"""
+    feed: str = "auto"
+    """resident: all rows are in memory; stream: they stay on the disk, and threads read those of the next steps while
+    the devices compute, for a folder that `jaxnn convert` made, and tfds:NAME of images; the bits are the same. auto:
+    stream where rows take more than a quarter of the memory"""
     augment: tuple[str, ...] = ()
     """images: what is drawn anew for each example of each step of the training: flip crop:PIXELS shift:PIXELS
     rotate:DEGREES affine:DEGREES[:SHIFT:SCALE:SHEAR] color_jitter:BRIGHTNESS[:CONTRAST:SATURATION:HUE] cutout:PIXELS,
@@ -105,6 +109,8 @@ class DataConfig:
                 raise InputError(f"--data.split={self.split}: {rule}")
         if self.nan not in NANS:
             raise choices("--data.nan", self.nan, NANS)
+        if self.feed not in FEEDS:
+            raise choices("--data.feed", self.feed, FEEDS)
         parse(self.augment)
         check("--data.bad_records", self.bad_records, ">= 0", self.bad_records >= 0)
         check("--data.max_boxes", self.max_boxes, ">= 1", self.max_boxes >= 1)

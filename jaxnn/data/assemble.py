@@ -11,37 +11,21 @@ import numpy as np
 
 from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
-from jaxnn.config.names import IMPUTED, LAYOUTS, MISSING, TASKS
+from jaxnn.config.names import LAYOUTS, MISSING, TASKS
 from jaxnn.config.values import class_weights, unicode
 from jaxnn.data import encoded, fitted, images, overlap, split
 from jaxnn.data.columns import Rules
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.frame import Frame
 from jaxnn.data.grid import is_frame
+from jaxnn.data.kinds import CONVERTED, LISTED, check_options, kind_of
 from jaxnn.data.readers import bundled, folder, idx, image_form, image_table, npz, table, tfds
 from jaxnn.data.source import Source, finite, refuse_missing
+from jaxnn.data.streams import folder as converted
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks import targets
 from jaxnn.tasks.labels import Label
 from jaxnn.types import Batch
-
-LISTED = "table of images"  # --data.images; what is for a table is for it too
-# The kinds of source that an option is for. With any other kind the option would be ignored, so it is refused.
-OPTIONS = {
-    "dir": ("mnist", "tfds", LISTED, "coco"),
-    "images": ("table",),
-    "target": ("table",),
-    "drop": ("table",),
-    "weight": ("table", "npz"),
-    "split_by": ("table",),
-    "split": ("table",),
-    "text": ("table",),
-    "missing": ("table", "npz"),
-    "delimiter": ("table",),
-    "validation": ("table", "npz", "idx", "mnist", "folder", *LAYOUTS),
-    "max_boxes": ("coco", "voc", "yolo"),
-    **dict.fromkeys(("image_size", "resize", "color", "bad_records"), ("folder", LISTED, *LAYOUTS)),
-}
 
 
 def load(
@@ -71,6 +55,7 @@ def load(
     bad_records: int = 0,
     max_boxes: int = 100,
     allow_overlap: bool = False,
+    feed: str = "auto",
     task: str = "auto",
 ) -> Dataset:
     """Data that are ready to be learned from; the arguments are those of `jaxnn.config.DataConfig`.
@@ -127,6 +112,7 @@ def load(
         bad_records=bad_records,
         max_boxes=max_boxes,
         allow_overlap=allow_overlap,
+        feed=feed,
     )
     if task not in TASKS:
         raise choices("--task.name", task, TASKS)
@@ -152,15 +138,17 @@ def from_config(
     'multiclass'
     """
     if arrays is not None:
-        _check_options(config, "data()")
+        check_options(config, "data()")
         config = replace(config, name="data()") if config.name == DataConfig.name else config
+    if arrays is None and source is None and (streamed := _streamed(config, task)) is not None:
+        return streamed
     found = npz.own(arrays()) if arrays is not None else _read(config, task, source, validation, keep)
     if config.nan == "drop":
         found = finite(found, config.missing)
     refuse_missing(found, config.missing)
     given, labels = encoded.encode(found, task, config.positive)
     shown, scale, told = images.to_bytes({part: batch.x for part, batch in given.items()}, found.scale)
-    rows, split_notes = _split(found, labels, config)
+    rows, split_notes = parts_of(found, labels, config)
     rows_of_features = isinstance(shown["train"], Frame) or shown["train"].ndim == 2
     standardize = rows_of_features if config.standardize is None else config.standardize
     x = fitted.inputs(shown, rows, found.features, standardize=standardize)
@@ -177,10 +165,7 @@ def from_config(
     train = parts.pop("train")
     mean, std = fitted.moments(train.x if x.offset is None else train.x - x.offset) if standardize else (None, None)
     center, spread = fitted.amounts(train.y) if labels.classes is None else (0.0, None)
-    by_class = None
-    if config.class_weight is not None:
-        by_class = fitted.class_weights(config.class_weight, labels, train.y)
-        train = train._replace(weight=train.weight * by_class[train.y])
+    train, by_class = fitted.weighed(config.class_weight, labels, train)
     return Dataset(
         config.name, labels.task, labels.outputs, train, parts.get("validation"), parts.get("test"),
         classes=labels.classes, labels=labels.labels, class_weight=by_class, features=x.features,
@@ -191,58 +176,28 @@ def from_config(
     )  # fmt: skip
 
 
-def is_table(name: str) -> bool:
-    """Whether these data are rows of features, not images, as far as their name and first bytes say."""
-    try:
-        kind = _kind(DataConfig(name))
-        if kind == "npz":
-            return npz.ndim(paths.expand("--data.name", name)) == 2
-        return kind == "table" or (kind == "bundled" and name != "digits")
-    except Exception:  # what damaged bytes raise is not documented; it is told when they are read
-        return False
+def _streamed(config: DataConfig, task: str) -> Dataset | None:
+    """The data set, where its rows may stay on the disk. Raises `InputError` where they are to, and cannot."""
+    kind = kind_of(config, task)
+    if kind == CONVERTED:
+        check_options(config, kind)
+        return converted.read(paths.expand("--data.name", config.name), config, task)
+    if kind == "tfds" and config.feed != "resident":
+        from jaxnn.data.streams import prepared
 
-
-def _kind(config: DataConfig, task: str = "auto") -> str:
-    """Which reader a name or path is for."""
-    name, path = config.name, paths.expand("--data.name", config.name)
-    if name in bundled.NAMES:
-        return "bundled"
-    if name == "mnist":
-        return "mnist"
-    if name.startswith("tfds:"):
-        return "tfds"
-    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".json"):
-        from jaxnn.data.readers import layouts
-
-        found = layouts.kind(path, task)
-        return found or ("idx" if idx.image_files(path) else "folder")
-    if not path.exists():
-        if not path.suffix and len(path.parts) == 1:
-            raise choices("--data.name", name, (*bundled.NAMES, "mnist", "tfds:NAME", "path/to/data"))
-        raise InputError(f"--data.name={name}: no such file or folder; check the path")
-    if path.suffix.lower() == ".npz":
-        return "npz"
-    if path.suffix.lower() in table.SUFFIXES:
-        return "table"
-    known = ", ".join((*table.SUFFIXES, ".npz", ".json"))
-    raise InputError(f"--data.name={name}: must be a file ({known}), or a folder of images or IDX files; convert it")
-
-
-def _check_options(config: DataConfig, kind: str) -> None:
-    for option, kinds in OPTIONS.items():
-        value = getattr(config, option)
-        if value != getattr(DataConfig, option) and not {kind, kind.partition(" ")[0]} & {*kinds}:
-            value = " ".join(value) if isinstance(value, tuple) else value
-            raise InputError(f"--data.{option}={value}: is for {', '.join(kinds)} data, not {kind}; leave it out")
-    if config.nan in IMPUTED and kind != "table":
-        raise InputError(f"--data.nan={config.nan}: is for table data, not {kind}; leave it out, or use drop")
+        check_options(config, kind)
+        return prepared.read(config, task)
+    if config.feed == "stream":
+        cure = f"convert them with jaxnn convert {config.name} --to DIR, and name that folder"
+        raise InputError(f"--data.feed=stream: {kind} data are read whole; {cure}")
+    return None
 
 
 def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep: bool) -> Source:
     try:
-        kind = "table" if frame is not None else _kind(config, task)
+        kind = "table" if frame is not None else kind_of(config, task)
         kind = LISTED if kind == "table" and config.images is not None else kind
-        _check_options(config, kind)
+        check_options(config, kind)
         path, validation = paths.expand("--data.name", config.name), config.validation
         validation = None if validation is None else paths.expand("--data.validation", validation)
         if kind == "bundled":
@@ -288,7 +243,9 @@ def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep
         raise InputError(f"{error.filename or config.name}: {error.strerror or error}; check the path") from error
 
 
-def _split(source: Source, found: targets.Targets, config: DataConfig) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+def parts_of(
+    source: Source, found: targets.Targets, config: DataConfig
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
     """Which rows of the training table go into which part, and what to tell of that."""
     key, other = source.train.key, source.validation and source.validation.key
     if key is None:

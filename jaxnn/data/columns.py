@@ -128,6 +128,18 @@ def _column(
     return column, values, () if known is not None or name in rules.text else texts.dressed(column, values)
 
 
+def typed_texts(
+    grid: Grid, cells: Cells, codes: np.ndarray, rows: np.ndarray, rules: Rules, known: Column | None, n: int
+) -> tuple[Column, tuple[str, ...]]:
+    """A column of which the different texts are known, `codes i32[k]`, and in which row each is first; what to tell.
+
+    n: rows of the table.
+    """
+    column, _, notes = _column(grid, cells, codes, rows, rules, known)
+    told = () if known is not None or cells.name in rules.text else _named(grid, column, n)
+    return column, notes + told
+
+
 def _spread(values: np.ndarray, there: np.ndarray, column: Column) -> np.ndarray:
     """The values in the rows where they are there, and NaN or `HOLE` in the others."""
     dtype = values.dtype if values.dtype.kind == "f" else np.float64

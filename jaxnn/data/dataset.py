@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxnn.config.names import MISSING
 from jaxnn.data.columns import Column
+from jaxnn.data.streams.rows import Rows, blocks
 from jaxnn.tasks.labels import Label
 from jaxnn.types import Batch
 
@@ -61,6 +62,10 @@ class Dataset:
     """their deviation, in which they are learned; None for classes, and where nothing is standardised"""
     notes: tuple[str, ...] = ()
     """what was left out or looks odd, for people: examples that were dropped, or that are in two splits"""
+    known_digest: str | None = None
+    """`digest`, where it was worked out when the data were converted, or while they were read"""
+    known_range: list[float] | None = None
+    """the least and the greatest of the x of training images, likewise"""
 
     @property
     def splits(self) -> tuple[Batch, Batch | None, Batch | None]:
@@ -79,6 +84,11 @@ class Dataset:
         return x if self.offset is None else (x - self.offset).astype(np.float32)
 
     @property
+    def is_streamed(self) -> bool:
+        """Whether rows stay on the disk until they are needed."""
+        return isinstance(self.train.x, Rows)
+
+    @property
     def statistics(self) -> dict[str, np.ndarray]:
         """`mean` and `std` by the paths that they have in the state of a run that standardises its input."""
         moments = {"params/input_stats/mean": self.mean, "params/input_stats/std": self.std}
@@ -95,15 +105,24 @@ class Dataset:
         named = zip(("train", "validation", "test"), self.splits, strict=True)
         return {name: split.x.shape for name, split in named if split is not None}
 
+    @property
+    def range(self) -> list[float]:
+        """The least and the greatest x of the training examples."""
+        return self.known_range or [float(self.train.x.min()), float(self.train.x.max())]
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all arrays (bytes, dtype, shape), the classes and the features: one flipped byte changes it."""
+        """SHA-256 of all arrays (bytes, dtype, shape), the classes and the features: one flipped byte changes it. That
+        of a converted folder is the one that was found when it was written."""
+        if self.known_digest is not None:
+            return self.known_digest
         known = [self.classes, self.features] + ([] if self.offset is None else [self.offset.tolist()])
         sha = hashlib.sha256(json.dumps(known).encode())
         for split in self.splits:
             for array in split or ():
                 sha.update(f"{array.dtype.str} {array.shape}\n".encode())
-                sha.update(np.ascontiguousarray(array).data)
+                for part in blocks(array) if isinstance(array, Rows) else [slice(None)]:
+                    sha.update(np.ascontiguousarray(array[part]).data)
             sha.update(b"end of split\n")
         return sha.hexdigest()
 
@@ -126,7 +145,7 @@ class Dataset:
             "shape": list(self.shape),
             "dtype": str(self.parts["train"].x.dtype),
             "y": {"shape": list(self.train.y.shape[1:]), "dtype": str(self.train.y.dtype)},
-            "range": [float(self.train.x.min()), float(self.train.x.max())] if len(self.shape) == 3 else None,
+            "range": self.range if len(self.shape) == 3 else None,
             "scale": self.scale,
             "offset": None if self.offset is None else self.offset.tolist(),
             "standardized": self.mean is not None,

@@ -14,6 +14,7 @@ from jaxnn.data.columns import HOLE
 from jaxnn.data.frame import Frame
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks.targets import Targets
+from jaxnn.types import Batch
 
 LOST = 2.0**-10  # of a column's deviation: if neighbouring float32 numbers are further apart, its differences are lost
 
@@ -78,9 +79,14 @@ def _refuse_lost(values: np.ndarray, name: str, cure: str) -> None:
 def _is_lost(values: np.ndarray) -> bool:
     """Whether neighbouring float32 numbers are as far apart as the values differ."""
     low, high = float(values.min()), float(values.max())
+    return low < high and is_lost(low, high, float(values.std(dtype=np.float64)))
+
+
+def is_lost(low: float, high: float, deviation: float) -> bool:
+    """Whether float32 numbers are as far apart, where the largest of these values are, as the values differ."""
     largest = np.float32(min(max(-low, high), float(np.finfo(np.float32).max)))
     # The deviation of a constant column is rounding, not 0.
-    return low < high and float(np.spacing(largest)) > LOST * float(values.std(dtype=np.float64))
+    return low < high and float(np.spacing(largest)) > LOST * deviation
 
 
 def inputs(given: dict[str, Any], rows: dict[str, np.ndarray], names: Any, *, standardize: bool) -> Inputs:
@@ -140,6 +146,15 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
     if len(set(names)) < len(names):
         raise InputError(f"{whole.grid.name}: two columns become the same feature (name=category); rename one")
     return Inputs(x, off if off.any() else None, names, notes, whole.fill)
+
+
+def weighed(given: Any, found: Targets, train: Batch) -> tuple[Batch, np.ndarray | None]:
+    """The training examples with the weights of their classes, and these, f32[K]; None where none are given."""
+    if given is None:
+        return train, None
+    y = np.asarray(train.y)
+    by_class = class_weights(given, found, y)
+    return train._replace(weight=np.asarray(train.weight) * by_class[y]), by_class
 
 
 def class_weights(given: Any, found: Targets, y: np.ndarray) -> np.ndarray:

@@ -69,8 +69,11 @@ def from_frame(frame: Any, name: str = "table") -> Grid:
     return _grid(name, table.column_names, len(table), parts)
 
 
-def from_file(path: Path) -> Grid:
-    """A Parquet or Feather file. Raises `InputError` for one that is damaged, or unpacks to far more than it is."""
+def from_file(path: Path, rows: int | None = None) -> Grid:
+    """A Parquet or Feather file. Raises `InputError` for one that is damaged, or unpacks to far more than it is.
+
+    rows: of one part, for a table that is never there as a whole, and so may have any size.
+    """
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
@@ -85,7 +88,7 @@ def from_file(path: Path) -> Grid:
         try:
             if is_parquet:
                 with parquet.ParquetFile(path) as file:
-                    for batch in file.iter_batches(ROWS, columns=list(names)):
+                    for batch in file.iter_batches(rows or ROWS, columns=list(names)):
                         yield pa.Table.from_batches([batch])
             else:
                 with path.open("rb") as raw, ipc.open_file(raw) as file:
@@ -100,8 +103,9 @@ def from_file(path: Path) -> Grid:
             with parquet.ParquetFile(path) as file:
                 about, names = file.metadata, file.schema_arrow.names
             groups = (about.row_group(i) for i in range(about.num_row_groups))
-            unpacked_size(path, sum(group.total_byte_size for group in groups), packed)
-            unpacked_size(path, 4 * about.num_rows * about.num_columns)
+            if rows is None:
+                unpacked_size(path, sum(group.total_byte_size for group in groups), packed)
+                unpacked_size(path, 4 * about.num_rows * about.num_columns)
             n = about.num_rows
         else:
             with path.open("rb") as raw, ipc.open_file(raw) as file:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from jaxnn.data.streams.rows import Rows, blocks
 from jaxnn.errors import InputError
 from jaxnn.types import Batch
 
@@ -11,8 +14,10 @@ ROWS = 4096  # at a time, so that no copy of the whole is made
 MIX = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 
 
-def hashes(x: np.ndarray) -> np.ndarray:
+def hashes(x: Any) -> np.ndarray:
     """u64[n], one for each row by its bytes: a sum over the words of the row, each mixed with a number of its own."""
+    if isinstance(x, Rows):
+        return np.concatenate([hashes(x[part]) for part in blocks(x)])
     flat = np.ascontiguousarray(x).reshape(len(x), -1).view(np.uint8)
     found, width = np.empty(len(x), np.uint64), -(-flat.shape[1] // 8)
     keys = np.random.default_rng(0).integers(1, 2**63, width, np.uint64) * np.uint64(2) + np.uint64(1)

@@ -16,7 +16,7 @@ from jaxnn.devices import mesh
 from jaxnn.engine import exact, parts
 from jaxnn.numerics import sum_in_pairs
 from jaxnn.tasks.metrics import Centered, measure
-from jaxnn.types import Batch, Metrics, Params, Recipe
+from jaxnn.types import Batch, Metrics, Params, Recipe, Task
 
 ROWS = 1024  # rows of one block, so that memory does not grow with the size of the set
 
@@ -44,6 +44,28 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     if isinstance(task.metrics, Centered):
         task = task._replace(metrics=task.metrics.over(data.y, data.weight))
 
+    def block(_: None, start: jax.Array) -> tuple[None, tuple[Metrics, Any]]:
+        index = start + lax.iota(jnp.int32, width)
+        batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
+        return None, _measured(recipe, task, params, batch)
+
+    return added(task, *lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1])
+
+
+def evaluate_blocks(recipe: Recipe, params: Params, blocks: Batch, center: Any = None) -> tuple[Metrics, Any]:
+    """What `added` takes of some blocks `[k, B, ...]` of a split whose rows are read as they are needed.
+
+    `center`: of a `Centered` metric, which is of all labels of the split.
+    """
+    task = recipe.task
+    if isinstance(task.metrics, Centered):
+        task = task._replace(metrics=task.metrics._replace(center=center))
+    body = lambda _, batch: (None, _measured(recipe, task, params, mesh.shard(batch)))
+    return lax.scan(body, None, blocks)[1]
+
+
+def _measured(recipe: Recipe, task: Task, params: Params, batch: Batch) -> tuple[Metrics, Any]:
+    """The sums of a block; and its outputs, labels and weights, where a metric is of all rows together."""
     in_sums = task._replace(whole=None)
 
     def sums_of(part: Batch, key: jax.Array | None) -> Metrics:
@@ -56,15 +78,14 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
         outputs = recipe.model.apply(params, batch.x)
         return measure(in_sums, outputs, batch.y, batch.weight), (outputs, batch.y, batch.weight)
 
-    def block(_: None, start: jax.Array) -> tuple[None, tuple[Metrics, Any]]:
-        index = start + lax.iota(jnp.int32, width)
-        batch = mesh.shard(feeds.take(data, jnp.minimum(index, n - 1), index < n))
-        if not recipe.exact:
-            return None, of_rows(batch, None)
-        sums, rows = exact.each_part(of_rows, recipe.exact, batch, None)
-        return None, (exact.add_up(sums), exact.joined(rows))
+    if not recipe.exact:
+        return of_rows(batch, None)
+    sums, rows = exact.each_part(of_rows, recipe.exact, batch, None)
+    return exact.add_up(sums), exact.joined(rows)
 
-    sums, rows = lax.scan(block, None, jnp.arange(0, n, width, dtype=jnp.int32))[1]
+
+def added(task: Task, sums: Metrics, rows: Any) -> Metrics:
+    """The sums over all blocks of a split, `f32[blocks, ...]` each, and those of all its rows `[blocks, B, ...]`."""
     sums = jax.tree.map(lambda a: sum_in_pairs(jnp.moveaxis(a, 0, -1)), sums)
     if task.whole:
         sums |= task.whole(*jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), rows))

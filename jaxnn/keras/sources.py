@@ -105,7 +105,10 @@ class Resident:
 
         programs = Programs(None, {n: ready(n) for n in lengths}, {}, length)
         splits = {"train": self.data}
-        session = loop.Session(self.recipe, plan, self.key, programs, splits, POOL, lambda: False, lambda *_: None)
+        feed = lambda step, n: splits["train"]
+        session = loop.Session(
+            self.recipe, plan, self.key, programs, splits, feed, POOL, lambda: False, lambda *_: None
+        )
         tally = Tally(since.sums if since else None)
         for event in loop.events(session, loop.Event(first, loop.Progress(state, tally)), {}):
             sums = event.progress.tally.sums

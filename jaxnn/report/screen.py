@@ -168,7 +168,8 @@ def ending(console: Console, name: str, session: Session, event: Event, row: dic
     clock, plan, step = session.clock, session.plan, event.step
     of = f", the weights of step {row['best_step']:,}" if "best_step" in row else ""
     table(console, row, f"{name} after {step:,} steps, {clock.elapsed:.1f} s{of}")
-    seconds, total = clock.seconds.get("steps", 0.0), sum(clock.seconds.values())
+    seconds = clock.seconds.get("steps", 0.0) + clock.seconds.get("waiting", 0.0)
+    total = sum(clock.seconds.values())
     shares = ", ".join(f"{part} {value / total:.0%}" for part, value in clock.seconds.items())
     examples = plan.seen(step) - plan.seen(first_step)
     rate = f"; {examples / seconds:,.0f} examples/s" if examples else ""

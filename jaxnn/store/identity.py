@@ -26,7 +26,7 @@ FORMAT = 2  # early runs of it have no `program` and no `jax`; `own` is there wh
 FREE = (  # epochs: see `_longer`; init_from: its `start` says with what weights
     *("name", "workdir", "epochs", "eval_every", "tol", "patience", "restore", "init_from", "devices"),
     *("mesh", "sharding", "tensor"),
-    *("checkpoint.every", "checkpoint.keep"),
+    *("checkpoint.every", "checkpoint.keep", "data.feed"),
 )
 BY_ROWS = ("stop_on", "checkpoint.best")  # what is asked of the rows of a history, from the first to the last
 PLACES = ("data.name", "data.dir", "data.validation")  # where the data are: their digest says what they are

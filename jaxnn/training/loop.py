@@ -19,7 +19,7 @@ from jaxnn.errors import NumericsError
 from jaxnn.optim import optimizer
 from jaxnn.training.plan import Plan
 from jaxnn.training.programs import Programs
-from jaxnn.types import Batch, Metrics, Params, Recipe, State
+from jaxnn.types import Batch, Metrics, Params, Recipe, State, Window
 
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"  # how a run ends
 
@@ -48,10 +48,11 @@ class Session(NamedTuple):
     Args:
       recipe, plan, key: what is trained, when what happens, and the run's key.
       programs: from `compile_all`, for these splits.
-      splits: rows on the devices: `train`; `val` and `test` where they are there.
+      splits: rows, on the devices or the disk: `train`; `val` and `test` where they are there.
+      feed: `feed(step, n)`, what the program of n steps from `step` on takes as data.
       pool: in whose threads programs are called.
       stop: asked before each chunk.
-      clock: told what the time goes into: steps, evaluation, report.
+      clock: told what the time goes into: steps, waiting (for rows), evaluation, report.
     """
 
     recipe: Recipe
@@ -59,6 +60,7 @@ class Session(NamedTuple):
     key: jax.Array
     programs: Programs
     splits: dict[str, Batch]
+    feed: Callable[[int, int], Batch | Window]
     pool: Executor
     stop: Callable[[], Any]
     clock: Any
@@ -96,7 +98,8 @@ def events(session: Session, start: Event, row: dict[str, Any]) -> Iterator[Even
         clock("steps", step)
         n, since = programs.length(step), time.perf_counter()
         # In another thread: the main thread cannot handle a signal while it is inside an XLA call.
-        call = session.pool.submit(advance, programs.steps[n].result(), state, session.splits["train"], key=session.key)
+        data = session.feed(step, n)
+        call = session.pool.submit(advance, programs.steps[n].result(), state, data, key=session.key)
         state, info = call.result()
         seconds += time.perf_counter() - since
         step, tally = step + n, tally.add(info)

@@ -19,14 +19,18 @@ from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
 from jaxnn.tasks.base import block_rows
 from jaxnn.training.plan import Plan
-from jaxnn.types import Batch, Metrics, Recipe, State, Task
+from jaxnn.training.streamed import Evaluation, is_streamed
+from jaxnn.types import Batch, Metrics, Recipe, State, Task, Window
 
 
 def run_steps(
-    recipe: Recipe, batch_size: int, multiple: int, state: State, data: Batch, n: int, *, key: jax.Array
+    recipe: Recipe, batch_size: int, multiple: int, state: State, data: Batch | Window, n: int, *, key: jax.Array
 ) -> tuple[State, Metrics]:
-    """The next n steps of a run over resident rows: what is compiled, with n static."""
-    return steps(recipe, state, feeds.shuffled(data, key, state.step, n, batch_size, multiple), key)
+    """The next n steps of a run over resident rows, or over the window of their rows: what is compiled, with n
+    static."""
+    if not isinstance(data, Window):
+        data = feeds.shuffled(data, key, state.step, n, batch_size, multiple)
+    return steps(recipe, state, data, key)
 
 
 class Programs(NamedTuple):
@@ -77,6 +81,7 @@ def compile_all(
     splits: dict[str, Batch],
     key: jax.Array,
     pool: Executor,
+    window: Callable[[int], Window] | None = None,
 ) -> Programs:
     """Trace here, compile in the threads of `pool`.
 
@@ -86,9 +91,10 @@ def compile_all(
       longest: steps of a chunk at most.
       start: from `start_of`; compiled where the run begins at its first step.
       shapes: of the state, with where each leaf is to be.
-      splits: rows on the devices: `train`, and `val` and `test` where they are there.
+      splits: rows, on the devices or the disk: `train`, and `val` and `test` where they are there.
       key: the run's key.
       pool: XLA compiles without holding Python's lock.
+      window: the shapes of the window of n steps, where rows are on the disk.
     """
 
     def compiled(function: Any, *args: Any, **more: Any) -> Future[Any]:
@@ -100,8 +106,15 @@ def compile_all(
     sums = jax.jit(functools.partial(evaluate, recipe, batch_size=block_rows(recipe.task), multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
     first = compiled(start, key) if step == plan.first else None
-    steps = {n: compiled(chunk, shapes, splits["train"], n, key=key) for n in sorted(lengths)}
-    return Programs(first, steps, {k: compiled(sums, params, v) for k, v in splits.items() if k != "train"}, length)
+    rows = lambda n: splits["train"] if window is None else window(n)
+    steps = {n: compiled(chunk, shapes, rows(n), n, key=key) for n in sorted(lengths)}
+
+    def evaluated(rows: Batch) -> Future[Any]:
+        if not is_streamed(rows):
+            return compiled(sums, params, rows)
+        return pool.submit(Evaluation(recipe, params, rows, block_rows(recipe.task), multiple).compile)
+
+    return Programs(first, steps, {k: evaluated(v) for k, v in splits.items() if k != "train"}, length)
 
 
 def check_metrics(config: Config, recipe: Recipe, params: Any, data: Batch, validation: bool) -> None:

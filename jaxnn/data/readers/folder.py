@@ -43,6 +43,16 @@ def read(
     shape: tuple[int, ...] | None = None, keep: bool = False,
 ) -> Source:  # fmt: skip
     """Images u8[n, H, W, C] and their folders' names as labels; the other arguments are those of `decoding.read`."""
+    parts, folders, left = listed(root, validation)
+    given = {part: (folders[part], [file.path for file in files]) for part, files in parts.items()}
+    found, told = decoding.parts(root, given, form, bad_records=bad_records, shape=shape, keep=keep)
+    tables = {part: _table(files, found[part]) for part, files in parts.items()}
+    split = (tables["train"], tables.get("validation"), tables.get("test"))
+    return Source(*split, scale=255.0, by_folder=True, notes=(*told, *left))
+
+
+def listed(root: Path, validation: Path | None) -> tuple[dict[str, Files], dict[str, Path], tuple[str, ...]]:
+    """The files of each part, in the order of the rows, the folder of each, and what to tell of those left out."""
     folders = _parts(root)
     if validation is not None:
         if own := folders.get("validation"):
@@ -54,13 +64,9 @@ def read(
     others: list[Path] = []
     parts = {part: _files(folder, others) for part, folder in folders.items()}
     _same_classes(folders, parts)
-    given = {part: (folders[part], [file.path for file in files]) for part, files in parts.items()}
-    found, told = decoding.parts(root, given, form, bad_records=bad_records, shape=shape, keep=keep)
-    tables = {part: _table(files, found[part]) for part, files in parts.items()}
     every = [file for files in parts.values() for file in files]
-    notes = [f"{root}: {note}" for note in (*left_out(others), *_deeper(every), *_joined(every))]
-    split = (tables["train"], tables.get("validation"), tables.get("test"))
-    return Source(*split, scale=255.0, by_folder=True, notes=(*told, *notes))
+    notes = (f"{root}: {note}" for note in (*left_out(others), *_deeper(every), *_joined(every)))
+    return parts, folders, tuple(notes)
 
 
 def left_out(others: list[Path]) -> tuple[str, ...]:

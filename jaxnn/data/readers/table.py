@@ -56,7 +56,7 @@ def read(source: Any, roles: Roles, validation: Any = None) -> Source:
         raise InputError(f"{grid.name}={', '.join(grid.names)}: no column is left to learn from; add features")
     found = typed(grid, names, rules, {} if weight is None else {weight: Column(weight)}, exact, key)
     columns = found.columns
-    _refuse_row_as_header(grid, columns)
+    refuse_row_as_header(grid, columns)
 
     def table(grid: Grid, found: Typed) -> Table:
         frame = _frame(grid, tuple(columns[name] for name in inputs), found, rules)
@@ -173,7 +173,7 @@ def to_grid(source: Any, roles: Roles) -> Grid:
     return delimited.read(path, roles.delimiter, roles.rules.missing)
 
 
-def _refuse_row_as_header(grid: Grid, columns: dict[str, Column]) -> None:
+def refuse_row_as_header(grid: Grid, columns: dict[str, Column]) -> None:
     """A first line that is typed as the rows below it is one of them: the file has no header."""
     if grid.has_types:
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from jaxnn.data.source import Source, Table
 from jaxnn.errors import DataError, InputError
 from jaxnn.tasks.labels import Label
 
+INFO = "features.json"  # in the folder of each version
 NAME = re.compile(r"(\w+)(?:/([\w.+-]+))?(?::([\d.]+))?")  # name/config:version
 
 
@@ -21,8 +22,49 @@ def read(name: str, folder: str | None) -> Source:
     """`train`, and `validation` and `test` if there; features and labels are the data set's supervised keys.
 
     Only the disk is looked at: asking tensorflow-datasets for a data set that is not there would try the network
-    for minutes. `digits` is ours and is prepared when it is first asked for.
+    for minutes. `digits` is ours and is prepared when it is first asked for. A `name` that is the path of a folder is
+    the folder of one version.
     """
+    found = prepared(name, folder)
+    parts = {part: _table(found.builder, part, found.x, found.y) for part in found.parts}
+    split = (parts["train"], parts.get("validation"), parts.get("test"))
+    return Source(*split, classes=found.classes, scale=found.scale)
+
+
+class Prepared(NamedTuple):
+    """A data set on the disk: its builder, the names of its features and labels, and what is known of them."""
+
+    builder: Any
+    x: str
+    y: str
+    parts: tuple[str, ...]
+    classes: tuple[Label, ...] | None
+    scale: float | None
+
+
+def prepared(name: str, folder: str | None) -> Prepared:
+    """What is there of a data set, without its examples. Raises `InputError`."""
+    flag = f"--data.name=tfds:{name}"
+    builder: Any = _builder_of_path(Path(name)) if (Path(name) / INFO).is_file() else _builder(name, folder)
+    info = builder.info
+    keys: Any = info.supervised_keys
+    if not keys or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
+        raise InputError(f"{flag}: supervised keys are {keys}, not (input, label); save it as .npz")
+    if "train" not in info.splits:
+        raise InputError(f"{flag}: has no train split, only {', '.join(info.splits)}; save it as .npz")
+    label, parts = info.features[keys[1]], [part for part in ("train", "validation", "test") if part in info.splits]
+    names = getattr(label, "names", None)  # of a ClassLabel
+    scale = (info.metadata or {}).get("scale")
+    return Prepared(builder, keys[0], keys[1], tuple(parts), _classes(names) if names else None, scale)
+
+
+def _builder_of_path(path: Path) -> Any:
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(path)
+
+
+def _builder(name: str, folder: str | None) -> Any:
     usual = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
     root = paths.expand("--data.dir", usual if folder is None else folder)
     if name == "digits" and not _prepared(name, root):
@@ -41,24 +83,9 @@ def read(name: str, folder: str | None) -> Source:
 
     *parents, version = found[0].relative_to(root).parts
     try:  # given a version, tfds reads the files on the disk instead of the code that could make them
-        builder: Any = tfds.builder(f"{'/'.join(parents)}:{version}", data_dir=root, file_format="array_record")
+        return tfds.builder(f"{'/'.join(parents)}:{version}", data_dir=root, file_format="array_record")
     except ValueError as error:
         raise InputError(f"--data.name=tfds:{name}: not prepared as array_record in {found[0]}; {how}") from error
-    info = builder.info
-    keys = info.supervised_keys
-    if not keys or len(keys) != 2 or not all(isinstance(key, str) for key in keys):
-        raise InputError(f"--data.name=tfds:{name}: supervised keys are {keys}, not (input, label); save it as .npz")
-    if "train" not in info.splits:
-        raise InputError(f"--data.name=tfds:{name}: has no train split, only {', '.join(info.splits)}; save it as .npz")
-    parts = {part: _table(builder, part, *keys) for part in ("train", "validation", "test") if part in info.splits}
-    label = info.features[keys[1]]
-    return Source(
-        parts["train"],
-        parts.get("validation"),
-        parts.get("test"),
-        classes=_classes(label.names) if isinstance(label, tfds.features.ClassLabel) else None,
-        scale=(info.metadata or {}).get("scale"),
-    )
 
 
 def _prepared(name: str, root: Path) -> list[Path]:
