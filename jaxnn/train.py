@@ -39,8 +39,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         # What can be refused is refused here, before a folder is made and anything is compiled.
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, config, example, key)
-        check_metrics(config, made, shapes.params, rows, data.validation is not None)
-        streamed.check_metrics(task, data.parts)
+        check_metrics(config, made, shapes.params, data.parts)
         about = hosts.agreed(identity.describe(config, known, devices, **request.own(), **computes))
         head = functools.partial(recipe.head, config, task, example, own.model)
         source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
@@ -59,8 +58,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if not request.flags.no_cache:
             cache.keep_programs()
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
-        most = streamed.longest(rows, steps.batch_size, most)
-        feed, window = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
+        feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key), shapes), Tally())
@@ -73,8 +71,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         # ---- save the end, test, and report ----
         clock("saving")
         saver.start_if_new(event.step, event.progress)
-        if data.is_streamed:
-            saver.wait()  # the test rows may not be readable any more
+        saver.wait()  # what follows may fail: the rows of a test set may not be there any more
         event, row = best.restored(config, saver, event, row, shapes, data.statistics)
         clock("evaluation")
         last = loop.tested(session, event)

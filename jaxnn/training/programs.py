@@ -19,7 +19,7 @@ from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
 from jaxnn.tasks.base import block_rows
 from jaxnn.training.plan import Plan
-from jaxnn.training.streamed import Evaluation, is_streamed
+from jaxnn.training.streamed import Evaluation, check_size, is_streamed
 from jaxnn.types import Batch, Metrics, Recipe, State, Task, Window
 
 
@@ -117,13 +117,14 @@ def compile_all(
     return Programs(first, steps, {k: evaluated(v) for k, v in splits.items() if k != "train"}, length)
 
 
-def check_metrics(config: Config, recipe: Recipe, params: Any, data: Batch, validation: bool) -> None:
-    """Refuse a metric of the config that the rows of the history are not going to have.
+def check_metrics(config: Config, recipe: Recipe, params: Any, parts: dict[str, Batch]) -> None:
+    """Refuse a metric of the config that the rows of the history are not going to have, and one that is too large.
 
     Their names are found by tracing an evaluation, which takes time at every start.
     """
     if config.best:
-        config.check_metrics(metric_names(recipe, params, data, validation))
+        config.check_metrics(metric_names(recipe, params, parts["train"], "val" in parts))
+    check_size(recipe.task, parts)
 
 
 def metric_names(recipe: Recipe, params: Any, data: Batch, validation: bool) -> list[str]:

@@ -36,15 +36,11 @@ def row_bytes(data: Batch) -> int:
     return sum(leaf.nbytes // len(leaf) for leaf in jax.tree.leaves(data))
 
 
-def longest(data: Batch, batch_size: int, steps: int) -> int:
-    """Steps of a chunk: as many of `steps` as fit into one window."""
-    return max(min(steps, WINDOW // max(batch_size * row_bytes(data), 1)), 1) if is_streamed(data) else steps
-
-
 def feed(
     recipe: Recipe, data: Batch, plan: Plan, first: int, most: int, key: jax.Array, clock: Callable[[str], None]
-) -> tuple[Callable[[int, int], Batch | Window], Callable[[int], Window] | None]:
-    """`feed(step, n)`, what n steps take as data: the rows themselves, or a window of them; and the shapes of one.
+) -> tuple[Callable[[int, int], Batch | Window], Callable[[int], Window] | None, int]:
+    """`feed(step, n)`, what n steps take as data: the rows themselves, or a window of them; the shapes of one; and how
+    many steps one may have.
 
     Args:
       recipe: what is trained.
@@ -54,10 +50,11 @@ def feed(
       key, clock: the run's.
     """
     if not is_streamed(data):
-        return lambda step, n: data, None
+        return lambda step, n: data, None, most
+    most = max(min(most, WINDOW // max(plan.batch_size * row_bytes(data), 1)), 1)
     found = Feed(data, key, plan.batch_size, exact.multiple(recipe), plan.cut(first, most)[0], plan.total, clock)
     found.begin(first)  # while the programs are compiled
-    return found, found.shapes
+    return found, found.shapes, most
 
 
 class Place(NamedTuple):
@@ -168,7 +165,7 @@ class Feed:
         )
 
 
-def check_metrics(task: Task, parts: dict[str, Batch]) -> None:
+def check_size(task: Task, parts: dict[str, Batch]) -> None:
     """Refuse metrics of whole splits that would keep more than there is room for."""
     kept = 4 * int(np.prod(task.shape)) if task.whole else 0
     for part, rows in parts.items():
