@@ -216,7 +216,7 @@ def recipe(
         rule = f"would leave the {left} behind, as the config file's task has labels={task.labels}"
         raise InputError(f"--data.augment={words}: {rule}; give it labels=mask or boxes")
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
-    numbers = {"alpha": optim.alpha} | dict(traced or {})
+    numbers: dict[str, Any] = {"alpha": optim.alpha} | dict(traced or {})
     alpha = numbers.pop("alpha")
     tx = optimizer.optimizer(optim, **length, **numbers, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient

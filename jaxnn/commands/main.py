@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import gc
 import json
 import sys
@@ -51,12 +52,18 @@ def train(argv: list[str]) -> int:
 
     pool, config = ThreadPoolExecutor(max_workers=4), request.flags.run
     clock, keep = Stopwatch("start", since=STARTED), not request.flags.no_cache
-    reading = pool.submit(from_config, config.data, config.task.name, keep=keep, arrays=request.brought.data)
+    read = functools.partial(from_config, task=config.task.name, keep=keep, arrays=request.brought.data)
+    reading = pool.submit(read, config.data)
 
     with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read
 
-    code = train.train(request, reading, stop, clock, pool)
+    if request.sweep:
+        from jaxnn.sweep import run
+
+        code = run.sweep(request, request.sweep, reading, read, stop, clock, pool)
+    else:
+        code = train.train(request, reading, stop, clock, pool)
     if not request.flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
         print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
     return code

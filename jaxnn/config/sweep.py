@@ -23,7 +23,7 @@ MOST = 4096  # members
 # One value for all members; what begins with `data.` and `checkpoint.` too.
 SHARED = (
     *("name", "workdir", "devices", "mesh", "sharding", "tensor", "exact", "init_from"),
-    *("eval_every", "stop_on", "restore"),
+    *("eval_every", "stop_on", "restore", "task.name"),
 )
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any, NamedTuple
@@ -33,8 +34,13 @@ class Shared(NamedTuple):
     """The programs of a group of members, each there when its compilation has ended."""
 
     start: Future[Any]  # (key, settings) -> state
-    steps: dict[int, Future[Any]]  # by the number of steps: (active, which, settings, keys, states, data) -> (states, infos)
-    evaluate: dict[str, Future[Any]]  # by the split: (active, which, params, rows) -> sums
+    steps: dict[int, Future[Any]]  # by their number: (active, which, settings, keys, states, data) -> results
+    evaluate: dict[str, Future[Any]]  # by the split: (active, which, params, rows) -> sums of each
+
+    def wait(self) -> None:
+        """Until all are compiled."""
+        for job in (self.start, *self.steps.values(), *self.evaluate.values()):
+            job.result()
 
 
 def compile_all(
@@ -71,7 +77,7 @@ def compile_all(
         def one(which: Any, settings: Any, key: Any, state: State) -> Any:
             return run_steps(build(settings), plan.batch_size, multiple, state, rows_of(data, which), n, key=key)
 
-        return over(one, active, which, settings, keys, tree.stack(states))
+        return over(one, active, which, settings, keys, _stacked(states))
 
     def sums(active: Any, which: Any, params: tuple[Any, ...], data: Batch) -> Any:
         recipe = build({name: value[0] for name, value in lane.settings.items()})
@@ -79,16 +85,14 @@ def compile_all(
         def one(which: Any, params: Any) -> Any:
             return evaluate(recipe, params, rows_of(data, which), batch_size=block_rows(recipe.task), multiple=multiple)
 
-        return over(one, active, which, tree.stack(params))
+        return over(one, active, which, _stacked(params))
 
     params = optimizer.averaged(shapes.params, shapes.opt_state)
     each = (np.ones(size, bool), lane.which)
     key, settings = lane.keys[0], {name: value[0] for name, value in lane.settings.items()}
     start = jax.jit(lambda key, settings: init(build(settings), key, example))
-    steps = {
-        n: compiled(jax.jit(functools.partial(chunk, n)), *each, lane.settings, lane.keys, (shapes,) * size, splits["train"])
-        for n in sorted(lengths)
-    }
+    given = (*each, lane.settings, lane.keys, (shapes,) * size, splits["train"])
+    steps = {n: compiled(jax.jit(functools.partial(chunk, n)), *given) for n in sorted(lengths)}
     parts = {k: compiled(jax.jit(sums), *each, (params,) * size, rows) for k, rows in splits.items() if k != "train"}
     return Shared(compiled(start, key, settings), steps, parts)
 
@@ -97,12 +101,20 @@ def _mapped(size: int, one: Callable[..., Any], active: jax.Array, *stacked: Any
     """What `one` gives for each member that is active, one after the other: S trees, of the others zeros."""
     shapes = jax.eval_shape(one, *jax.tree.map(lambda a: a[0], stacked))
     either = lambda xs: lax.cond(xs[0], one, lambda *_: tree.zeros(shapes), *xs[1])
-    return tree.unstack(lax.map(either, (active, stacked)), size)
+    return _apart(lax.map(either, (active, stacked)), size)
 
 
 def _vmapped(size: int, one: Callable[..., Any], active: jax.Array, *stacked: Any) -> tuple[Any, ...]:
     """What `one` gives for each member, all at once: S trees. What the others give is computed, and not looked at."""
-    return tree.unstack(jax.vmap(one)(*stacked), size)
+    return _apart(jax.vmap(one)(*stacked), size)
+
+
+def _stacked(trees: tuple[Any, ...]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _apart(stacked: Any, size: int) -> tuple[Any, ...]:
+    return tuple(jax.tree.map(operator.itemgetter(k), stacked) for k in range(size))
 
 
 class Lane:
