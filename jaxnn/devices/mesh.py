@@ -7,12 +7,12 @@ device, on eight, and under `vmap`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 from jax.extend.backend import backends
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jaxnn import fork
 from jaxnn.errors import InputError, check
@@ -97,6 +97,24 @@ def processors() -> int:
 def shard(tree: Any) -> Any:
     """Inside a compiled function: split the leading axis of each array over the devices."""
     return jax.lax.with_sharding_constraint(tree, PartitionSpec(AXIS)) if count() > 1 else tree
+
+
+def split_members(function: Callable[[Any, Any], Any], shared: Any, members: Any) -> Any:
+    """Inside a compiled function: `function(shared, members)`, the leading axis of `members` split over the devices, of
+    which each computes its part as if it were alone; the results are whole on every device.
+
+    The length of that axis must be a multiple of `count()`.
+    """
+    if count() == 1:
+        return function(shared, members)
+
+    def alone(shared: Any, members: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
+            return function(shared, members)
+
+    rows = PartitionSpec(AXIS)
+    split = jax.shard_map(alone, in_specs=(PartitionSpec(), rows), out_specs=rows, check_vma=False)
+    return jax.lax.with_sharding_constraint(split(shared, members), PartitionSpec())
 
 
 def replicate(tree: Any) -> Any:

@@ -112,7 +112,8 @@ class Crew:
         lanes, sets = _lanes(list(left), self.members)
         first, size = self.members[next(iter(left))], len(lanes[0].members)
         splits = _placed(sets)
-        whole = first.plan._replace(batch_size=first.plan.batch_size * size)  # the steps of all in ten seconds
+        after_each_other = first.plan.batch_size * size // mesh.count()
+        whole = first.plan._replace(batch_size=after_each_other)  # the steps of all in ten seconds
         rows = first.data.parts["train"]
         most = flops.longest_chunk(first.recipe, whole, first.shapes.params, rows, own_model=first.about["own_model"])
         cuts = {k: self.members[k].plan.cut(begun.step, most) for k, begun in left.items()}
@@ -201,10 +202,10 @@ def explain(session: loop.Session, failed: loop.NotFinite) -> tuple[Params, Nume
 
 
 def _lanes(numbers: Sequence[int], members: Sequence[Ready]) -> tuple[list[Lane], list[Dataset]]:
-    """Who computes together, and their data sets. On a CPU a small network leaves all cores but one idle, so that there
-    are as many lanes as cores, each of as many places."""
+    """Who computes together, and their data sets: members over all devices in one lane. On a CPU a small network leaves
+    all cores but one idle, so that one device has as many lanes as cores."""
     count = min(_cores() if jax.default_backend() == "cpu" and mesh.count() == 1 else 1, len(numbers))
-    size = -(-len(numbers) // count)
+    size = -(-len(numbers) // (count * mesh.count())) * mesh.count()
     sets = list({id(members[k].data): members[k].data for k in numbers}.values())
     lanes = []
     for begin in range(0, len(numbers), size):

@@ -64,57 +64,60 @@ def compile_all(
       lane: of as many members as each call takes.
       mode: map or vmap.
     """
-    size, multiple, several = len(lane.members), mesh.count(), lane.several
-    over = functools.partial(_mapped if mode == "map" else _vmapped, size)
+    size, several = len(lane.members), lane.several
+    over = functools.partial(_over, _map if mode == "map" else _vmap, size)
 
     def compiled(function: Any, *args: Any) -> Future[Any]:
-        return pool.submit(function.lower(*args).compile)
+        return pool.submit(jax.jit(function).lower(*args).compile)
 
     def rows_of(data: Batch, which: jax.Array) -> Batch:
         return jax.tree.map(lambda a: a[which], data) if several else data
 
     def chunk(n: int, active: Any, which: Any, settings: Any, keys: Any, states: tuple[State, ...], data: Batch) -> Any:
-        def one(which: Any, settings: Any, key: Any, state: State) -> Any:
-            return run_steps(build(settings), plan.batch_size, multiple, state, rows_of(data, which), n, key=key)
+        def one(data: Batch, which: Any, settings: Any, key: Any, state: State) -> Any:
+            return run_steps(build(settings), plan.batch_size, 1, state, rows_of(data, which), n, key=key)
 
-        return over(one, active, which, settings, keys, _stacked(states))
+        return over(one, data, active, which, settings, keys, _stacked(states))
 
     def sums(active: Any, which: Any, params: tuple[Any, ...], data: Batch) -> Any:
-        recipe = build({name: value[0] for name, value in lane.settings.items()})
+        recipe = build({})  # an evaluation knows nothing of the optimizer
 
-        def one(which: Any, params: Any) -> Any:
-            return evaluate(recipe, params, rows_of(data, which), batch_size=block_rows(recipe.task), multiple=multiple)
+        def one(data: Batch, which: Any, params: Any) -> Any:
+            return evaluate(recipe, params, rows_of(data, which), batch_size=block_rows(recipe.task))
 
-        return over(one, active, which, _stacked(params))
+        return over(one, data, active, which, _stacked(params))
 
     params = optimizer.averaged(shapes.params, shapes.opt_state)
     each = (np.ones(size, bool), lane.which)
     key, settings = lane.keys[0], {name: value[0] for name, value in lane.settings.items()}
-    start = jax.jit(lambda key, settings: init(build(settings), key, example))
+    start = compiled(lambda key, settings: init(build(settings), key, example), key, settings)
     given = (*each, lane.settings, lane.keys, (shapes,) * size, splits["train"])
-    steps = {n: compiled(jax.jit(functools.partial(chunk, n)), *given) for n in sorted(lengths)}
-    parts = {k: compiled(jax.jit(sums), *each, (params,) * size, rows) for k, rows in splits.items() if k != "train"}
-    return Shared(compiled(start, key, settings), steps, parts)
+    steps = {n: compiled(functools.partial(chunk, n), *given) for n in sorted(lengths)}
+    parts = {k: compiled(sums, *each, (params,) * size, rows) for k, rows in splits.items() if k != "train"}
+    return Shared(start, steps, parts)
 
 
-def _mapped(size: int, one: Callable[..., Any], active: jax.Array, *stacked: Any) -> tuple[Any, ...]:
-    """What `one` gives for each member that is active, one after the other: S trees, of the others zeros."""
+def _over(each: Any, size: int, one: Callable[..., Any], data: Batch, active: jax.Array, *stacked: Any) -> Any:
+    """What `one(data, ...)` gives for each of the members, S trees; those that are not active have others' numbers."""
+    local = lambda data, members: each(functools.partial(one, data), *members)
+    results = mesh.split_members(local, data, (active, stacked))
+    return tuple(jax.tree.map(operator.itemgetter(k), results) for k in range(size))
+
+
+def _map(one: Callable[..., Any], active: jax.Array, stacked: Any) -> Any:
+    """One after the other, but for those that are not active."""
     shapes = jax.eval_shape(one, *jax.tree.map(lambda a: a[0], stacked))
     either = lambda xs: lax.cond(xs[0], one, lambda *_: tree.zeros(shapes), *xs[1])
-    return _apart(lax.map(either, (active, stacked)), size)
+    return lax.map(either, (active, stacked))
 
 
-def _vmapped(size: int, one: Callable[..., Any], active: jax.Array, *stacked: Any) -> tuple[Any, ...]:
-    """What `one` gives for each member, all at once: S trees. What the others give is computed, and not looked at."""
-    return _apart(jax.vmap(one)(*stacked), size)
+def _vmap(one: Callable[..., Any], active: jax.Array, stacked: Any) -> Any:
+    """Each operation for all of them at once."""
+    return jax.vmap(one)(*stacked)
 
 
 def _stacked(trees: tuple[Any, ...]) -> Any:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-
-def _apart(stacked: Any, size: int) -> tuple[Any, ...]:
-    return tuple(jax.tree.map(operator.itemgetter(k), stacked) for k in range(size))
 
 
 class Lane:

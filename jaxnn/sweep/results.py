@@ -132,7 +132,7 @@ def show(
         numbers = [spread([o.row[name] for o in each if name in o.row]) for name in shown]
         table.add_row(*cells, str(len(each)), *numbers, _endings(each))
     console.print(f"{len(outcomes)} runs, {seconds:.1f} s; {path}", soft_wrap=True)
-    console.print(table, width=None if console.is_terminal else WIDTH)
+    (console if console.is_terminal else screen.Screen(width=WIDTH)).print(table)
     found = best(outcomes)
     if found is None:
         return
