@@ -20,6 +20,7 @@ from jaxnn.errors import InputError, check, choices
 MODES = ("auto", "map", "vmap")
 RANGE = re.compile(r"(?P<low>[^:,]+?)\.\.(?P<high>[^:,]+)(?::(?P<count>-?\d+))?(?::(?P<space>log|linear))?")
 MOST = 4096  # members
+REPEATED = ("seed", "data.fold")  # what results are averaged over
 # One value for all members; what begins with `data.` and `checkpoint.` too.
 SHARED = (
     *("name", "workdir", "devices", "mesh", "sharding", "tensor", "exact", "init_from"),
@@ -70,7 +71,7 @@ class Member(NamedTuple):
     @property
     def setting(self) -> tuple[tuple[str, Any], ...]:
         """What is swept but for the seed and the fold, over which results are averaged."""
-        return tuple((name, value) for name, value in self.values.items() if name not in ("seed", "data.fold"))
+        return tuple((name, value) for name, value in self.values.items() if name not in REPEATED)
 
 
 class Sweep(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a sweep has come to: sweep.json, a table on the screen, and the best member."""
+"""What a sweep has come to: sweep.json, a picture, a table on the screen, and the best member."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from rich.table import Table
 
 from jaxnn.config import strict_json
 from jaxnn.config.settings import Config
-from jaxnn.config.sweep import Member, Sweep
+from jaxnn.config.sweep import REPEATED, Member, Sweep
 from jaxnn.engine.tally import WORST, score
 from jaxnn.errors import InputError
 from jaxnn.report import screen
 from jaxnn.store import durable, history, weights
+from jaxnn.sweep.picture import svg
 from jaxnn.training.loop import FAILED, STOPPED
 from jaxnn.types import Task
 
-NAME = "sweep.json"
+NAME, PICTURE = "sweep.json", "sweep.svg"
 BEGUN = "not begun"
 WIDTH = 160  # of the table, in a file
 
@@ -90,6 +91,25 @@ def save(folder: Path, asked: Sweep, outcomes: Sequence[Outcome] = (), by: str =
     durable.replace(folder / NAME, [json.dumps(about, indent=1, allow_nan=False).encode()])
 
 
+def draw(folder: Path, asked: Sweep, outcomes: Sequence[Outcome], by: str) -> None:
+    """sweep.svg: the metric over the first field with two numbers, a line for each combination of the others; none
+    where no such field was swept."""
+    numbers = lambda axis: {m.values[axis.name] for m in asked.members if isinstance(m.values[axis.name], int | float)}
+    axis = next((a for a in asked.axes if a.name not in REPEATED and len(numbers(a)) > 1), None)
+    if axis is None:
+        return
+    series: dict[str, list[tuple[float, float]]] = {}
+    for outcome in outcomes:
+        values = dict(outcome.member.setting)
+        x, rest = values.pop(axis.name), [f"{name.rpartition('.')[2]}={_text(v)}" for name, v in values.items()]
+        points = series.setdefault(" ".join(rest), [])
+        if by in outcome.row and isinstance(x, int | float):
+            points.append((float(x), float(outcome.row[by])))
+    title = f"{len(outcomes)} runs"
+    picture = svg(title, axis.name, by, series, log=axis.log and all(x > 0 for x in numbers(axis)))
+    durable.replace(folder / PICTURE, [picture.encode()])
+
+
 def best(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The member with the best score of the setting with the best mean score; None where all have failed."""
     by_setting = {setting: mean([o.score for o in each]) for setting, each in settings(outcomes).items()}
@@ -119,7 +139,7 @@ def show(
         rows = {tuple(o.member.values.items()): [o] for o in outcomes} | {(("", "all"),): list(outcomes)}
     else:
         rows = by_setting
-    names = [axis.name for axis in asked.axes if len(by_setting) == 1 or axis.name not in ("seed", "data.fold")]
+    names = [axis.name for axis in asked.axes if len(by_setting) == 1 or axis.name not in REPEATED]
     there = dict.fromkeys(name for outcome in outcomes for name in outcome.row)
     shown = [
         name for name in there if name == by or (name.startswith(("val/", "test/")) and name.endswith(screen.SHOWN))

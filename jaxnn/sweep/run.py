@@ -77,6 +77,7 @@ def sweep(
         clock("report")
         outcomes = [results.read(path, ready.member, ready.recipe.task, by) for ready in members]
         results.save(path, asked, outcomes, by)
+        results.draw(path, asked, outcomes, by)
         results.show(console, asked, outcomes, by, path, clock.elapsed)
         _failures(asked, crew.failed)
         return stop.exit_code
