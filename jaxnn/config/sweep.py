@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import random
@@ -116,6 +117,7 @@ def expand(config: Config, flags: SweepFlags, seeds: int | None, folds: int | No
     return Sweep(tuple(members), (*axes, *repeats), flags.mode, flags.halve)
 
 
+@functools.cache
 def kinds(kind: Any = Config, prefix: str = "") -> dict[str, Any]:
     """The type of each field of a config, by its path: `{"optim.lr": float | None, ...}`."""
     found: dict[str, Any] = {}

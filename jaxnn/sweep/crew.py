@@ -118,8 +118,9 @@ class Crew:
         most = flops.longest_chunk(first.recipe, whole, first.shapes.params, rows, own_model=first.about["own_model"])
         cuts = {k: self.members[k].plan.cut(begun.step, most) for k, begun in left.items()}
         lengths = set[int]().union(*(lengths for _, lengths in cuts.values()))
+        builds = [next(self.members[k].build for k in left if self.members[k].data is data) for data in sets]
         shared = compile_all(
-            first.build, first.plan, lengths, first.shapes, splits, lanes[0], first.example, self.mode, self.pool
+            builds, first.plan, lengths, first.shapes, splits, lanes[0], first.example, self.mode, self.pool
         )
         shared.wait()
         return [

@@ -33,18 +33,18 @@ Build = Callable[[dict[str, Any]], Recipe]  # the recipe with these settings, wh
 class Shared(NamedTuple):
     """The programs of a group of members, each there when its compilation has ended."""
 
-    start: Future[Any]  # (key, settings) -> state
+    starts: list[Future[Any]]  # for each data set: (key, settings) -> state
     steps: dict[int, Future[Any]]  # by their number: (active, which, settings, keys, states, data) -> results
     evaluate: dict[str, Future[Any]]  # by the split: (active, which, params, rows) -> sums of each
 
     def wait(self) -> None:
         """Until all are compiled."""
-        for job in (self.start, *self.steps.values(), *self.evaluate.values()):
+        for job in (*self.starts, *self.steps.values(), *self.evaluate.values()):
             job.result()
 
 
 def compile_all(
-    build: Build,
+    builds: Sequence[Build],
     plan: Plan,
     lengths: set[int],
     shapes: State,
@@ -57,14 +57,15 @@ def compile_all(
     """Trace here, compile in the threads of `pool`.
 
     Args:
-      build, plan, example: what is trained, when what happens, and one input.
+      builds: for each data set; a first state has the mean and deviation of its training examples.
+      plan, example: when what happens, and one input.
       lengths: of the chunks of steps.
       shapes: of the state of one member.
       splits: rows on the devices, of one data set or stacked `[D, n, ...]` where the members have D of them.
       lane: of as many members as each call takes.
       mode: map or vmap.
     """
-    size, several = len(lane.members), lane.several
+    size, several, build = len(lane.members), lane.several, builds[0]
     over = functools.partial(_over, _map if mode == "map" else _vmap, size)
 
     def compiled(function: Any, *args: Any) -> Future[Any]:
@@ -90,11 +91,12 @@ def compile_all(
     params = optimizer.averaged(shapes.params, shapes.opt_state)
     each = (np.ones(size, bool), lane.which)
     key, settings = lane.keys[0], {name: value[0] for name, value in lane.settings.items()}
-    start = compiled(lambda key, settings: init(build(settings), key, example), key, settings)
+    first = lambda build, key, settings: init(build(settings), key, example)
+    starts = [compiled(functools.partial(first, build), key, settings) for build in builds]
     given = (*each, lane.settings, lane.keys, (shapes,) * size, splits["train"])
     steps = {n: compiled(functools.partial(chunk, n), *given) for n in sorted(lengths)}
     parts = {k: compiled(sums, *each, (params,) * size, rows) for k, rows in splits.items() if k != "train"}
-    return Shared(start, steps, parts)
+    return Shared(starts, steps, parts)
 
 
 def _over(each: Any, size: int, one: Callable[..., Any], data: Batch, active: jax.Array, *stacked: Any) -> Any:
@@ -139,7 +141,7 @@ class Lane:
     def programs(self, k: int, shared: Shared, splits: dict[str, Batch], length: Callable[[int], int]) -> Programs:
         """Those of member k of the lane."""
         values = {name: value[k] for name, value in self.settings.items()}
-        start = lambda key: shared.start.result()(key, values)
+        start = lambda key: shared.starts[self.which[k]].result()(key, values)
         steps = {n: ready(self._steps(k, n, job.result(), splits["train"])) for n, job in shared.steps.items()}
         parts = {part: ready(self._sums(k, part, job.result(), splits[part])) for part, job in shared.evaluate.items()}
         return Programs(ready(start), steps, parts, length)
