@@ -40,10 +40,9 @@ class SweepFlags:
     """draw so many settings from the lists and ranges (then without a count: optim.lr=1e-4..1e-1), by --seed"""
     mode: str = "auto"
     """how the runs of one program are computed: map, one after the other, to the bits of single runs; vmap, all in each
-    operation, to 1e-4; auto is map on a CPU, vmap elsewhere"""
+    operation, but for rounding; auto is map on a CPU, vmap elsewhere"""
     halve: tyro.conf.FlagCreatePairsOff[bool] = False
-    """successive halving: when a half, a quarter, ... of the epochs are left to the better half of the settings each
-    time, the others stop"""
+    """successive halving: after 1/8, 1/4 and 1/2 of the epochs (of 8 settings) the worse half of the settings stops"""
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

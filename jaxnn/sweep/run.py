@@ -43,6 +43,9 @@ def sweep(
 ) -> int:
     """The exit code of the sweep that is asked for; `reading`: the data of the config, `read(settings)`: of a fold."""
     config, console = request.flags.run, screen.Screen()
+    if jax.process_count() > 1:
+        rule = f"are for one process, and here are {jax.process_count()}"
+        raise InputError(f"--sweep={len(asked.members)} runs: {rule}; train one run, or leave --distributed out")
     clock("data")
     jobs = {member.config.data: reading for member in asked.members if member.config.data == config.data}
     jobs |= {
