@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -13,7 +13,7 @@ COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e3
 Point = tuple[float, float]
 
 
-def svg(title: str, field: str, metric: str, series: dict[str, Sequence[Point]], *, log: bool) -> str:
+def svg(title: str, field: str, metric: str, series: Mapping[str, Sequence[Point]], *, log: bool) -> str:
     """Each series as dots, a line through the means of those above one x; x in the logarithm where `log`.
 
     Points that are not finite are left out.
