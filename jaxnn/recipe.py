@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -193,11 +194,13 @@ def recipe(
     plan: Plan,
     class_weight: Any = None,
     own: Own | None = None,
+    traced: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """What is trained, and how.
 
-    Raises `InputError` for settings of the optimizer that do not fit the model or run, and for augmentations that do
-    not fit the examples or the task.
+    `traced`: lr, momentum, weight_decay and alpha in place of those of the config; they may be traced. Raises
+    `InputError` for settings of the optimizer that do not fit the model or run, and for augmentations that do not fit
+    the examples or the task.
     """
     optim, own = config.optim, own or Own()
     if class_weight is not None and task.name in GENERATIVE:
@@ -215,12 +218,14 @@ def recipe(
         rule = f"would leave the {left} behind, as the config file's task has labels={task.labels}"
         raise InputError(f"--data.augment={words}: {rule}; give it labels=mask or boxes")
     length = {"steps_per_epoch": plan.steps_per_epoch, "total_steps": plan.total}
-    tx = optimizer.optimizer(optim, **length, own=own.optimizer, own_schedule=own.schedule)
+    numbers: dict[str, Any] = {"alpha": optim.alpha} | dict(traced or {})
+    alpha = numbers.pop("alpha")
+    tx = optimizer.optimizer(optim, **length, **numbers, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient
     augment = batches.build(config.data.augment, _example(data), task, data["scale"])
     how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze, "augment": augment}
     how |= {"exact": config.exact or 0}
-    return Recipe(model, task, tx, optim.alpha, class_weight=class_weight, **how)
+    return Recipe(model, task, tx, alpha, class_weight=class_weight, **how)
 
 
 def _check_own(optim: OptimConfig, own: Own) -> None:

@@ -21,6 +21,7 @@ LAYERS = [  # a folder or file may import from the rows above its own, and withi
     {"training", "store", "recipe"},
     {"predict", "generation", "estimators", "report", "style", "keras"},
     {"train"},
+    {"sweep"},
     {"commands"},
     {"__main__"},
 ]

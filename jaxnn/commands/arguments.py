@@ -26,6 +26,7 @@ from jaxnn.commands import config_file
 from jaxnn.config import paths
 from jaxnn.config.request import Flags, Request
 from jaxnn.config.settings import Config
+from jaxnn.config.sweep import SweepFlags, expand
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError, choices, nearest, printable
 from jaxnn.store import identity
@@ -62,7 +63,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
         raise InputError(f"--optim.name={name}: {source} brings an optimizer; leave out one of them")
     if brought.own.data and (name := _value_of(argv, "data.name")):
         raise InputError(f"--data.name={name}: {source} brings its data; leave out one of them")
-    if _value_of(argv, "optim.name") not in (None, default.optim.name):
+    swept = f" {_value_of(argv, 'sweep') or ''}"
+    if _value_of(argv, "optim.name") not in (None, default.optim.name) or " optim.name=" in swept:
         own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
     description = f"{DESCRIPTION}\n\nconfigs:\n{_promises(configs)}"
@@ -73,7 +75,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     start = replayed.get("start") if replayed and flags.run.init_from == default.init_from else None
     # A replay needs a config file again only if it brought functions; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.own.names()) else None
-    return Request(flags, name, brought.own, brought.digest, digest, start)
+    sweep = expand(flags.run, flags.sweep, flags.seeds, flags.folds)
+    return Request(flags, name, brought.own, brought.digest, digest, start, sweep)
 
 
 def _check_brought(source: str | None, brought: list[str], replayed: dict[str, Any]) -> None:
@@ -122,7 +125,7 @@ def _listed(flag: str, word: str) -> list[str]:
     """A word as the several that it may stand for: labels and columns of one's own (--data) may hold a comma, numbers
     and the names that jaxnn gives do not."""
     parts = word.removesuffix(",").split(",")  # `100, 50` is two words
-    own = flag.startswith("--data") and flag != "--data.augment"
+    own = flag.startswith(("--data", "--sweep")) and flag != "--data.augment"
     several = _is_list(FLAGS.get(flag)) and all(NUMBER.fullmatch(p) if own else p for p in parts)
     return parts if several else [word]
 
@@ -243,14 +246,16 @@ def _nearest_flag(flag: str) -> str | None:
 def _flags(kind: Any, prefix: str = "--") -> dict[str, Any]:
     """Each flag and the type of its value; a switch has the opposite one besides."""
     found = {}
-    kinds = typing.get_type_hints(kind)
+    kinds, without_name = typing.get_type_hints(kind), {(Flags, "run"), (SweepFlags, "over")}
     for item in dataclasses.fields(kind):
         flag, of = prefix + item.name.replace("_", "-"), kinds[item.name]
+        if (kind, item.name) in without_name:
+            flag = prefix.rstrip(".")
         if dataclasses.is_dataclass(of):
-            found |= _flags(of, prefix if kind is Flags else f"{flag}.")
+            found |= _flags(of, f"{flag}." if flag.strip("-") else prefix)
             continue
         found[flag] = of
-        if of in (bool, bool | None) and kind is not Flags:
+        if of in (bool, bool | None) and kind not in (Flags, SweepFlags):
             found[f"{prefix}no-{flag.removeprefix(prefix)}"] = of
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import gc
 import json
 import sys
@@ -54,7 +55,8 @@ def train(argv: list[str]) -> int:
 
     pool, config = ThreadPoolExecutor(max_workers=4), flags.run
     clock, keep = Stopwatch("start", since=STARTED), not flags.no_cache
-    reading = pool.submit(from_config, config.data, config.task.name, keep=keep, arrays=request.brought.data)
+    read = functools.partial(from_config, task=config.task.name, keep=keep, arrays=request.brought.data)
+    reading = pool.submit(read, config.data)
 
     with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read
@@ -64,7 +66,12 @@ def train(argv: list[str]) -> int:
             hosts.initialise(flags.coordinator, flags.processes, flags.process_id)
 
     with hosts.join(clock, stop) if together else contextlib.nullcontext():
-        code = train.train(request, reading, stop, clock, pool)
+        if request.sweep:
+            from jaxnn.sweep import run
+
+            code = run.sweep(request, request.sweep, reading, read, stop, clock, pool)
+        else:
+            code = train.train(request, reading, stop, clock, pool)
     if not flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
         print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
     return code

@@ -56,6 +56,9 @@ class DataConfig:
     """a file or folder of the same kind to validate on, instead of a part of the training examples"""
     validation_fraction: float = 0.1
     """part of the training examples kept for validation, stratified, where no validation set is given; 0 for none"""
+    fold: str | None = None
+    """2/5: validate on the second of five stratified parts of the training examples, in place of validation_fraction;
+    --folds trains on each"""
     test_fraction: float = 0.2
     """part kept for testing, stratified, where the data have no test set"""
     split_seed: int = 0
@@ -98,6 +101,8 @@ class DataConfig:
             self._check_targets(self.target)
         fraction("--data.validation_fraction", self.validation_fraction)
         fraction("--data.test_fraction", self.test_fraction)
+        if self.fold is not None:
+            self._check_fold(self.fold)
         check("--data.split_seed", self.split_seed, ">= 0", self.split_seed >= 0)
         if self.split is not None:
             check("--data.split", self.split, "time:COLUMN", bool(self.time_column))
@@ -116,6 +121,20 @@ class DataConfig:
         check("--data.max_boxes", self.max_boxes, ">= 1", self.max_boxes >= 1)
         for weight in self.class_weight if isinstance(self.class_weight, tuple) else ():
             non_negative("--data.class_weight", class_weight(weight)[1])
+
+    def _check_fold(self, fold: str) -> None:
+        found = re.fullmatch(r"([1-9]\d{0,5})/([1-9]\d{0,5})", fold)
+        check("--data.fold", fold, "K/N, the K-th of N >= 2 parts", bool(found) and self.which_fold[1] >= 2)
+        check("--data.fold", fold, "K/N with K <= N", self.which_fold[0] < self.which_fold[1])
+        for flag in ("validation", "split", "split_by"):
+            if (value := getattr(self, flag)) is not None:
+                raise InputError(f"--data.{flag}={value}: says what to validate on, and so does a fold; leave one out")
+
+    @property
+    def which_fold(self) -> tuple[int, int]:
+        """Which one it is, from 0, and of how many."""
+        k, n = (self.fold or "1/1").split("/")
+        return int(k) - 1, int(n)
 
     def _check_targets(self, names: tuple[str, ...]) -> None:
         listed = " ".join(names)

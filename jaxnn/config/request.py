@@ -9,6 +9,7 @@ import tyro
 
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
+from jaxnn.config.sweep import Sweep, SweepFlags
 from jaxnn.errors import InputError, check
 
 
@@ -26,6 +27,11 @@ class Flags:
     no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
     """do not keep compiled programs and decoded images in the user's cache folder; kept, they let the next run start at
     once"""
+    seeds: int | None = None
+    """train so many runs, which differ in their seed: --seed, --seed + 1, ..."""
+    folds: int | None = None
+    """cross-validation: so many runs, each validated on another part of the training examples"""
+    sweep: SweepFlags = SweepFlags()
     traceback: tyro.conf.FlagCreatePairsOff[bool] = False
     """show where an error was raised"""
     distributed: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -69,6 +75,7 @@ class Request:
     source_digest: str | None = None  # SHA-256 of that file, if it brought anything
     digest: str | None = None  # of the data of the run that is replayed
     start: dict[str, Any] | None = None  # what the run that is replayed began with, where --init_from is its own
+    sweep: Sweep | None = None  # the runs that are asked for, where they are several
 
     def own(self) -> dict[str, Any]:
         """What a run's config.json says of the config file; `own`: what it brought besides a model, if anything."""

@@ -24,7 +24,7 @@ def parts(found: Targets, config: DataConfig, key: Key | None = None) -> dict[st
       key: the column by which the rows are split, if by one.
     """
     left = np.arange(len(found.y["train"]))
-    fractions = {"test": config.test_fraction, "validation": config.validation_fraction}
+    fractions = {"test": config.test_fraction, "validation": 0 if config.fold else config.validation_fraction}
     wanted = {part: fraction for part, fraction in fractions.items() if fraction and part not in found.y}
     cut, rows = _cut(found, config, key, wanted), {}
     for part, fraction in wanted.items():
@@ -35,7 +35,22 @@ def parts(found: Targets, config: DataConfig, key: Key | None = None) -> dict[st
                 f"and {len(rest)} for training; neither may be 0, so change it, or use 0 for no {part} split"
             )
         left, rows[part] = left[rest], left[chosen]
+    if config.fold is not None:
+        left, rows["validation"] = _fold(found, config, left)
     return {"train": left, **rows}
+
+
+def _fold(found: Targets, config: DataConfig, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows outside and inside one of the folds of what is left by the test."""
+    k, n = config.which_fold
+    if "validation" in found.y:
+        rule = "the data have a validation set of their own"
+        raise InputError(f"--data.fold={config.fold}: {rule}; leave the folds out, or move it into the training set")
+    if n > len(left):
+        raise InputError(f"--data.fold={config.fold}: there are {len(left)} examples to cut; use fewer folds")
+    by = found.y["train"][left] if found.numbered else np.zeros(len(left), np.int32)
+    inside = folds(np.random.default_rng(config.split_seed), by, n) == k
+    return left[~inside], left[inside]
 
 
 def told(found: Targets, config: DataConfig, key: Key, rows: dict[str, np.ndarray]) -> tuple[str, ...]:
@@ -133,6 +148,19 @@ def by_time(times: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]
         return np.arange(len(times)), np.arange(0)
     at = changes[np.argmin(np.abs(changes - (len(times) - round(len(times) * fraction))))]
     return np.sort(order[:at]), np.sort(order[at:])
+
+
+def folds(rng: np.random.Generator, groups: np.ndarray, n: int) -> np.ndarray:
+    """Which of n folds each row is in, i64[len(groups)]: sizes, and the counts of each group, differ by 1 at most.
+
+    >>> import numpy as np
+    >>> fold = folds(np.random.default_rng(0), np.array([0, 0, 0, 0, 1, 1]), 2)
+    >>> [(fold[:4] == k).sum().item() for k in (0, 1)], (fold[4:] == 0).sum().item()
+    ([2, 2], 1)
+    """
+    shuffled, fold = rng.permutation(len(groups)), np.empty(len(groups), np.int64)
+    fold[shuffled[np.argsort(groups[shuffled], kind="stable")]] = np.arange(len(groups)) % n
+    return fold
 
 
 def stratified(rng: np.random.Generator, groups: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarray]:

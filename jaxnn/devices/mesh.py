@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 from jax.extend.backend import backends
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jaxnn import fork
 from jaxnn.config.devices import axes as axes_of
@@ -145,6 +145,24 @@ def whole(tree: Any) -> Any:
 def place(tree: Any, shapes: Any) -> Any:
     """Put arrays where the `jax.ShapeDtypeStruct`s of their shapes say."""
     return jax.tree.map(lambda a, shape: jax.device_put(a, shape.sharding), tree, shapes)
+
+
+def split_members(function: Callable[[Any, Any], Any], shared: Any, members: Any) -> Any:
+    """Inside a compiled function: `function(shared, members)`, the leading axis of `members` split over the devices, of
+    which each computes its part as if it were alone; the results are whole on every device.
+
+    The length of that axis must be a multiple of `count()`.
+    """
+    if count() == 1:
+        return function(shared, members)
+
+    def alone(shared: Any, members: Any) -> Any:
+        with jax.sharding.use_abstract_mesh(AbstractMesh((), ())):
+            return function(shared, members)
+
+    rows = PartitionSpec(AXIS)
+    split = jax.shard_map(alone, in_specs=(PartitionSpec(), rows), out_specs=rows, check_vma=False)
+    return jax.lax.with_sharding_constraint(split(shared, members), PartitionSpec())
 
 
 def replicate(tree: Any) -> Any:

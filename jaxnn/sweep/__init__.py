@@ -1,0 +1,1 @@
+"""Many runs in one process, those of one program computed together."""
