@@ -81,7 +81,7 @@ class Config:
     none (default: the largest that it divides)"""
     exact: int | None = None
     """the same bits on any number of devices that divides this number (--exact alone: 8): a batch is cut into so many
-    parts, whose gradients are added in their order; up to three times the time, and so many gradients in memory"""
+    parts, whose gradients are added in their order; up to four times the time, and so many gradients in memory"""
     workdir: str | None = None
     """folder of the results (default: runs/NAME-TIME); a run that it holds goes on where it was"""
     data: DataConfig = field(default_factory=DataConfig)

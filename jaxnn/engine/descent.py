@@ -93,12 +93,21 @@ def gradient(
     if not recipe.exact:
         (loss, (sums, renewed)), grads = _of_rows(recipe, trained, kept, total, batch, key)
     else:
+        batch = parts.padded(batch, recipe.exact)
         weight = mesh.whole(batch.weight.astype(float))
         total = sum_in_pairs(weight) if total is None else total
-        run = functools.partial(_of_rows, recipe, trained, kept, total)
-        (loss, (sums, renewed)), grads = exact.each_part(run, recipe.exact, batch, key)
-        renewed = None if renewed is None else exact.mean(kept, renewed, weight)
-        loss, sums, grads = exact.add_up((loss, sums, grads))
+        rows = jnp.maximum((weight > 0).sum(), 1)
+
+        def of_part(part: Batch, key: jax.Array | None) -> Any:
+            (loss, (sums, renewed)), grads = _of_rows(recipe, trained, kept, total, part, key)
+            share = (part.weight > 0).sum() / rows
+            change = (
+                None if renewed is None else jax.tree.map(lambda a, b: (b - a) * share.astype(b.dtype), kept, renewed)
+            )
+            return loss, sums, grads, change
+
+        loss, sums, grads, change = exact.added(of_part, recipe.exact, batch, key)
+        renewed = None if change is None else jax.tree.map(jnp.add, kept, change)
     if recipe.penalise == "mean" and not is_zero(alpha):
         extra, pull = jax.value_and_grad(penalty)(trained, alpha)
         loss, grads = loss + extra, jax.tree.map(jnp.add, grads, pull)

@@ -80,7 +80,7 @@ def _measured(recipe: Recipe, task: Task, params: Params, batch: Batch) -> tuple
 
     if not recipe.exact:
         return of_rows(batch, None)
-    sums, rows = exact.each_part(of_rows, recipe.exact, batch, None)
+    sums, rows = exact.each_part(of_rows, recipe.exact, parts.padded(batch, recipe.exact), None)
     return exact.add_up(sums), exact.joined(rows)
 
 

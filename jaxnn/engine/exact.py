@@ -54,25 +54,27 @@ def each_part(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array 
     return lax.optimization_barrier((split if devices > 1 else own)(*given))
 
 
+def added(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
+    """The sum of `run(part, key of the part)` over the parts, in their order: that of `each_part`."""
+    if mesh.count() > 1:
+        return add_up(each_part(run, parts, batch, key))
+
+    def add(carry: tuple[Any, Any], given: tuple[jax.Array, Batch]) -> tuple[tuple[Any, Any], None]:
+        (total, before), (i, part) = carry, given
+        # A part is added one turn later: within the products that made it, XLA would round the sum otherwise.
+        found = run(part, None if key is None else jax.random.fold_in(key, i))
+        return (jax.tree.map(jnp.add, total, before), found), None
+
+    cut = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
+    zero = tree.zeros(jax.eval_shape(lambda part: run(part, key), jax.tree.map(lambda a: a[0], cut)))
+    carry = lax.scan(add, (zero, zero), (lax.iota(jnp.uint32, parts), cut))[0]
+    return jax.tree.map(jnp.add, *carry)
+
+
 def add_up(stacked: Any) -> Any:
     """The sum over the leading axis, in its order."""
-    first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stacked)
-    return lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, part), None), tree.zeros(first), stacked)[0]
-
-
-def mean(kept: Any, renewed: Any, weight: jax.Array) -> Any:
-    """What all parts keep together: `kept` and the mean of its changes, a part counting as often as it has rows.
-
-    Args:
-      kept: before the step.
-      renewed: `[parts, ...]`, what each part has made of it.
-      weight: f32[B] of the rows of the whole batch; those of weight 0 have no part.
-    """
-    parts = len(jax.tree.leaves(renewed)[0])
-    rows = (weight.reshape(parts, -1) > 0).sum(1)
-    share = rows / jnp.maximum(rows.sum(), 1)
-    scaled = lambda a, b: (b - a[None]) * share.astype(b.dtype).reshape(-1, *(1,) * a.ndim)
-    return jax.tree.map(jnp.add, kept, add_up(jax.tree.map(scaled, kept, renewed)))
+    zero = tree.zeros(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stacked))
+    return lax.scan(lambda total, part: (jax.tree.map(jnp.add, total, part), None), zero, stacked)[0]
 
 
 def joined(stacked: Any) -> Any:

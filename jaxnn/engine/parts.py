@@ -28,11 +28,17 @@ def for_the_cache(run: Callable[..., Any], model: Model, batch: Batch, key: jax.
     return lax.platform_dependent(batch, cpu=in_cache, default=at_once)
 
 
-def in_parts(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
-    """The sum of `run(part, key of the part)` over equal parts of the batch; padding weighs nothing."""
-    if missing := -len(batch.weight) % parts:
+def padded(batch: Batch, multiple: int) -> Batch:
+    """The batch, with rows that weigh nothing after it up to a multiple."""
+    if missing := -len(batch.weight) % multiple:
         batch = jax.tree.map(lambda a: jnp.concatenate([a, jnp.broadcast_to(a[:1], (missing, *a.shape[1:]))]), batch)
         batch = batch._replace(weight=batch.weight.at[-missing:].set(0))
+    return batch
+
+
+def in_parts(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
+    """The sum of `run(part, key of the part)` over equal parts of the batch; padding weighs nothing."""
+    batch = padded(batch, parts)
     # Row i is in part i mod k, not in a block, so neither padding appended at the end nor sharding over devices changes
     # a row's part.
     cut = jax.tree.map(lambda a: a.reshape(-1, parts, *a.shape[1:]).swapaxes(0, 1), batch)

@@ -56,7 +56,9 @@ def opening(
     about = f"{config.name}: {data.name}, {examples}; {devices}; {folder}"
     if config.exact:
         size = f"{config.exact * tree.nbytes(state.params) / 2**20:.2f} MiB"
-        about += f"\nexact: {config.exact} gradients at once, {size}, and steps that take up to three times as long"
+        about += (
+            f"\nexact: up to {config.exact} gradients at once, {size}, and steps that take up to four times as long"
+        )
     for line in (about, *lines):
         console.print(line, soft_wrap=True)
 
