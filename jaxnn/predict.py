@@ -14,10 +14,11 @@ import optax
 
 from jaxnn import augment, fork
 from jaxnn.config import paths
+from jaxnn.config.data import DataConfig
 from jaxnn.config.names import GENERATIVE, KERAS_MODEL, MISSING, UNKNOWN, WEIGHTS
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
-from jaxnn.config.values import from_dict
+from jaxnn.config.values import from_dict, to_dict
 from jaxnn.data import images, incoming
 from jaxnn.data.columns import Column, Rules
 from jaxnn.data.grid import Grid, is_frame
@@ -30,6 +31,12 @@ from jaxnn.store import weights as stored
 from jaxnn.tasks.base import block_rows, block_sizes
 from jaxnn.tasks.labels import Labels
 from jaxnn.types import Batch, Model, Params, Recipe, Task, unchanged
+
+# The settings of data that say how an example is read.
+READ_BY = (
+    *("images", "image_size", "resize", "color", "target", "drop", "weight", "text", "delimiter", "positive"),
+    *("split_by", "split", "nan"),
+)
 
 
 class Outputs(NamedTuple):
@@ -90,7 +97,7 @@ class Run(NamedTuple):
         if not is_frame(source) and not isinstance(source, str | os.PathLike):
             raise InputError(f"source={type(source).__qualname__}: must be a path or a data frame, with the labels")
         source = source if is_frame(source) else paths.expand("source", source)
-        given = incoming.labelled(source, self._known(unknown), self.config.data.positive)
+        given = incoming.labelled(source, self._known(unknown), self._read_as.positive)
         x = self._checked(self.encode(given.x, unknown) if isinstance(given.x, Grid) else given.x)
         self.task.check(given.y)
         recipe = Recipe(self.model, self.task, optax.identity())
@@ -137,9 +144,16 @@ class Run(NamedTuple):
         offset = self.data.get("offset")
         return np.zeros(n) if offset is None else np.array(offset)
 
+    @property
+    def _read_as(self) -> DataConfig:
+        """The settings by which new examples are read: where the data were converted first, those of that."""
+        given = self.data.get("settings") or {}
+        values = to_dict(self.config.data) | {name: given[name] for name in READ_BY if given.get(name) is not None}
+        return from_dict(values, DataConfig)
+
     def _known(self, unknown: Any) -> incoming.Known:
         """What new examples must be like. The columns of a bundled table are its features, which are numbers."""
-        config, data = self.config.data, self.data
+        config, data = self._read_as, self.data
         known = data.get("columns") or [(name, None) for name in data.get("features") or ()]
         columns = tuple(Column(name, None if texts is None else tuple(texts)) for name, texts in known) or None
         nan = "refuse" if config.nan == "drop" else config.nan  # each row has an answer

@@ -28,6 +28,8 @@ from jaxnn.tasks.regression import units as in_units
 from jaxnn.training.plan import Plan
 from jaxnn.types import Batch, Model, Recipe, Task, unchanged
 
+ROWS_OF_A_PART = 4  # at least, where they are normalised or mixed
+
 
 def network(
     config: Config,
@@ -223,9 +225,20 @@ def recipe(
     tx = optimizer.optimizer(optim, **length, **numbers, own=own.optimizer, own_schedule=own.schedule)
     watch = optimizer.bounded(optim) or own.optimizer is not None  # which may make a finite step of any gradient
     augment = batches.build(config.data.augment, _example(data), task, data["scale"])
+    _check_parts(config, model, plan)
     how = {"accumulate": optim.accumulate, "watch": watch, "freeze": optim.freeze, "augment": augment}
     how |= {"exact": config.exact or 0}
     return Recipe(model, task, tx, alpha, class_weight=class_weight, **how)
+
+
+def _check_parts(config: Config, model: Model, plan: Plan) -> None:
+    """Refuse parts of a batch so small that what is made of all their rows together would mean little."""
+    mixed = next((word for word in config.data.augment if word.startswith(("mixup", "cutmix"))), None)
+    rows = plan.batch_size // (config.exact or 1)
+    if config.exact and rows < ROWS_OF_A_PART and (model.observe or mixed):
+        what = f"--data.augment {mixed} mixes" if mixed else "batch norm normalises"
+        rule = f"{what} the rows of a part alone, of which a batch of {plan.batch_size} gives it {rows}"
+        raise InputError(f"--exact={config.exact}: {rule}; use --batch_size {ROWS_OF_A_PART * config.exact} or more")
 
 
 def _check_own(optim: OptimConfig, own: Own) -> None:

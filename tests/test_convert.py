@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+import jaxnn
 from jaxnn import data
 from jaxnn.commands import convert as command
 from jaxnn.commands import main
+from jaxnn.config.data import DataConfig
 from jaxnn.errors import InputError, StorageError
 from jaxnn.store import converted
 
@@ -62,7 +65,8 @@ def test_a_table_has_the_arrays_that_it_has_when_it_is_read_whole(tmp_path, flag
     whole, mine = data.load(path, **named), data.load(convert(path, tmp_path / "c", *flags))
     assert mine.digest == whole.digest
     about, expected = mine.describe(), whole.describe()
-    assert {k: v for k, v in about.items() if k != "name"} == {k: v for k, v in expected.items() if k != "name"}
+    expected |= {"name": about["name"], "settings": about["settings"]}
+    assert about == expected
     np.testing.assert_array_equal(mine.mean, whole.mean)
     np.testing.assert_array_equal(mine.std, whole.std)
 
@@ -187,3 +191,38 @@ def test_kill_9_three_times(tmp_path):
             process.wait()
     subprocess.run([*map(str, argv)], check=True)
     assert contents(tmp_path / "cut") == whole and json.loads(whole["dataset.json"])["parts"]["train"] > 2000
+
+
+def test_a_fold_is_decided_when_data_are_converted(tmp_path):
+    folder = convert("iris", tmp_path / "c")
+    with pytest.raises(InputError, match=re.escape("--data.fold=1/3: ")):
+        data.from_config(DataConfig(str(folder), fold="1/3"))
+
+
+def test_another_data_set_is_not_taken_for_the_one_that_was_converted(tmp_path):
+    convert("iris", tmp_path / "c")
+    with pytest.raises(InputError):
+        main.convert(["wine", "--to", str(tmp_path / "c")])
+    one = images(tmp_path / "img")
+    convert(one, tmp_path / "i", "--data.image_size", 4)
+    (one / "cat").rename(one / "cats")
+    with pytest.raises(InputError):
+        main.convert([str(one), "--to", str(tmp_path / "i"), "--data.image_size", "4"])
+
+
+def test_a_run_on_converted_images_reads_new_ones_as_they_were_converted(tmp_path):
+    folder = convert(images(tmp_path / "img"), tmp_path / "c", "--data.image_size", 4)
+    flags = ["--data.name", str(folder), "--epochs", "1", "--batch-size", "4", "--devices", "1", "--no-cache"]
+    assert main.train(["digits_softmax", *flags, "--workdir", str(tmp_path / "run")]) == 0
+    file = next((tmp_path / "img/cat").iterdir())
+    assert jaxnn.load_run(tmp_path / "run").predict_proba(file).shape == (1, 2)
+
+
+def images(folder: Path) -> Path:
+    """Ten pictures of 6 x 5 in two classes."""
+    for k in range(20):
+        path = folder / ("cat" if k % 2 else "dog") / f"{k}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(k).integers(0, 256, (6, 5, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    return folder

@@ -234,3 +234,42 @@ def test_a_run_with_split_parameters_is_saved_whole(tmp_path):
     assert here(*NET[:1], *NET[3:], "--epochs", 2, "--devices", 1, "--workdir", tmp_path / "one") == 0
     for found, wanted in zip(history(tmp_path / "run"), history(tmp_path / "one"), strict=True):
         assert found == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("digits_mlp --exact --optim.name lbfgs --batch-size full", "--exact=8: lbfgs differentiates its line search"),
+        ("digits_mlp --exact --sharding fsdp", "--sharding=fsdp: splits the parameters, which --exact leaves whole"),
+        (
+            "digits_cnn --exact --data.augment mixup:0.2 --batch-size 16",
+            "--exact=8: --data.augment mixup:0.2 mixes the",
+        ),
+        ("digits_mlp --tensor dense_9=0", "--tensor=dense_9: matches no parameter"),
+        ("digits_mlp --tensor dense_0=0", "--tensor=dense_0=0: splits over the axis model, which has no devices"),
+        ("digits_mlp --mesh rows=2", "--mesh=rows: unknown; Choose from data, model"),
+    ],
+)
+def test_flags_that_cannot_be(flags, told, tmp_path):
+    with pytest.raises(InputError, match=re.escape(told)):
+        here(*flags.split(), "--workdir", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_exact_alone_is_of_eight_parts_and_what_it_costs_is_told(tmp_path, capsys):
+    assert here(*NET[:1], *NET[3:], "--epochs", 1, "--workdir", tmp_path / "run", "--exact") == 0
+    assert json.loads((tmp_path / "run/config.json").read_text())["config"]["exact"] == 8
+    assert "\nexact: up to 8 gradients at once, 0.19 MiB, and steps" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_exact_of_a_u_net_and_its_pictures(tmp_path):
+    flags = (
+        "digits_segmentation --exact --epochs 1 --model.channels 4 8 --batch-size 64 --data.name digits_masks".split()
+    )
+    found = []
+    for devices in (1, 2, 4, 8):
+        assert here(*flags, "--devices", devices, "--workdir", tmp_path / str(devices)) == 0
+        found.append((tmp_path / str(devices) / "weights.safetensors").read_bytes())
+        assert (tmp_path / str(devices) / "pictures").is_dir()
+    assert len(set(found)) == 1

@@ -227,6 +227,8 @@ VARIANTS = {
                  "--optim.schedule", "cosine"],
     "adamw": ["--sweep", "optim.weight_decay=0.01,0.1", "optim.alpha=0.001,0.1", "--optim.name", "adamw",
               "--model.dropout", "0.5", "--optim.warmup", "4"],
+    "decay": ["--sweep", "optim.lr=0.01,0.1", "--optim.name", "sgd", "--optim.schedule", "cosine",
+              "--optim.weight_decay", "0.0001"],
 }  # fmt: skip
 
 

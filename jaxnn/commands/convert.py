@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -44,7 +45,7 @@ def convert(argv: list[str], configs: Path) -> int:
 
     folder = paths.expand("--to", to)
     try:
-        known = {"source": _fingerprint(sources.files(config)), "settings": _settings(config, task)}
+        known = {"source": _fingerprint(config.name, sources.files(config)), "settings": _settings(config, task)}
         whole = converted.check(folder, known)
         if whole is None:
             made = sources.made(config, task)
@@ -106,12 +107,18 @@ def _settings(config: DataConfig, task: str) -> dict[str, Any]:
     return values | {"task": task, "validation": config.validation is not None}
 
 
-def _fingerprint(files: Sequence[Path]) -> str:
-    """SHA-256 of the names, lengths and times of all files of a source: what is read again must be the same."""
-    sha = hashlib.sha256()
+def _fingerprint(name: str, files: Sequence[Path]) -> str:
+    """SHA-256 of the places, lengths and times of all files of a source: what is read again must be the same.
+
+    A source without files is known by its name; the files of another one may be moved together.
+    """
+    sha = hashlib.sha256(b"" if files else name.encode(errors="surrogateescape"))
+    root = os.path.commonpath([path.parent for path in files]) if files else ""
     for path in files:
         status = path.stat()
-        sha.update(f"{path.name}\0{status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        sha.update(
+            f"{os.path.relpath(path, root)}\0{status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape")
+        )
     return sha.hexdigest()
 
 

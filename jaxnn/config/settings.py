@@ -121,6 +121,11 @@ class Config:
             rule(word)
         if self.exact is not None:
             check("--exact", self.exact, ">= 1", self.exact >= 1)
+            if self.optim.name == "lbfgs":
+                cure = "leave --exact out, or use another optimizer"
+                raise InputError(
+                    f"--exact={self.exact}: lbfgs differentiates its line search, which has no parts; {cure}"
+                )
             split = {"--sharding": self.sharding != "replicate", "--mesh": named.get("model", 1) > 1}
             for flag in (flag for flag, yes in split.items() if yes):
                 given = self.sharding if flag == "--sharding" else self.mesh

@@ -201,8 +201,13 @@ def _settings(axes: Sequence[Axis], draws: int | None, seed: int) -> Iterator[di
             yield {axis.name: value for axis, value in zip(axes, values, strict=True)}
         return
     sources = {axis: random.Random(f"{seed} {axis.name}") for axis in axes}
-    for _ in range(draws):
-        yield {axis.name: _drawn(axis, source.random()) for axis, source in sources.items()}
+    drawn: list[dict[str, Any]] = []
+    for _ in range(100 * draws):  # a setting of lists may be drawn again, which would count it twice
+        setting = {axis.name: _drawn(axis, source.random()) for axis, source in sources.items()}
+        drawn += [setting] if setting not in drawn else []
+        if len(drawn) == draws:
+            break
+    yield from drawn
 
 
 def _drawn(axis: Axis, u: float) -> Any:

@@ -60,6 +60,8 @@ class Dataset:
     """the mean of amounts over the training examples, by output"""
     spread: list[float] | None = None
     """their deviation, in which they are learned; None for classes, and where nothing is standardised"""
+    settings: dict[str, Any] | None = None
+    """what data that `jaxnn convert` made were converted with, by the names of `DataConfig`"""
     notes: tuple[str, ...] = ()
     """what was left out or looks odd, for people: examples that were dropped, or that are in two splits"""
     known_digest: str | None = None
@@ -152,4 +154,4 @@ class Dataset:
             "center": self.center,
             "spread": self.spread,
             "digest": self.digest,
-        }
+        } | ({} if self.settings is None else {"settings": self.settings})

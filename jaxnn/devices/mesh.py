@@ -107,10 +107,10 @@ def use(
         yield f"{platform}, {number} device{plural}{as_mesh} ({devices[0].device_kind}), {end}"
 
 
-def of(config: Config) -> contextlib.AbstractContextManager[str]:
-    """`use` as a config says."""
+def of(config: Config, *, split: bool = True) -> contextlib.AbstractContextManager[str]:
+    """`use` as a config says. `split`: whether a batch is split over the devices, and is not whole on each."""
     named = None if config.mesh is None else axes_of(config.mesh)
-    return use(config.devices, config.dtype, axes=named, exact=config.exact)
+    return use(config.devices, config.dtype, axes=named, exact=config.exact if split else None)
 
 
 def count(axis: str = AXIS) -> int:

@@ -35,13 +35,13 @@ def split(shapes: State, sharding: str = "replicate", tensor: Sequence[str] = ()
     Raises:
       InputError: rules without that axis, one that names no parameter, or a dimension that the axis does not divide.
     """
-    if mesh.size() == 1:
-        return mesh.replicated(shapes)
     rules = [(word, *rule(word)) for word in tensor]
     params = tree.by_name(shapes.params)
+    tree.check_patterns("--tensor", [pattern for _, pattern, _ in rules], list(params))
     if rules and mesh.count(mesh.MODEL) == 1:
         raise InputError(f"--tensor={tensor[0]}: splits over the axis model, which has no devices; add --mesh model=2")
-    tree.check_patterns("--tensor", [pattern for _, pattern, _ in rules], list(params))
+    if mesh.size() == 1:
+        return mesh.replicated(shapes)
     specs = {name: _spec(name, leaf.shape, sharding, rules) for name, leaf in params.items()}
     devices = jax.sharding.get_mesh()
 

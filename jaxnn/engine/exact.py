@@ -20,6 +20,8 @@ from jaxnn import tree
 from jaxnn.devices import mesh
 from jaxnn.types import Batch, Recipe
 
+TURNS = 4  # of a loop at least
+
 
 def multiple(recipe: Recipe) -> int:
     """Rows of a step are padded to a multiple of this: of the parts, or else of the devices that share them."""
@@ -37,11 +39,7 @@ def each_part(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array 
         return run(part, None if key is None else jax.random.fold_in(key, i))
 
     def own(numbers: jax.Array, cut: Batch) -> Any:
-        # XLA inlines a loop of one step and rounds differently: with one part of its own, a device works it off twice.
-        alone = len(numbers) == 1
-        given = jax.tree.map(lambda a: jnp.concatenate([a, a]), (numbers, cut)) if alone else (numbers, cut)
-        found = lax.map(one, given)
-        found = jax.tree.map(lambda a: a[:1], found) if alone else found
+        found = _looped(one, (numbers, cut))
         return lax.all_gather(found, mesh.AXIS, tiled=True) if devices > 1 else found
 
     devices = mesh.count()
@@ -52,6 +50,22 @@ def each_part(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array 
     # Fused with what comes before or after, the parts would be rounded otherwise where nothing has to be gathered.
     given = lax.optimization_barrier((numbers, cut))
     return lax.optimization_barrier((split if devices > 1 else own)(*given))
+
+
+def _looped(one: Callable[[Any], Any], given: Any) -> Any:
+    """`lax.map` over a device's own parts.
+
+    XLA inlines a loop of one turn, takes one of few apart, and then rounds otherwise: a short loop has turns besides,
+    which are skipped.
+    """
+    own = len(jax.tree.leaves(given)[0])
+    if own >= TURNS:
+        return lax.map(one, given)
+    longer = jax.tree.map(lambda a: jnp.concatenate([a, jnp.repeat(a[:1], TURNS - own, 0)]), given)
+    shapes = jax.eval_shape(one, jax.tree.map(lambda a: a[0], given))
+    either = lambda xs: lax.cond(xs[0] < own, one, lambda _: tree.zeros(shapes), xs[1])
+    found = lax.map(either, (lax.iota(jnp.int32, TURNS), longer))
+    return jax.tree.map(lambda a: a[:own], found)
 
 
 def added(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:

@@ -34,7 +34,7 @@ def save(
     if not (marked or generated) or not hosts.leads():
         return
     with mesh.use(1):  # of several processes, the first one does this alone
-        _save(folder, config, known, recipe, params, parts, marked=marked)
+        _save(folder, config, known, recipe, jax.device_get(params), parts, marked=marked)
 
 
 def _save(

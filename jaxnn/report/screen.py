@@ -56,9 +56,8 @@ def opening(
     about = f"{config.name}: {data.name}, {examples}; {devices}; {folder}"
     if config.exact:
         size = f"{config.exact * tree.nbytes(state.params) / 2**20:.2f} MiB"
-        about += (
-            f"\nexact: up to {config.exact} gradients at once, {size}, and steps that take up to four times as long"
-        )
+        cost = f"exact: up to {config.exact} gradients at once, {size}, and steps that take up to four times as long"
+        lines = (cost, *lines)
     for line in (about, *lines):
         console.print(line, soft_wrap=True)
 

@@ -135,7 +135,7 @@ class Crew:
         ready, together, reason = self.members[k], hand.lane.together, None
         config, clock = ready.member.config, stopwatch.Stopwatch("start", since=time.perf_counter())
         try:
-            with mesh.of(config):
+            with mesh.of(config, split=False):
                 key = jax.random.key(config.seed)
                 programs = hand.lane.programs(hand.place, hand.shared, hand.splits, hand.length)
                 saver = Saver(begun.folder, ready.about, config, self.pool, begun.step if begun.progress else None)

@@ -85,6 +85,8 @@ def _traced(config: Config, own: Any) -> dict[str, float]:
     """
     optim = config.optim
     names = [] if own.optimizer or own.schedule else ["lr", "weight_decay"] + ["momentum"] * (optim.name == "sgd")
+    if optim.weight_decay and optim.schedule != "constant":  # XLA multiplies the two once, where both are constants
+        names = [name for name in names if name not in ("lr", "weight_decay")]
     given = {name: getattr(optim, name) for name in (*names, "alpha")}
     return {name: value for name, value in given.items() if value}
 

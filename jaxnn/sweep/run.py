@@ -60,7 +60,7 @@ def sweep(
         rule = "a sweep has its rows in memory; add --data.feed resident, or train one run"
         raise InputError(f"--data.name={config.data.name}: is streamed, and {rule}")
     clock("start")
-    with mesh.of(config) as devices:
+    with mesh.of(config, split=False) as devices:
         members = group.checked(request, asked.members, data, devices)
         groups, first = group.groups(members), members[0]
         mode = _mode(asked, groups)

@@ -28,11 +28,7 @@ MANIFEST, FORMAT = "dataset.json", 1
 PARTS, ARRAYS = ("train", "validation", "test"), ("x", "y", "weight")
 SMALL = 2**26  # bytes of all labels or weights of a part, up to which they are in memory
 # What was decided when the data were converted; `validation_fraction` and the like may be said again.
-DECIDED = ("positive", "validation_fraction", "test_fraction", "split_seed")
-
-
-def is_converted(path: Path) -> bool:
-    return (path / MANIFEST).is_file()
+DECIDED = ("positive", "fold", "validation_fraction", "test_fraction", "split_seed")
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -73,7 +69,7 @@ def read(path: Path, config: DataConfig, task: str) -> Dataset:
     in_memory = lambda name, a: not streamed or ("-x." not in name and a.nbytes <= SMALL)
     loaded = {name: array[:] if in_memory(name, array) else array for name, array in arrays.items()}
     splits = {part: Batch(*(loaded[file(part, array)] for array in ARRAYS)) for part in found["parts"]}
-    return _dataset(path, config, about, splits)
+    return _dataset(path, config, found, splits)
 
 
 def file(part: str, array: str) -> str:
@@ -90,12 +86,13 @@ def _opened(path: Path, name: str, size: int) -> Npy:
     return array
 
 
-def _dataset(path: Path, config: DataConfig, about: dict[str, Any], splits: dict[str, Batch]) -> Dataset:
+def _dataset(path: Path, config: DataConfig, whole: dict[str, Any], splits: dict[str, Batch]) -> Dataset:
+    about = whole["about"]
     names = ("classes", "labels", "features", "targets")
     tuples: dict[str, Any] = {name: about[name] and tuple(about[name]) for name in names}
     columns = about["columns"] and tuple(Column(name, texts and tuple(texts)) for name, texts in about["columns"])
-    found = Targets(about["task"], tuples["classes"], {"train": splits["train"].y})
-    train, by_class = fitted.weighed(config.class_weight, found, splits["train"])
+    labels = Targets(about["task"], tuples["classes"], {"train": splits["train"].y})
+    train, by_class = fitted.weighed(config.class_weight, labels, splits["train"])
     scaled = config.standardize is not False
     mean, std = (about[name] if scaled else None for name in ("mean", "std"))
     as_f32 = lambda values: None if values is None else np.array(values, np.float32)
@@ -104,5 +101,5 @@ def _dataset(path: Path, config: DataConfig, about: dict[str, Any], splits: dict
         columns=columns, fill=about["fill"], missing=tuple(about["missing"]), class_weight=by_class,
         scale=about["scale"], mean=as_f32(mean), std=as_f32(std), center=about["center"],
         spread=about["spread"] if scaled else None, notes=tuple(about["notes"]),
-        known_digest=about["digest"], known_range=about["range"],
+        known_digest=about["digest"], known_range=about["range"], settings=whole["settings"],
     )  # fmt: skip
