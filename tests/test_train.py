@@ -30,6 +30,7 @@ from jaxnn.commands import main
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.devices import cache
+from jaxnn.engine.tally import Tally
 from jaxnn.errors import Error, InputError
 from jaxnn.report import flops, screen
 from jaxnn.report.stopwatch import Stopwatch
@@ -480,10 +481,10 @@ def test_a_run_says_where_its_time_went_and_how_fast_the_steps_were(stopped, mon
     def ending(first_step: int, **seconds: float) -> list[str]:
         file, clock = io.StringIO(), Stopwatch("start", since=0.0)
         clock.seconds.update(seconds)
-        steps = plan(Config(epochs=20, batch_size=30), 300)
+        steps = plan(Config(epochs=20 if stopped else 10, batch_size=30), 300)
         facts = {"recipe": None, "plan": steps, "splits": {"train": None}, "stop": lambda: stopped, "clock": clock}
         session: Any = SimpleNamespace(**facts)
-        progress: Any = SimpleNamespace(state=SimpleNamespace(params=None))
+        progress: Any = SimpleNamespace(state=SimpleNamespace(params=None), tally=Tally())
         event = Event(100, progress)
         screen.ending(Console(file=file, width=80), "run", session, event, {"step": 100}, first_step)
         return [line for line in file.getvalue().splitlines() if "%" in line]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.config.names import IMPUTED, LAYOUTS
@@ -51,9 +53,9 @@ def kind_of(config: DataConfig, task: str = "auto") -> str:
         return "mnist"
     if name.startswith("tfds:"):
         return "tfds"
-    if (path / converted.MANIFEST).is_file():
+    if os.path.isfile(path / converted.MANIFEST):  # pathlib raises an error for a name that is too long
         return CONVERTED
-    if (path / tfds.INFO).is_file():
+    if os.path.isfile(path / tfds.INFO):
         return "tfds"
     if path.is_dir() or (path.is_file() and path.suffix.lower() == ".json"):
         from jaxnn.data.readers import layouts

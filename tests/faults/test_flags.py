@@ -22,6 +22,7 @@ from jaxnn.config.model import ModelConfig
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.request import Flags
 from jaxnn.config.settings import Config
+from jaxnn.config.sweep import SweepFlags
 from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import Error, InputError
@@ -35,14 +36,17 @@ def fields(kind: Any = Flags, path: str = "") -> dict[str, tuple[Any, dataclasse
     for item in dataclasses.fields(kind):
         inner = typing.get_type_hints(kind)[item.name]
         if dataclasses.is_dataclass(inner):
-            found |= fields(inner, "" if kind is Flags else f"{path}{item.name}.")
-        else:
-            found[path + item.name] = (kind, item)
+            found |= fields(inner, "" if inner is Config else f"{path}{item.name}.")
+        else:  # of several runs, `--sweep` is a flag, and the beginning of others
+            found["sweep" if item.name == "over" else path + item.name] = (kind, item)
     return found
 
 
 FLAGS = fields()
-NUMBERS = {name: pair for name, pair in FLAGS.items() if re.search(r"\b(int|float)\b", str(pair[1].type))}
+OF_A_RUN = {name for name, (kind, _) in FLAGS.items() if kind not in (Flags, SweepFlags)}
+# Those of several runs and processes are refused in test_sweeps.py and test_hosts.py.
+NUMBERS = {name: FLAGS[name] for name in FLAGS if re.search(r"\b(int|float)\b", str(FLAGS[name][1].type))}
+NUMBERS = {name: pair for name, pair in NUMBERS.items() if name in OF_A_RUN}
 SWITCHES = {name for name, (_, item) in FLAGS.items() if "bool" in str(item.type)}
 
 
@@ -140,7 +144,7 @@ def one_edit(word: str) -> set[str]:
 
 def test_f02_a_misspelt_flag_names_one_that_is_as_near():
     names = {spelled(name) for name in FLAGS} | {"--help"}
-    names |= {spelled(name).replace(".", ".no-") for name in SWITCHES if FLAGS[name][0] is not Flags}
+    names |= {spelled(name).replace(".", ".no-") for name in SWITCHES & OF_A_RUN}
     # With a _ for a - the flag is the same, and not misspelt.
     near = {name: {word for word in one_edit(name) if word.replace("_", "-") not in names} for name in names}
     rng, twice = random.Random(0), []
@@ -222,7 +226,7 @@ def test_f04_no_flag_may_be_given_twice_cut_short_or_negated_as_well(name):
     for n in range(2, len(flag)):
         if flag[:n] not in known:
             assert refused(flag[:n], *value).startswith(f"{flag[:n]}: unknown flag; "), flag[:n]
-    if name in SWITCHES and FLAGS[name][0] is not Flags:
+    if name in SWITCHES & OF_A_RUN:
         assert refused(flag, re.sub(r"\.(\w)", r".no-\1", flag)) == f"{flag}: given twice; keep one"
 
 
@@ -277,6 +281,7 @@ BOUNDS = [  # flag, refused, accepted
     ("tol", ["-1e-9"], ["0"]),
     ("patience", ["0"], ["1"]),
     ("devices", ["0", "-1"], ["1"]),
+    ("exact", ["0", "-1"], ["1"]),
 ]
 
 

@@ -58,7 +58,7 @@ def read(path: Path, config: DataConfig, task: str) -> Dataset:
             had = found["settings"].get(name)
             cure = f"use --data.{name} {had}" if had is not None else "leave it out"
             raise InputError(f"--data.{name}={value}: {path} was converted with {had}; {cure}, or convert it again")
-    if task not in ("auto", about["task"], *GENERATIVE) and (task, about["task"]) != ("multiclass", "binary"):
+    if task not in ("auto", about["task"], *GENERATIVE):
         rule = f"{path} was converted as {about['task']}; convert it with --task.name {task}"
         raise InputError(f"--task.name={task}: {rule}")
     if config.standardize and about["mean"] is None:
