@@ -79,7 +79,7 @@ OTHER: dict[str, Any] = dict(
     class_weight=(1.0, 2.0, 3.0), validation="v", validation_fraction=0.3, test_fraction=0.4, split_seed=5,
     standardize=False, nan="drop", bad_records=6, max_boxes=7, allow_overlap=True, feed="stream", split_by="g",
 )  # fmt: skip
-BY_TIME = OTHER | {"split": "time:s", "split_by": None, "validation": None}
+BY_TIME = OTHER | {"split": "time:s", "split_by": None, "validation": None, "fold": None}
 
 
 def arguments(config: DataConfig) -> dict[str, Any]:
@@ -99,11 +99,12 @@ def test_arguments_of_load_are_the_fields_of_the_config(monkeypatch):
     assert {name: parameter.default for name, parameter in parameters.items()} == defaults
     seen: list[Any] = []
     monkeypatch.setattr(assemble, "from_config", lambda *told: seen.append(told))
-    for config in (DataConfig("wine"), DataConfig("wine", **OTHER), DataConfig("wine", **BY_TIME)):
+    by_fold = DataConfig("wine", fold="2/3")
+    for config in (DataConfig("wine"), by_fold, DataConfig("wine", **OTHER), DataConfig("wine", **BY_TIME)):
         load("wine", **arguments(config), task="multiclass")
         assert seen.pop() == (config, "multiclass")
     assert arguments(config) == BY_TIME
-    assert all((OTHER | {"split": "time:s"})[name] != defaults[name] for name in BY_TIME)
+    assert all((OTHER | {"split": "time:s", "fold": "2/3"})[name] != defaults[name] for name in BY_TIME)
 
 
 def test_description_survives_json():

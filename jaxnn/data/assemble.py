@@ -180,7 +180,10 @@ def from_config(
 
 def _streamed(config: DataConfig, task: str) -> Dataset | None:
     """The data set, where its rows may stay on the disk. Raises `InputError` where they are to, and cannot."""
-    kind = kind_of(config, task)
+    try:
+        kind = kind_of(config, task)
+    except OSError as error:
+        raise _unreadable(config, error) from error
     if kind == CONVERTED:
         check_options(config, kind)
         return converted.read(paths.expand("--data.name", config.name), config, task)
@@ -193,6 +196,10 @@ def _streamed(config: DataConfig, task: str) -> Dataset | None:
         cure = f"convert them with jaxnn convert {config.name} --to DIR, and name that folder"
         raise InputError(f"--data.feed=stream: {kind} data are read whole; {cure}")
     return None
+
+
+def _unreadable(config: DataConfig, error: OSError) -> InputError:
+    return InputError(f"{error.filename or config.name}: {error.strerror or error}; check the path")
 
 
 def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep: bool) -> Source:
@@ -242,7 +249,7 @@ def _read(config: DataConfig, task: str, frame: Any, validation_frame: Any, keep
     except InputError:
         raise
     except OSError as error:
-        raise InputError(f"{error.filename or config.name}: {error.strerror or error}; check the path") from error
+        raise _unreadable(config, error) from error
 
 
 def parts_of(
