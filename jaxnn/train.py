@@ -31,15 +31,21 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     model, task, example = recipe.network(config, known, own, mean=data.mean, std=data.std)
     rows = recipe.checked(task, data.parts, own)["train"]
     made = recipe.recipe(config, known, model, task, example, steps, data.class_weight, own)
-    computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
     with mesh.of(config) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
         key = jax.random.key(config.seed)
         start, shapes = start_of(made, config, example, key)
         check_metrics(config, made, shapes.params, data.parts)
-        about = hosts.agreed(identity.describe(config, known, devices, **request.own(), **computes))
-        head = functools.partial(recipe.head, config, task, example, own.model)
-        source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
+        about = request.own() | program.describe(made, example, rows, own)
+        about = hosts.agreed(identity.describe(config, known, devices, **about))
+        source, steps, about = origin.find(
+            config,
+            about,
+            steps,
+            shapes,
+            request.start,
+            functools.partial(recipe.head, config, task, example, own.model),
+        )
         screen.warn("note", data.notes)
         if request.flags.dry_run:
             screen.dry_run(console, config.name, data, steps, devices, model, example, shapes)
@@ -64,14 +70,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
         session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)
-        alarms = diagnosis.Alarms(made, rows)
-        with screen.progress(console, steps.total, steps.epoch(steps.total)) as show:
-
-            def tell(event: loop.Event) -> None:
-                assert event.row
-                show(event.row)
-                screen.warn("warning", alarms(event.row, event.progress.state.params, event.still))
-
+        with screen.told(console, steps, diagnosis.Alarms(made, rows)) as tell:
             event, row = recorded.take_steps(session, loop.Event(begun.step, progress), begun.row, saver, tell)
         event, row, result = recorded.end(config, session, saver, event, row, shapes, data.statistics)
         if result.ended == loop.FINISHED:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from test_train import here
 
 from jaxnn import data
 from jaxnn.commands import main
@@ -28,17 +28,6 @@ from jaxnn.errors import DataError, InputError, NumericsError
 KEY = jax.random.key(7)
 QUICK = ["digits_softmax", "--no-cache"]
 SHORT = ["--epochs", 2, "--batch-size", 128]
-
-
-def here(*argv: object) -> int:
-    """The exit code of `jaxnn train ARGV` in this process, on one of its devices unless told otherwise."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    devices = [] if "--devices" in argv else ["--devices", "1"]
-    try:
-        return main.train([*map(str, argv), *devices])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def converted(source: str, folder: Path, *flags: str) -> Path:

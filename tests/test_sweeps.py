@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -17,11 +16,13 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-import safetensors.numpy
+import safetensors
+from test_train import here as run_here
+from test_train import weights
 
 import jaxnn
 from jaxnn import data
-from jaxnn.commands import arguments, main
+from jaxnn.commands import arguments
 from jaxnn.config.settings import Config
 from jaxnn.config.sweep import SweepFlags, expand
 from jaxnn.data import split
@@ -45,17 +46,7 @@ def alone(*argv: object) -> subprocess.Popen:
 
 def here(*argv: object) -> int:
     """The exit code of `jaxnn train ARGV` in this process, on one of its devices unless told otherwise."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    devices = [] if "--devices" in argv else ["--devices", "1"]
-    try:
-        return main.train([*map(str, argv), "--no-cache", *devices])
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def weights(folder: Path) -> dict[str, np.ndarray]:
-    return safetensors.numpy.load_file(folder / "weights.safetensors")
+    return run_here(*argv, "--no-cache")
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:

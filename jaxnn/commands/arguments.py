@@ -284,9 +284,8 @@ def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
         return path
     name = source.replace("-", "_")
     if name not in names and not by_path:
-        raise InputError(
-            f"config={source}: the run had a file of that name; name it: train.py {source}.py --config ..."
-        )
+        rule = f"the run had a file of that name; name it: train.py {source}.py --config ..."
+        raise InputError(f"config={source}: {rule}")
     if name not in names:
         raise choices("config", source, names)
     return names[name]

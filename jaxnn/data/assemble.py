@@ -157,9 +157,7 @@ def from_config(
     parts = {part: batch._replace(x=x.x[part]) for part, batch in given.items() if part not in rows}
     whole = given["train"]
     parts |= {part: Batch(x.x[part], whole.y[index], whole.weight[index]) for part, index in rows.items()}
-    for part, batch in parts.items():
-        if not batch.weight.any():
-            raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
+    refuse_weightless(parts)
     notes = bundled.passed_over(config.name, config.dir) + found.notes + split_notes + told
     notes += overlap.found(parts, rows, refuse=not config.allow_overlap) + x.notes
     for name in (*(labels.classes or ()), *(x.features or ()), *(found.targets or ())):
@@ -176,6 +174,13 @@ def from_config(
         targets=found.targets, fill=x.fill,
         center=center, spread=None if config.standardize is False else spread, notes=notes,
     )  # fmt: skip
+
+
+def refuse_weightless(parts: Mapping[str, Any]) -> None:
+    """Refuse parts (each with its `weight`) of which one would count for nothing."""
+    for part, given in parts.items():
+        if not given.weight.any():
+            raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
 
 
 def _streamed(config: DataConfig, task: str) -> Dataset | None:

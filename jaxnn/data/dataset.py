@@ -16,6 +16,8 @@ from jaxnn.data.streams.rows import Rows, blocks
 from jaxnn.tasks.labels import Label
 from jaxnn.types import Batch
 
+PARTS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:

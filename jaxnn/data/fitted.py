@@ -12,6 +12,7 @@ from jaxnn.config.values import class_weight
 from jaxnn.data import imputed
 from jaxnn.data.columns import HOLE
 from jaxnn.data.frame import Frame
+from jaxnn.data.streams.rows import Rows, blocks
 from jaxnn.errors import InputError, choices
 from jaxnn.tasks.targets import Targets
 from jaxnn.types import Batch
@@ -30,13 +31,23 @@ class Inputs(NamedTuple):
     """what stands for a missing cell of each column of a table"""
 
 
-def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature over the examples, f32, in the units of `x`; a deviation of 0 becomes 1."""
-    mean = x.mean(0, dtype=np.float64)
-    blocks = range(0, len(x), 4096)  # the float64 copy is of 4,096 examples, not of all
-    variance = sum(np.square(x[i : i + 4096] - mean).sum(0) for i in blocks) / len(x)
+def moments(x: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of each feature over the examples, f32, in the units of `x`; a deviation of 0 becomes 1.
+
+    `x` may be on the disk (`Rows`): NumPy adds row after row, so a block at a time gives the same bits.
+    """
+    mean = _total(x) / len(x) if isinstance(x, Rows) else x.mean(0, dtype=np.float64)
+    parts = range(0, len(x), 4096)  # the float64 copy is of 4,096 examples, not of all
+    variance = sum(np.square(x[i : i + 4096] - mean).sum(0) for i in parts) / len(x)
     std = np.sqrt(variance).astype(np.float32)
     return mean.astype(np.float32), np.where(std < np.finfo(np.float32).tiny, np.float32(1), std)
+
+
+def _total(x: Rows) -> np.ndarray:
+    total = np.zeros(x.shape[1:])
+    for part in blocks(x):
+        total = np.add.reduce(np.concatenate([total[None], x[part]]), axis=0, dtype=np.float64)
+    return total
 
 
 def amounts(y: np.ndarray) -> tuple[list[float], list[float]]:

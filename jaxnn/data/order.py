@@ -8,19 +8,40 @@ and end anywhere; `jax.random.permutation` would sort all n for every chunk (40x
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 ROUNDS = 8  # at 6, a chi-square test of 50,000 permutations of 64 still tells them from random
 
 
-def _hash(value: jax.Array, key: jax.Array) -> jax.Array:
+def _hash(value: Any, key: Any) -> Any:
     """The finaliser of MurmurHash3 (Appleby 2011): every input bit flips each output bit half of the time."""
     value = value ^ key
-    value = (value ^ (value >> 16)) * jnp.uint32(0x85EBCA6B)
-    value = (value ^ (value >> 13)) * jnp.uint32(0xC2B2AE35)
+    value = (value ^ (value >> 16)) * np.uint32(0x85EBCA6B)
+    value = (value ^ (value >> 13)) * np.uint32(0xC2B2AE35)
     return value ^ (value >> 16)
+
+
+def encrypt(keys: Any, value: Any, n: int) -> Any:
+    """The image of each value under the Feistel network on the smallest power of two that holds n: it may be n or more.
+
+    Args:
+      keys: u32[8], of the rounds.
+      value: u32[...], of NumPy or JAX.
+      n: how many there are, below 2^31.
+    """
+    bits = max((n - 1).bit_length(), 6)  # below 2^6 some permutations would be likelier than others
+    low = bits // 2
+    low_mask, high_mask = np.uint32((1 << low) - 1), np.uint32((1 << (bits - low)) - 1)
+    left, right = value >> low, value & low_mask
+    for i in range(0, ROUNDS, 2):
+        left ^= _hash(right, keys[i]) & high_mask
+        right ^= _hash(left, keys[i + 1]) & low_mask
+    return (left << low) | right
 
 
 def permute(key: jax.Array, index: jax.Array, n: int) -> jax.Array:
@@ -38,21 +59,10 @@ def permute(key: jax.Array, index: jax.Array, n: int) -> jax.Array:
     >>> sorted(permute(jax.random.key(0), jnp.arange(10), 10).tolist())
     [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
-    bits = max((n - 1).bit_length(), 6)  # below 2^6 some permutations would be likelier than others
-    low = bits // 2
-    low_mask, high_mask = jnp.uint32((1 << low) - 1), jnp.uint32((1 << (bits - low)) - 1)
     keys = jax.random.bits(key, (ROUNDS,), jnp.uint32)
-
-    def encrypt(value: jax.Array) -> jax.Array:
-        left, right = value >> low, value & low_mask
-        for i in range(0, ROUNDS, 2):
-            left ^= _hash(right, keys[i]) & high_mask
-            right ^= _hash(left, keys[i + 1]) & low_mask
-        return (left << low) | right
-
     outside = lambda value: value >= jnp.uint32(n)  # noqa: E731
-    walk = lambda value: jnp.where(outside(value), encrypt(value), value)  # noqa: E731
-    image = lax.while_loop(lambda value: outside(value).any(), walk, encrypt(index.astype(jnp.uint32)))
+    walk = lambda value: jnp.where(outside(value), encrypt(keys, value, n), value)  # noqa: E731
+    image = lax.while_loop(lambda value: outside(value).any(), walk, encrypt(keys, index.astype(jnp.uint32), n))
     return image.astype(jnp.int32)
 
 

@@ -100,11 +100,10 @@ def gradient(
 
         def of_part(part: Batch, key: jax.Array | None) -> Any:
             (loss, (sums, renewed)), grads = _of_rows(recipe, trained, kept, total, part, key)
+            if renewed is None:
+                return loss, sums, grads, None
             share = (part.weight > 0).sum() / rows
-            change = (
-                None if renewed is None else jax.tree.map(lambda a, b: (b - a) * share.astype(b.dtype), kept, renewed)
-            )
-            return loss, sums, grads, change
+            return loss, sums, grads, jax.tree.map(lambda a, b: (b - a) * share.astype(b.dtype), kept, renewed)
 
         loss, sums, grads, change = exact.added(of_part, recipe.exact, batch, key)
         renewed = None if change is None else jax.tree.map(jnp.add, kept, change)

@@ -1,13 +1,14 @@
 """A batch in V parts whose results are added in the order of the parts: the same bits on any number of devices.
 
 The sum of a batch that is split over devices depends on their number, since floating-point addition does on its order.
-So the batch is cut into V contiguous parts, each device works its own off one by one, by one program of one part, and
-all of them are gathered and added up in their order, on every device alike. (Sums of each device's own parts first
-would be other sums on another number of devices.)
+So the batch is cut into V contiguous parts; each device computes its own one after another, by the program of one part;
+all parts are gathered and added in their order, on every device alike. (Sums of each device's own parts first would be
+other sums on another number of devices.)
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -33,23 +34,24 @@ def each_part(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array 
 
     The rows must be a multiple of `parts`, and `parts` one of the devices.
     """
+    one, given = _cut(run, parts, batch, key)
+    every = functools.partial(_looped, one)
+    if mesh.count() > 1:
+        gathered = lambda own: lax.all_gather(_looped(one, own), mesh.AXIS, tiled=True)
+        rows, everywhere = PartitionSpec(mesh.AXIS), PartitionSpec()
+        every = jax.shard_map(gathered, in_specs=(rows,), out_specs=everywhere, check_vma=False)
+    # Fused with what comes before or after, the parts would be rounded otherwise where nothing has to be gathered.
+    return lax.optimization_barrier(every(lax.optimization_barrier(given)))
+
+
+def _cut(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> tuple[Callable[..., Any], Any]:
+    """`run` of one part with its number, and all of these, stacked."""
 
     def one(given: tuple[jax.Array, Batch]) -> Any:
         i, part = given
         return run(part, None if key is None else jax.random.fold_in(key, i))
 
-    def own(numbers: jax.Array, cut: Batch) -> Any:
-        found = _looped(one, (numbers, cut))
-        return lax.all_gather(found, mesh.AXIS, tiled=True) if devices > 1 else found
-
-    devices = mesh.count()
-    cut = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
-    numbers = lax.iota(jnp.uint32, parts)
-    rows = PartitionSpec(mesh.AXIS)
-    split = jax.shard_map(own, in_specs=(rows, rows), out_specs=PartitionSpec(), check_vma=False)
-    # Fused with what comes before or after, the parts would be rounded otherwise where nothing has to be gathered.
-    given = lax.optimization_barrier((numbers, cut))
-    return lax.optimization_barrier((split if devices > 1 else own)(*given))
+    return one, (lax.iota(jnp.uint32, parts), jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch))
 
 
 def _looped(one: Callable[[Any], Any], given: Any) -> Any:
@@ -58,14 +60,14 @@ def _looped(one: Callable[[Any], Any], given: Any) -> Any:
     XLA inlines a loop of one turn, takes one of few apart, and then rounds otherwise: a short loop has turns besides,
     which are skipped.
     """
-    own = len(jax.tree.leaves(given)[0])
-    if own >= TURNS:
+    count = len(given[0])
+    if count >= TURNS:
         return lax.map(one, given)
-    longer = jax.tree.map(lambda a: jnp.concatenate([a, jnp.repeat(a[:1], TURNS - own, 0)]), given)
+    longer = jax.tree.map(lambda a: jnp.concatenate([a, jnp.repeat(a[:1], TURNS - count, 0)]), given)
     shapes = jax.eval_shape(one, jax.tree.map(lambda a: a[0], given))
-    either = lambda xs: lax.cond(xs[0] < own, one, lambda _: tree.zeros(shapes), xs[1])
+    either = lambda xs: lax.cond(xs[0] < count, one, lambda _: tree.zeros(shapes), xs[1])
     found = lax.map(either, (lax.iota(jnp.int32, TURNS), longer))
-    return jax.tree.map(lambda a: a[:own], found)
+    return jax.tree.map(lambda a: a[:count], found)
 
 
 def added(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | None) -> Any:
@@ -73,16 +75,15 @@ def added(run: Callable[..., Any], parts: int, batch: Batch, key: jax.Array | No
     if mesh.count() > 1:
         return add_up(each_part(run, parts, batch, key))
 
-    def add(carry: tuple[Any, Any], given: tuple[jax.Array, Batch]) -> tuple[tuple[Any, Any], None]:
-        (total, before), (i, part) = carry, given
-        # A part is added one turn later: within the products that made it, XLA would round the sum otherwise.
-        found = run(part, None if key is None else jax.random.fold_in(key, i))
-        return (jax.tree.map(jnp.add, total, before), found), None
+    one, given = _cut(run, parts, batch, key)
 
-    cut = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), batch)
-    zero = tree.zeros(jax.eval_shape(lambda part: run(part, key), jax.tree.map(lambda a: a[0], cut)))
-    carry = lax.scan(add, (zero, zero), (lax.iota(jnp.uint32, parts), cut))[0]
-    return jax.tree.map(jnp.add, *carry)
+    def add(carry: tuple[Any, Any], given: tuple[jax.Array, Batch]) -> tuple[tuple[Any, Any], None]:
+        # A part is added one turn later: within the products that made it, XLA would round the sum otherwise.
+        total, before = carry
+        return (jax.tree.map(jnp.add, total, before), one(given)), None
+
+    zero = tree.zeros(jax.eval_shape(one, jax.tree.map(lambda a: a[0], given)))
+    return jax.tree.map(jnp.add, *lax.scan(add, (zero, zero), given)[0])
 
 
 def add_up(stacked: Any) -> Any:

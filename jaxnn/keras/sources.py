@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +19,7 @@ from jaxnn.keras import intake
 from jaxnn.report import flops
 from jaxnn.training import loop
 from jaxnn.training.plan import Plan
-from jaxnn.training.programs import Programs
+from jaxnn.training.programs import Programs, ready
 from jaxnn.types import Batch, Metrics, Recipe, State, Window
 
 NEVER = 2**40
@@ -98,12 +98,10 @@ class Resident:
         longest = 1 if self.one_by_one else self._longest(state)
         length, lengths = plan.cut(first, longest)
 
-        def ready(n: int) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_result(lambda state, data, key: self.program(state, data, n, np.int32(shift), key=key))
-            return future
+        def of_length(n: int) -> Any:
+            return lambda state, data, key: self.program(state, data, n, np.int32(shift), key=key)
 
-        programs = Programs(None, {n: ready(n) for n in lengths}, {}, length)
+        programs = Programs(None, {n: ready(of_length(n)) for n in lengths}, {}, length)
         splits = {"train": self.data}
         feed = lambda step, n: splits["train"]
         session = loop.Session(

@@ -107,6 +107,22 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
         yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], row=row)
 
 
+@contextlib.contextmanager
+def told(console: Console, plan: Plan, alarms: Callable[..., Iterable[str]]) -> Iterator[Callable[[Event], None]]:
+    """Yields `tell(event)`: the row of an event as `progress` shows it, and what is odd about it as warnings.
+
+    alarms: `alarms(row, params, still)`, what is odd (`jaxnn.report.diagnosis.Alarms`).
+    """
+    with progress(console, plan.total, plan.epoch(plan.total)) as show:
+
+        def tell(event: Event) -> None:
+            assert event.row
+            show(event.row)
+            warn("warning", alarms(event.row, event.progress.state.params, event.still))
+
+        yield tell
+
+
 def _sparingly(console: Console, steps: int) -> Show:
     """Shows the first row of each twentieth of a run, and the last row."""
     shown = -1

@@ -20,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.data import overlap
-from jaxnn.data.dataset import Dataset
+from jaxnn.data import fitted, overlap
+from jaxnn.data.dataset import PARTS, Dataset
 from jaxnn.data.streams import folder as converted
 from jaxnn.data.streams.folder import file
-from jaxnn.data.streams.rows import Npy, blocks
+from jaxnn.data.streams.rows import Npy, span
 from jaxnn.data.streams.sources import Made
 from jaxnn.errors import InputError, StorageError
 from jaxnn.store import durable
@@ -43,7 +43,7 @@ def check(path: Path, known: dict[str, Any]) -> dict[str, Any] | None:
     """
     names = set(os.listdir(path)) if os.path.isdir(path) else set[str]()
     ours = {converted.MANIFEST, PROGRESS, LOCK, f"{PROGRESS}.tmp", f"{converted.MANIFEST}.tmp"}
-    ours |= {file(part, array) for part in converted.PARTS for array in converted.ARRAYS}
+    ours |= {file(part, array) for part in PARTS for array in converted.ARRAYS}
     ours |= {f"{name}.tmp" for name in ours}
     begun = names & {converted.MANIFEST, PROGRESS}
     if foreign := sorted(names - ours) or ([] if begun else sorted(names - {LOCK, f"{PROGRESS}.tmp"})):
@@ -197,9 +197,10 @@ def _finish(
     if made.cut is not None:
         rows = {name: made.parts[name].rows for name in made.cut}
         about["notes"] = [*about["notes"], *overlap.found(splits, rows, refuse=not allow_overlap)]
-    about["mean"], about["std"] = _moments(x) if made.standardize else (None, None)
-    about["range"] = [float(np.min([x[b].min() for b in blocks(x)])), float(np.max([x[b].max() for b in blocks(x)]))]
-    whole: Any = [splits.get(part) for part in converted.PARTS]
+    moments = fitted.moments(x) if made.standardize else None
+    about["mean"], about["std"] = [values.tolist() for values in moments] if moments else (None, None)
+    about["range"] = span(x)
+    whole: Any = [splits.get(part) for part in PARTS]
     as_tuple = lambda values: values and tuple(values)
     data = Dataset("", "", 1, *whole, classes=as_tuple(about["classes"]), features=as_tuple(about["features"]))
     about |= {"digest": data.digest, "shape": list(made.shape)}
@@ -229,14 +230,3 @@ def _read_back(path: Path, pieces: list[list[int]], values: np.ndarray | None) -
         if found != crc:
             raise StorageError(f"{path}: what was read back is not what was written; the disk or memory is failing")
     return {"bytes": array.known["bytes"], "sha256": sha.hexdigest()}
-
-
-def _moments(x: Npy) -> tuple[Any, Any]:
-    """`jaxnn.data.fitted.moments`, a block at a time."""
-    total = np.zeros(x.shape[1:])
-    for part in blocks(x):
-        total = np.add.reduce(np.concatenate([total[None], x[part]]), axis=0, dtype=np.float64)
-    mean = total / len(x)
-    squares = sum(np.square(x[i : i + 4096] - mean).sum(0) for i in range(0, len(x), 4096))
-    std = np.sqrt(squares / len(x)).astype(np.float32)
-    return mean.astype(np.float32).tolist(), np.where(std < np.finfo(np.float32).tiny, np.float32(1), std).tolist()

@@ -39,6 +39,11 @@ def settings() -> dict[str, Any]:
     return {name: getattr(value, "value", value) for name, value in found.items()}  # of an enum, its text
 
 
+def describe(recipe: Recipe, example: Any, rows: Batch, own: Own) -> dict[str, Any]:
+    """What `identity.describe` keeps of a run's computations: the arguments are those of `of_own`."""
+    return {"program": digest(of_own(recipe, example, rows, own)), "jax": settings()}
+
+
 def digest(programs: Sequence[Any]) -> str | None:
     """SHA-256 of what traced functions compute, wherever their code stands: their own, that of a library, and their
     constants. None of none.

@@ -68,7 +68,7 @@ def checked(request: Request, members: Sequence[Member], data: Mapping[Any, Data
         if text not in shapes:
             shapes[text] = start_of(made, config, example, jax.random.key(config.seed))[1]
             check_metrics(config, made, shapes[text].params, found.parts)
-        computes = {"program": program.digest(program.of_own(made, example, rows, own)), "jax": program.settings()}
+        computes = program.describe(made, example, rows, own)
         about = identity.describe(config, known, devices, **request.own(), **computes)
         head = functools.partial(recipe.head, config, task, example, own.model)
         source, begun, about = origin.find(config, about, steps, shapes[text], request.start, head)

@@ -74,8 +74,3 @@ class AtOnce(Executor):
         except Exception as reason:
             future.set_exception(reason)
         return future
-
-
-def ready(value: Any) -> Future[Any]:
-    """A future that has its value."""
-    return AtOnce().submit(lambda: value)

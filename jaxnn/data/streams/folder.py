@@ -25,7 +25,7 @@ from jaxnn.tasks.targets import Targets
 from jaxnn.types import Batch
 
 MANIFEST, FORMAT = "dataset.json", 1
-PARTS, ARRAYS = ("train", "validation", "test"), ("x", "y", "weight")
+ARRAYS = ("x", "y", "weight")
 SMALL = 2**26  # bytes of all labels or weights of a part, up to which they are in memory
 # What was decided when the data were converted; `validation_fraction` and the like may be said again.
 DECIDED = ("positive", "fold", "validation_fraction", "test_fraction", "split_seed")

@@ -7,32 +7,14 @@ import functools
 import jax
 import numpy as np
 
-from jaxnn.data.order import ROUNDS
-
-
-def _hash(value: np.ndarray, key: np.uint32) -> np.ndarray:
-    value = value ^ key
-    value = (value ^ (value >> np.uint32(16))) * np.uint32(0x85EBCA6B)
-    value = (value ^ (value >> np.uint32(13))) * np.uint32(0xC2B2AE35)
-    return value ^ (value >> np.uint32(16))
+from jaxnn.data.order import ROUNDS, encrypt
 
 
 def permute(keys: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
     """`jaxnn.data.order.permute` by the keys of its rounds, u32[8]; index and result are i64[k]."""
-    bits = max((n - 1).bit_length(), 6)
-    low = np.uint32(bits // 2)
-    low_mask, high_mask = np.uint32((1 << int(low)) - 1), np.uint32((1 << (bits - int(low))) - 1)
-
-    def encrypt(value: np.ndarray) -> np.ndarray:
-        left, right = value >> low, value & low_mask
-        for i in range(0, ROUNDS, 2):
-            left ^= _hash(right, keys[i]) & high_mask
-            right ^= _hash(left, keys[i + 1]) & low_mask
-        return (left << low) | right
-
-    image = encrypt(index.astype(np.uint32))
+    image = encrypt(keys, index.astype(np.uint32), n)
     while (outside := np.flatnonzero(image >= n)).size:
-        image[outside] = encrypt(image[outside])
+        image[outside] = encrypt(keys, image[outside], n)
     return image.astype(np.int64)
 
 

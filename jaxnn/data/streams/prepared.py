@@ -8,13 +8,13 @@ import numpy as np
 
 from jaxnn.config.data import DataConfig
 from jaxnn.data import assemble, encoded, fitted
-from jaxnn.data.dataset import Dataset
+from jaxnn.data.dataset import PARTS, Dataset
 from jaxnn.data.readers import tfds
 from jaxnn.data.readers.tfds import Prepared
 from jaxnn.data.source import Source, Table
 from jaxnn.data.streams import memory
 from jaxnn.data.streams.records import Records, opened
-from jaxnn.data.streams.rows import blocks
+from jaxnn.data.streams.rows import span
 from jaxnn.errors import InputError
 from jaxnn.types import Batch
 
@@ -43,7 +43,7 @@ def read(config: DataConfig, task: str) -> Dataset | None:
         for part, chosen in index.items()
     }
     train, by_class = fitted.weighed(config.class_weight, labels, splits["train"])
-    ranges = {part: _range(split.x) for part, split in splits.items()}
+    ranges = {part: span(split.x) for part, split in splits.items()}
     highest = max(ranges[part][1] for part in rows)
     told = ("images of 0 and 1: 1 is read as 1.0, not 255",) if highest == 1 and found.scale is None else ()
     center, spread = fitted.amounts(train.y) if labels.classes is None else (0.0, None)
@@ -53,9 +53,6 @@ def read(config: DataConfig, task: str) -> Dataset | None:
         scale=found.scale or (1.0 if highest == 1 else 255.0), center=center,
         spread=None if config.standardize is False else spread, notes=notes + told, known_range=ranges["train"],
     )  # fmt: skip
-
-
-PARTS = ("train", "validation", "test")
 
 
 def source_of(found: Prepared) -> tuple[dict[str, Records], Source]:
@@ -79,8 +76,3 @@ def _size(found: Prepared) -> int:
     if None in shape or np.dtype(feature.np_dtype) != np.uint8:
         return 0
     return int(np.prod(shape)) * sum(info.splits[part].num_examples for part in found.parts)
-
-
-def _range(x: Records) -> list[float]:
-    found = [(float(values.min()), float(values.max())) for values in (x[part] for part in blocks(x))]
-    return [min(low for low, _ in found), max(high for _, high in found)]

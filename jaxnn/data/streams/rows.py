@@ -156,6 +156,12 @@ def refuse_changed(path: Path, known: dict[str, int]) -> None:
         raise DataError(f"{path}: has changed since the run began ({', '.join(changed)}); {cure}")
 
 
+def span(array: Any) -> list[float]:
+    """The least and the greatest number of an array, each row of which is read once; NaN where one is."""
+    ends = [(values.min(), values.max()) for values in (array[part] for part in blocks(array))]
+    return [float(np.min([low for low, _ in ends])), float(np.max([high for _, high in ends]))]
+
+
 def blocks(array: Any, size: int = 2**26) -> Sequence[slice]:
     """Slices of the rows of an array that together are all of them, each of about so many bytes."""
     step = max(size // max(array.nbytes // max(len(array), 1), 1), 1)

@@ -18,20 +18,17 @@ import numpy as np
 from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.data import assemble, encoded, fitted
-from jaxnn.data.dataset import Dataset
-from jaxnn.data.kinds import check_options, kind_of
+from jaxnn.data.dataset import PARTS, Dataset
+from jaxnn.data.kinds import CONVERTED, check_options, kind_of
 from jaxnn.data.readers import decoding, folder, image_file, image_form, tfds
 from jaxnn.data.readers.image_form import Form
 from jaxnn.data.source import Source, Table
 from jaxnn.data.streams.prepared import source_of, stand_in
-from jaxnn.data.streams.records import Records
-from jaxnn.data.streams.rows import blocks
 from jaxnn.errors import DataError, InputError
-from jaxnn.types import Batch
 
 GREY = ("1", "I", "L", "F")  # how Pillow's names of grey kinds of images begin
+BYTES = 2**24  # of the rows that are written at a time
 IMAGES = 256  # that are decoded between two looks at the clock
-PARTS = ("train", "validation", "test")
 
 
 class Part(NamedTuple):
@@ -68,7 +65,7 @@ def made(config: DataConfig, task: str) -> Made:
     config = replace(config, feed="auto")
     kind = kind_of(config, task)
     check_options(config, kind)
-    if kind == "converted":
+    if kind == CONVERTED:
         raise InputError(f"source={config.name}: is converted already; name what it was converted from")
     if kind == "folder":
         return _images(paths.expand("source", config.name), config, task)
@@ -81,7 +78,7 @@ def made(config: DataConfig, task: str) -> Made:
         feature = found.builder.info.features[found.x]
         if np.dtype(feature.np_dtype) == np.uint8 and len(feature.shape) in (2, 3):
             images, source = source_of(found)
-            return of_source(source, config, task, functools.partial(_records, images))
+            return of_source(source, config, task, functools.partial(_arrays, list(images.values())))
     return _in_memory(assemble.from_config(replace(config, feed="resident"), task))
 
 
@@ -111,9 +108,7 @@ def of_source(
         else Part(given[part].y, given[part].weight, before[part] + np.arange(len(given[part].weight)))
         for part in PARTS if part in rows or part in given
     }  # fmt: skip
-    for part, each in parts.items():
-        if not each.weight.any():
-            raise InputError(f"{part} weight=0 everywhere: one must be > 0; change --data.split_seed or the weights")
+    assemble.refuse_weightless(parts)
     x, train = given["train"].x, parts["train"]
     center, spread = fitted.amounts(train.y) if labels.classes is None else (0.0, None)
     about = {
@@ -141,21 +136,16 @@ def _in_memory(data: Dataset) -> Made:
     about = data.describe()
     kept = ("task", "outputs", "classes", "labels", "features", "columns", "targets", "fill", "missing", "scale")
     about = {name: about[name] for name in (*kept, "center", "spread")} | {"notes": list(data.notes)}
-    read = functools.partial(_arrays, splits)
+    read = functools.partial(_arrays, [split.x for split in splits.values()])
     return Made(about, parts, data.shape, data.train.x.dtype, read, standardize=data.mean is not None)
 
 
-def _arrays(splits: dict[str, Batch], first: int) -> Iterator[np.ndarray]:
-    for split in splits.values():
-        x, first = split.x[min(first, len(split.x)) :], max(first - len(split.x), 0)
-        yield from (x[part] for part in blocks(x, 2**24))
-
-
-def _records(images: dict[str, Records], first: int) -> Iterator[np.ndarray]:
-    for x in images.values():
+def _arrays(arrays: Sequence[Any], first: int) -> Iterator[np.ndarray]:
+    """The rows of several arrays, one after another, from one on."""
+    for x in arrays:
         skip, first = min(first, len(x)), max(first - len(x), 0)
-        for start in range(skip, len(x), IMAGES):
-            yield x[start : start + IMAGES]
+        step = max(BYTES // max(x.nbytes // max(len(x), 1), 1), 1)
+        yield from (x[start : start + step] for start in range(skip, len(x), step))
 
 
 def _images(root: Path, config: DataConfig, task: str) -> Made:
