@@ -24,9 +24,8 @@ import tyro
 
 from jaxnn.commands import config_file
 from jaxnn.config import paths
-from jaxnn.config.request import Flags, Request
+from jaxnn.config.request import Flags, Request, SweepFlags
 from jaxnn.config.settings import Config
-from jaxnn.config.sweep import SweepFlags, expand
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError, choices, nearest, printable
 from jaxnn.store import identity
@@ -75,8 +74,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     start = replayed.get("start") if replayed and flags.run.init_from == default.init_from else None
     # A replay needs a config file again only if it brought functions; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.own.names()) else None
-    sweep = expand(flags.run, flags.sweep, flags.seeds, flags.folds)
-    return Request(flags, name, brought.own, brought.digest, digest, start, sweep)
+    return Request(flags, name, brought.own, brought.digest, digest, start, flags.runs())
 
 
 def _check_brought(source: str | None, brought: list[str], replayed: dict[str, Any]) -> None:

@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
-from jaxnn.config.sweep import Sweep, SweepFlags
-from jaxnn.errors import InputError, check
+from jaxnn.errors import InputError, check, choices
+
+if TYPE_CHECKING:  # imported by those who ask for a sweep
+    from jaxnn.config.sweep import Sweep
+
+MODES = ("auto", "map", "vmap")
+
+
+@dataclass(frozen=True)
+class SweepFlags:
+    """How the settings of several runs differ."""
+
+    over: Annotated[tuple[str, ...] | None, tyro.conf.arg(name="", metavar="FIELD=VALUES ...")] = None
+    """train a run for each value: optim.lr=1e-4..1e-1:16 (so many, evenly spaced in the logarithm; with :linear at the
+    end, evenly), optim.name=sgd,adam or model.hidden=50,100+50 (two layers); of several fields, each combination"""
+    random: int | None = None
+    """draw so many settings from the lists and ranges (then without a count: optim.lr=1e-4..1e-1), by --seed"""
+    mode: str = "auto"
+    """how the runs of one program are computed: map, one after the other, to the bits of single runs; vmap, all in each
+    operation, but for rounding; auto is map on a CPU, vmap elsewhere"""
+    halve: tyro.conf.FlagCreatePairsOff[bool] = False
+    """successive halving: after 1/8, 1/4 and 1/2 of the epochs (of 8 settings) the worse half of the settings stops"""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise choices("--sweep.mode", self.mode, MODES)
+        if self.over == ():
+            raise InputError("--sweep=nothing: must be FIELD=VALUES; write --sweep optim.lr=1e-4..1e-1:16")
 
 
 @dataclass(frozen=True)
@@ -43,6 +69,14 @@ class Flags:
     """how many processes there are"""
     process_id: Annotated[int | None, tyro.conf.arg(metavar="I")] = None
     """which one this is: 0 to N - 1"""
+
+    def runs(self) -> Sweep | None:
+        """The runs that are asked for; None for one. Raises `InputError` for flags that do not go together."""
+        if (self.sweep, self.seeds, self.folds) == (SweepFlags(), None, None):
+            return None
+        from jaxnn.config.sweep import expand  # which a single run, and --help, start without
+
+        return expand(self.run, self.sweep, self.seeds, self.folds)
 
     def several(self) -> bool:
         """Whether this is one of several processes. Raises `InputError` for flags that do not go together."""

@@ -9,16 +9,14 @@ import random
 import re
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Annotated, Any, Literal, NamedTuple
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Literal, NamedTuple
 
-import tyro
-
+from jaxnn.config.request import SweepFlags
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict, to_dict
 from jaxnn.errors import InputError, check, choices
 
-MODES = ("auto", "map", "vmap")
 RANGE = re.compile(r"(?P<low>[^:,]+?)\.\.(?P<high>[^:,]+)(?::(?P<count>-?\d+))?(?::(?P<space>log|linear))?")
 MOST = 4096  # members
 REPEATED = ("seed", "data.fold")  # what results are averaged over
@@ -27,28 +25,6 @@ SHARED = (
     *("name", "workdir", "devices", "mesh", "sharding", "tensor", "exact", "init_from"),
     *("eval_every", "stop_on", "restore", "task.name"),
 )
-
-
-@dataclass(frozen=True)
-class SweepFlags:
-    """How the settings of several runs differ."""
-
-    over: Annotated[tuple[str, ...] | None, tyro.conf.arg(name="", metavar="FIELD=VALUES ...")] = None
-    """train a run for each value: optim.lr=1e-4..1e-1:16 (so many, evenly spaced in the logarithm; with :linear at the
-    end, evenly), optim.name=sgd,adam or model.hidden=50,100+50 (two layers); of several fields, each combination"""
-    random: int | None = None
-    """draw so many settings from the lists and ranges (then without a count: optim.lr=1e-4..1e-1), by --seed"""
-    mode: str = "auto"
-    """how the runs of one program are computed: map, one after the other, to the bits of single runs; vmap, all in each
-    operation, but for rounding; auto is map on a CPU, vmap elsewhere"""
-    halve: tyro.conf.FlagCreatePairsOff[bool] = False
-    """successive halving: after 1/8, 1/4 and 1/2 of the epochs (of 8 settings) the worse half of the settings stops"""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise choices("--sweep.mode", self.mode, MODES)
-        if self.over == ():
-            raise InputError("--sweep=nothing: must be FIELD=VALUES; write --sweep optim.lr=1e-4..1e-1:16")
 
 
 class Axis(NamedTuple):
