@@ -12,7 +12,7 @@ from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
-from jaxnn.report import diagnosis, flops, pictures, screen, stopwatch
+from jaxnn.report import diagnosis, flops, log, pictures, screen, stopwatch
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
 from jaxnn.training import loop, plan, process, recorded, streamed
@@ -33,7 +33,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
     made = recipe.recipe(config, known, model, task, example, steps, data.class_weight, own)
     with mesh.of(config) as devices:
         # What can be refused is refused here, before a folder is made and anything is compiled.
-        key = jax.random.key(config.seed)
+        loggers, key = log.found(request.flags.log), jax.random.key(config.seed)
         start, shapes = start_of(made, config, example, key)
         check_metrics(config, made, shapes.params, data.parts)
         about = request.own() | program.describe(made, example, rows, own)
@@ -54,6 +54,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         begun = resume.begin(config, about, shapes, steps, data.statistics)
         screen.opening(console, config, data, devices, shapes, begun.folder, (*source.lines, *begun.lines))
         if begun.finished:
+            log.complete(begun.folder, loggers, config)
             return stop.exit_code
         clock("data")
         splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
@@ -70,9 +71,10 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
         session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)
-        with screen.told(console, steps, diagnosis.Alarms(made, rows)) as tell:
-            event, row = recorded.take_steps(session, loop.Event(begun.step, progress), begun.row, saver, tell)
-        event, row, result = recorded.end(config, session, saver, event, row, shapes, data.statistics)
+        with log.following(saver, loggers, config):
+            with screen.told(console, steps, diagnosis.Alarms(made, rows)) as tell:
+                event, row = recorded.take_steps(session, loop.Event(begun.step, progress), begun.row, saver, tell)
+            event, row, result = recorded.end(config, session, saver, event, row, shapes, data.statistics)
         if result.ended == loop.FINISHED:
             pictures.save(begun.folder, config, known, made, result.params, data.parts)
         screen.ending(console, config.name, session, event, row, begun.step)

@@ -17,6 +17,7 @@ LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
 KERAS_MODEL = "model.keras"  # in the folder of a run: its network, where that was made with jaxnn.keras
+LOGS = ("mlflow", "tensorboard", "wandb")
 WEIGHTS = ("best", "last")
 DTYPES = ("bf16", "f32")
 AXES = ("data", "model")  # of a mesh of devices: rows of a batch, parameters

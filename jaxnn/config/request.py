@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from jaxnn.config.names import LOGS
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, check, choices
@@ -53,6 +54,9 @@ class Flags:
     no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
     """do not keep compiled programs and decoded images in the user's cache folder; kept, they let the next run start at
     once"""
+    log: tuple[str, ...] = ()
+    """give the rows of the history, as they come, to tensorboard (in the run's folder), wandb, mlflow, or to what a
+    function of your own opens, module:function (docs/logs.md)"""
     seeds: int | None = None
     """train so many runs, which differ in their seed: --seed, --seed + 1, ..."""
     folds: int | None = None
@@ -69,6 +73,14 @@ class Flags:
     """how many processes there are"""
     process_id: Annotated[int | None, tyro.conf.arg(metavar="I")] = None
     """which one this is: 0 to N - 1"""
+
+    def __post_init__(self) -> None:
+        for name in self.log:
+            module, colon, function = name.partition(":")
+            if name not in LOGS and not (module and colon and function.isidentifier()):
+                raise choices("--log", name, (*LOGS, "module:function"))
+            if self.log.count(name) > 1:
+                raise InputError(f"--log={name}: named twice; keep one")
 
     def runs(self) -> Sweep | None:
         """The runs that are asked for; None for one. Raises `InputError` for flags that do not go together."""

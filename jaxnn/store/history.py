@@ -43,6 +43,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / NAME).read_text(encoding="utf-8").splitlines()]
 
 
+def since(folder: Path, place: int) -> tuple[list[dict[str, Any]], int]:
+    """The rows that begin after so many bytes, and how many bytes there are."""
+    with (folder / NAME).open("rb") as file:
+        file.seek(place)
+        text = file.read()
+    return [json.loads(line) for line in text.splitlines()], place + len(text)
+
+
 def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]:
     """Drop the rows past `step`, which is done again from there, and the final row.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ class Saver:
         self.saved, self.saved_at = step, time.monotonic()  # the step of the newest checkpoint, and when it was made
         self.under_way: Future[None] = Future()
         self.under_way.set_result(None)
+        self.then: Callable[[], None] = lambda: None  # called in the thread of each save, once that is on the disk
 
     def start(self, step: int, progress: Progress, score: float | None = None) -> None:
         """Begin a save; the one before it has ended then. `score`: of the checkpoint, greater is better."""
@@ -56,3 +58,4 @@ class Saver:
         about = {"run": self.about, "tally": progress.tally.to_json()}
         kept = {"keep": self.config.checkpoint.keep, "score": score, "keep_best": self.config.best is not None}
         checkpoint.save(self.folder / "checkpoints", step, progress.state, about, **kept)
+        self.then()

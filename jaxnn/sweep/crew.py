@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.devices import mesh
 from jaxnn.engine.tally import Tally, score
 from jaxnn.errors import NumericsError, StorageError
-from jaxnn.report import flops, stopwatch
+from jaxnn.report import flops, log, stopwatch
 from jaxnn.store import history, resume
 from jaxnn.store.resume import Begun
 from jaxnn.store.saver import Saver
@@ -56,6 +56,7 @@ class Crew:
       stop: asked before each chunk of steps.
       pool: in whose threads is compiled and saved.
       show: `show(row)` after each row of a history.
+      loggers: what opens the loggers of each member, in its folder.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class Crew:
         stop: Callable[[], Any],
         pool: Executor,
         show: Callable[[dict[str, Any]], None],
+        loggers: Mapping[str, log.Open],
     ):
         self.path, self.members, self.by, self.mode, self.halving = path, members, by, mode, halving
-        self.stop, self.pool, self.show = stop, pool, show
+        self.stop, self.pool, self.show, self.loggers = stop, pool, show, loggers
         self.at = [ready.plan.first for ready in members]  # the step that each has come to
         self.total = sum(ready.plan.total - ready.plan.first for ready in members)  # steps
         self.epochs = members[0].plan.epoch(members[0].plan.total)
@@ -103,6 +105,7 @@ class Crew:
                 continue
             self._told(k, begun.folder)
             if begun.finished:
+                log.complete(begun.folder, self.loggers, config)
                 self._ended(k)
             else:
                 left[k] = begun
@@ -149,8 +152,11 @@ class Crew:
                     ready.recipe, ready.plan, key, programs, hand.splits, feed, AtOnce(), stop, clock
                 )
                 start, tell = loop.Event(begun.step, progress), lambda event: self._row(k, event)
-                event, row = recorded.take_steps(session, start, begun.row, saver, tell, explain)
-                event, row, _ = recorded.end(config, session, saver, event, row, ready.shapes, ready.data.statistics)
+                with log.following(saver, self.loggers, config):
+                    event, row = recorded.take_steps(session, start, begun.row, saver, tell, explain)
+                    event, row, _ = recorded.end(
+                        config, session, saver, event, row, ready.shapes, ready.data.statistics
+                    )
                 loop.check_finite(event.step, row)
         except Exception as error:
             reason = error

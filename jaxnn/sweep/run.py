@@ -22,7 +22,7 @@ from jaxnn.config.sweep import Sweep
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, mesh
 from jaxnn.errors import InputError, NumericsError
-from jaxnn.report import screen, stopwatch
+from jaxnn.report import log, screen, stopwatch
 from jaxnn.store import folder, history
 from jaxnn.sweep import group, results
 from jaxnn.sweep.crew import Crew
@@ -48,6 +48,7 @@ def sweep(
         rule = f"are for one process, and here are {jax.process_count()}"
         raise InputError(f"--sweep={len(asked.members)} runs: {rule}; train one run, or leave --distributed out")
     _refuse_split(config)
+    loggers = log.found(request.flags.log)
     clock("data")
     jobs = {member.config.data: reading for member in asked.members if member.config.data == config.data}
     jobs |= {
@@ -78,7 +79,7 @@ def sweep(
             cache.keep_programs()
         total = sum(ready.plan.total - ready.plan.first for ready in members)
         with screen.progress(console, total, first.plan.epoch(first.plan.total)) as show:
-            crew = Crew(path, members, by, mode, halving, stop, pool, show)
+            crew = Crew(path, members, by, mode, halving, stop, pool, show, loggers)
             for wave in [groups] if halving else [[each] for each in groups]:
                 if not stop():
                     crew.train(wave)
