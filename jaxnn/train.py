@@ -55,6 +55,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         screen.opening(console, config, data, devices, shapes, begun.folder, (*source.lines, *begun.lines))
         if begun.finished:
             log.complete(begun.folder, loggers, config)
+            screen.next_steps(console, begun.folder, request, data)
             return stop.exit_code
         clock("data")
         splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
@@ -80,4 +81,6 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         screen.ending(console, config.name, session, event, row, begun.step)
         loop.check_finite(event.step, row)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
+        if result.ended == loop.FINISHED:
+            screen.next_steps(console, begun.folder, request, data)
         return stop.exit_code

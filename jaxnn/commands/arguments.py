@@ -66,7 +66,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     if _value_of(argv, "optim.name") not in (None, default.optim.name) or " optim.name=" in swept:
         own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
-    description = f"{DESCRIPTION}\n\nconfigs:\n{_promises(configs)}"
+    description = f"{DESCRIPTION}\n\nconfigs:\n{_listing(configs)}"
     flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
     if flags.run.data.name != default.data.name and flags.run.name == default.name:
         flags = replace(flags, run=replace(flags.run, name=_called(flags.run.data.name)))
@@ -289,10 +289,11 @@ def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
     return names[name]
 
 
-def _promises(configs: Path) -> str:
-    """A line for each config: its name and the first line of its docstring, read without running it."""
-    lines = []
-    for path in sorted(configs.glob("*.py")):
-        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        lines.append(f"  {path.stem:24} {doc.partition(chr(10))[0]}")
-    return "\n".join(lines)
+def _listing(configs: Path) -> str:
+    return "\n".join(f"  {name:24} {promise}" for name, promise in promises(configs).items())
+
+
+def promises(configs: Path) -> dict[str, str]:
+    """What each config promises: the first line of its docstring, read without running it."""
+    doc = lambda path: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return {path.stem: doc(path).partition("\n")[0] for path in sorted(configs.glob("*.py"))}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxnn.commands.words import own_flags
 from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.config.values import to_dict
@@ -75,15 +76,8 @@ def _parsed(argv: Sequence[str], configs: Path) -> tuple[DataConfig, str, str]:
     """The settings of the data, the task, and the folder. Raises `InputError` for flags that are none of those."""
     from jaxnn.commands import arguments
 
-    words, to = list(argv), None
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name == "--to":
-            if not equals and (i + 1 == len(words) or words[i + 1].startswith("--")):
-                raise InputError("--to: needs a value; name a new folder")
-            to = value if equals else words[i + 1]
-            del words[i : i + 1 + (not equals)]
-            break
+    words, given = own_flags(argv, ["--to"])
+    to = given.get("--to")
     if not words or words[0].startswith("-") or to is None:
         raise InputError("convert: needs a SOURCE and --to DIR; see jaxnn convert --help")
     source, *flags = words

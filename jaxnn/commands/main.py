@@ -24,8 +24,11 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
+    jaxnn data DATA                   what is in the data: classes, ranges, missing values, duplicates, pictures
+    jaxnn configs [NAME] [--copy]     the configs that there are; one as the beginning of your own
     jaxnn convert SOURCE --to DIR     data as a folder that a run can read while it trains
     jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
+    jaxnn completion SHELL            a script by which bash, zsh or fish completes words, flags and configs
 
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
 """
@@ -112,6 +115,27 @@ def convert(argv: list[str]) -> int:
     return convert.convert(argv, CONFIGS)
 
 
+def data(argv: list[str]) -> int:
+    """`jaxnn data`."""
+    from jaxnn.commands import data
+
+    return data.data(argv, CONFIGS)
+
+
+def configs(argv: list[str]) -> int:
+    """`jaxnn configs`."""
+    from jaxnn.commands import configs
+
+    return configs.configs(argv, CONFIGS)
+
+
+def completion(argv: list[str]) -> int:
+    """`jaxnn completion`."""
+    from jaxnn.commands import completion
+
+    return completion.completion(argv, COMMANDS, CONFIGS)
+
+
 def selfcheck(argv: list[str]) -> int:
     """`jaxnn selfcheck`."""
     from jaxnn.commands import selfcheck
@@ -125,8 +149,11 @@ COMMANDS = {
     "evaluate": evaluate,
     "sample": sample,
     "style": style,
+    "data": data,
+    "configs": configs,
     "convert": convert,
     "selfcheck": selfcheck,
+    "completion": completion,
 }
 
 

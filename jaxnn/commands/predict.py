@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from jaxnn.commands import shown
 from jaxnn.commands.words import known, load, parsed
 from jaxnn.config import paths
 from jaxnn.config.names import PICTURED
@@ -31,13 +31,14 @@ The predictions of a trained network, a row for each example in its order.
   SOURCE                   a table (.csv .tsv .parquet .feather), - for CSV on standard input, an image file or several,
                            a folder of images, or a .npz with the array x
 
-  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: CSV on standard output);
-                           where masks or boxes are predicted a new folder, which has them and pictures of them
+  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: on standard output,
+                           a table of the first rows on a terminal, CSV in a pipe); where masks or boxes are predicted a new folder, which
+                           has them and pictures of them
   --proba                  a column P(label) for each class, too
 {FLAGS}"""
 EVALUATE = f"""usage: jaxnn evaluate RUN LABELLED [flags]
 
-The metrics of a run's task on labelled examples.
+The metrics of a run's task on labelled examples: a table on a terminal, JSON in a pipe.
 
   RUN                      the folder of a finished run
   LABELLED                 a table with the target (and the weight, if the run had one), - for CSV on standard input, a
@@ -62,16 +63,17 @@ def predict(argv: list[str]) -> int:
 
     pictured = known(words[0])[1]["data"].get("task") in PICTURED  # masks or boxes
     output = None if pictured else _output(given, predictions.SUFFIXES)
-    with _sources(words[1:]) as (sources, shown):
+    with _sources(words[1:]) as (sources, named):
         if pictured:
             return _mark(words[0], sources, given)
         run = load(words[0], given)
         if "--proba" in given and run.task.distribution is None:
             raise InputError(f"--proba: a {run.task.name} has no probabilities; leave it out")
-        with predictions.writing(output) as write:
+        table = output is None and shown.on_terminal()
+        with shown.predictions() if table else predictions.writing(output) as write:
             for part in run.outputs_of(sources, given.get("--unknown", "refuse")):
                 for note in part.notes:
-                    print(f"note: {printable(note.replace(*shown))}", file=sys.stderr)
+                    print(f"note: {printable(note.replace(*named))}", file=sys.stderr)
                 proba = run.task.distribution(part.outputs) if run.task.distribution and "--proba" in given else None
                 answers = run.task.columns(part.outputs) if run.task.columns else run.answers(part.outputs)
                 write(predictions.named(run.data, answers, proba, part.files))
@@ -116,11 +118,8 @@ def evaluate(argv: list[str]) -> int:
     with _sources(words[1:]) as (sources, _):
         metrics = load(words[0], given).evaluate(sources[0], given.get("--unknown", "refuse"))
     if output is not None:
-        known = {name: None if math.isnan(value) else value for name, value in metrics.items()}
-        durable.replace(output, [json.dumps(known, indent=2).encode()])
-    width = max(map(len, metrics))
-    for name, value in metrics.items():
-        print(f"{name:{width}}  {value:.4f}" if abs(value) < 1e6 else f"{name:{width}}  {value:.4g}")
+        durable.replace(output, [json.dumps(shown.known(metrics), indent=2).encode()])
+    shown.values(metrics, lambda found: shown.table(["metric", "value"], list(found.items())))
     return 0
 
 

@@ -43,6 +43,25 @@ def parsed(argv: list[str], valued: Sequence[str], switches: Sequence[str]) -> t
     return words, given
 
 
+def own_flags(
+    argv: Sequence[str], valued: Sequence[str], switches: Sequence[str] = ()
+) -> tuple[list[str], dict[str, str]]:
+    """The words of a command line that are for the parser of jaxnn train, and the flags of the command's own."""
+    rest, given, words = [], {}, list(argv)
+    while words:
+        word = words.pop(0)
+        name, equals, _ = word.partition("=")
+        if name not in (*valued, *switches):
+            rest.append(word)
+            continue
+        taken = [word, *([words.pop(0)] if name in valued and not equals and words else [])]
+        found = parsed(taken, valued, switches)[1]
+        if name in given:
+            raise InputError(f"{name}: given twice; keep one")
+        given |= found
+    return rest, given
+
+
 def known(folder: str) -> tuple[Path, dict[str, Any]]:
     """The folder of a run, and what its config.json says: before jax is imported. Raises `InputError` for no run."""
     from jaxnn.store import identity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -171,9 +171,16 @@ def from_config(
         classes=labels.classes, labels=labels.labels, class_weight=by_class, features=x.features,
         scale=scale, offset=x.offset, mean=mean, std=std,
         columns=whole.x.columns if isinstance(whole.x, Frame) else None, missing=config.missing,
-        targets=found.targets, fill=x.fill,
+        targets=found.targets, fill=x.fill, absent=_absent(given.values()),
         center=center, spread=None if config.standardize is False else spread, notes=notes,
     )  # fmt: skip
+
+
+def _absent(parts: Iterable[Batch]) -> dict[str, int] | None:
+    """The missing cells of each column that has any; None where no cell was filled."""
+    frames = [part.x for part in parts if isinstance(part.x, Frame) and part.x.fill is not None]
+    counts = {c.name: sum(int(f.missing(j).sum()) for f in frames) for f in frames[:1] for j, c in enumerate(f.columns)}
+    return {name: count for name, count in counts.items() if count} if frames else None
 
 
 def refuse_weightless(parts: Mapping[str, Any]) -> None:

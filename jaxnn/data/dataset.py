@@ -47,6 +47,8 @@ class Dataset:
     """names of the columns of a table that are predicted"""
     fill: dict[str, float | str] | None = None
     """what stands for a missing cell of each column of a table, by `DataConfig.nan`; None where none may be missing"""
+    absent: dict[str, int] | None = None
+    """how many cells of each column of a table were missing, in all parts, where they were filled"""
     missing: tuple[str, ...] = MISSING
     """words that mean a missing value"""
     class_weight: np.ndarray | None = None

@@ -18,7 +18,8 @@ def drawn(image: Any, detections: Any, names: Sequence[object], *, least: float 
 
     Args:
       image: u8[H, W, 1 or 3].
-      detections: f[N, 6], x1, y1, x2, y2 in its pixels, score, class (a place in `names`; -1 is padding).
+      detections: f[N, 6], x1, y1, x2, y2 in its pixels, score (NaN: of a label, which has none), class (a place in
+        `names`; -1 is padding).
       names: of the classes.
       least: detections of a lower score are not drawn.
 
@@ -39,12 +40,12 @@ def drawn(image: Any, detections: Any, names: Sequence[object], *, least: float 
     picture = Image.fromarray(np.ascontiguousarray(large))
     pen, side = ImageDraw.Draw(picture), max(picture.size)
     font, line = ImageFont.load_default(max(12, side // 32)), max(1, side // 200)
-    chosen = found[(found[:, 5] >= 0) & (found[:, 4] >= least)]
+    chosen = found[(found[:, 5] >= 0) & ~(found[:, 4] < least)]
     for x1, y1, x2, y2, score, kind in chosen[np.argsort(chosen[:, 4], kind="stable")]:  # the best on top
         color = color_of(int(kind))
         edges = [k * x1, k * y1, max(k * x1, k * x2 - 1), max(k * y1, k * y2 - 1)]
         pen.rectangle(edges, outline=color, width=line)
-        text = f"{names[int(kind)]} {score:.2f}"
+        text = str(names[int(kind)]) + ("" if np.isnan(score) else f" {score:.2f}")
         _, _, width, height = (int(np.ceil(v)) for v in pen.textbbox((0, 0), text, font=font))
         x = max(0, min(edges[0], picture.width - width - 4))
         y = edges[1] - height - 4 if edges[1] >= height + 4 else min(edges[3], picture.height - height - 4)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxnn import tree
+from jaxnn.config.names import GENERATIVE, PICTURED
+from jaxnn.config.request import Request
 from jaxnn.config.settings import Config
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import mesh, sharding
@@ -78,7 +82,8 @@ def dry_run(
 
 @contextlib.contextmanager
 def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
-    """Yields `show(row)`: a row of the history, to be called as each is made.
+    """Yields `show(row)`: a row of the history, to be called as each is made. A terminal is shown which of its values
+    are the best so far.
 
     Args:
       console: where to print; a terminal gets one line that is always as wide as it is.
@@ -94,7 +99,7 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
 
         def render(self, task: bars.Task) -> Text:
             used = len(f"epoch {task.fields['epoch']:g}/{epochs:g}") + WIDTH_OF_BAR + len(" 0:00:00") + 3
-            return Text(fitting(task.fields["row"], console.width - used))
+            return Text(fitting(task.fields["row"], console.width - used, task.fields["best"]))
 
     columns = (
         bars.TextColumn(f"epoch {{task.fields[epoch]:g}}/{epochs:g}"),
@@ -103,8 +108,26 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
         Fitted(),
     )
     with bars.Progress(*columns, console=console) as bar:
-        task = bar.add_task("train", total=steps, epoch=0, row={})
-        yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], row=row)
+        task, most = bar.add_task("train", total=steps, epoch=0, row={}, best=()), dict[str, float]()
+        yield lambda row: bar.update(
+            task, completed=row["step"], epoch=row["epoch"], row=row, best=gains(row, most)
+        )
+
+
+def gains(row: dict[str, Any], most: dict[str, float]) -> list[str]:
+    """The validation metrics of a row (or those of training, where none are) that are better than in all rows before.
+
+    most: of each metric the best so far, its sign turned where less is better; brought up to date.
+
+    >>> most = {}
+    >>> [gains({"val/loss": loss, "train/loss": 0.0}, most) for loss in (0.5, 0.6, 0.4)]
+    [['val/loss'], [], ['val/loss']]
+    """
+    part = "val/" if any(name.startswith("val/") for name in row) else "train/"
+    signed = {name: -row[name] if name.endswith("/loss") else row[name] for name in row if name.startswith(part)}
+    found = [name for name, value in signed.items() if name.endswith(SHOWN) and value > most.get(name, -math.inf)]
+    most |= {name: signed[name] for name in found}
+    return found
 
 
 @contextlib.contextmanager
@@ -137,21 +160,21 @@ def _sparingly(console: Console, steps: int) -> Show:
     return show
 
 
-def metrics(row: dict[str, Any]) -> list[str]:
-    """Losses and the first metrics, then the speed, as text."""
-    parts = [f"{name} {row[name]:.4f}" for name in row if name.endswith(SHOWN)]
+def metrics(row: dict[str, Any], best: Sequence[str] = ()) -> list[str]:
+    """Losses and the first metrics, then the speed, as text; those that are the `best` so far are marked as such."""
+    parts = [f"{name} {row[name]:.4f}{' best' * (name in best)}" for name in row if name.endswith(SHOWN)]
     speed = row.get("examples_per_s")
     return parts if speed is None else [*parts, f"{speed:,.0f} examples/s"]
 
 
-def fitting(row: dict[str, Any], width: int) -> str:
+def fitting(row: dict[str, Any], width: int, best: Sequence[str] = ()) -> str:
     """The metrics of a row that have room in so many columns, the first ones first, none of them cut.
 
     >>> fitting({"train/loss": 0.5, "val/loss": 0.25, "examples_per_s": 1e6}, 36)
     'train/loss 0.5000  val/loss 0.2500'
     """
     text = ""
-    for part in metrics(row):
+    for part in metrics(row, best):
         longer = f"{text}  {part}" if text else part
         if len(longer) > width:
             break
@@ -197,3 +220,18 @@ def ending(console: Console, name: str, session: Session, event: Event, row: dic
         reached, most = examples * each / seconds, mesh.processors() * flops.benchmark_peak(0.3)
         share = f"{reached / most:.0%} of the {most / 1e9:,.0f} that it reaches on large ones"
         console.print(f"matrix products: {reached / 1e9:,.0f} GFLOP/s on this machine, {share}", soft_wrap=True)
+
+
+def next_steps(console: Console, folder: Path, request: Request, data: Dataset) -> None:
+    """What can be done with a finished run: the commands, and where its report is."""
+    run, own = shlex.quote(str(folder)), request.brought
+    more = f" --config {request.source}.py" * bool(own.model or own.task)
+    if request.flags.run.task.name in GENERATIVE:
+        use = f"sample   jaxnn sample {run}{more}"
+    else:
+        new = "new.csv" if data.features else "images" if len(data.shape) == 3 else "new.npz"
+        use = f"predict  jaxnn predict {run} {new}{' --output DIR' * (data.task in PICTURED)}{more}"
+    console.print(use, soft_wrap=True)
+    if (report := folder / "report.html").exists():
+        console.print(f"report   {report}", soft_wrap=True)
+    console.print(f"export   jaxnn export {run} --to onnx{more}", soft_wrap=True)

@@ -44,15 +44,15 @@ def named(data: dict[str, Any], answers: Any, probabilities: np.ndarray | None, 
     return columns
 
 
-def check_output(text: str, suffixes: Sequence[str], *, force: bool) -> Path:
-    """The path that --output names, to which a file can be written."""
-    path = paths.expand("--output", text)
+def check_output(text: str, suffixes: Sequence[str], *, force: bool, flag: str = "--output") -> Path:
+    """The path that a flag names, to which a file can be written. Raises `InputError`."""
+    path = paths.expand(flag, text)
     if path.suffix.lower() not in suffixes:
-        raise InputError(f"--output={text}: must end with {' or '.join(suffixes)}; rename it")
+        raise InputError(f"{flag}={text}: must end with {' or '.join(suffixes)}; rename it")
     if not os.path.isdir(path.parent):
-        raise InputError(f"--output={text}: {path.parent} is no folder; make it, or name another")
+        raise InputError(f"{flag}={text}: {path.parent} is no folder; make it, or name another")
     if os.path.isdir(path) or os.path.lexists(path) and not force:
-        raise InputError(f"--output={text}: is there already; name another file, or add --force to replace it")
+        raise InputError(f"{flag}={text}: is there already; name another file, or add --force to replace it")
     return path.parent.resolve() / path.name
 
 

@@ -1,0 +1,113 @@
+"""What is in the data, before anything is trained on them. On the host, without jax."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from jaxnn.config.names import PICTURED
+from jaxnn.data.dataset import Dataset
+from jaxnn.data.overlap import hashes
+from jaxnn.data.streams.rows import Rows, blocks
+from jaxnn.types import Batch
+
+Parts = dict[str, Batch]
+
+
+def survey(data: Dataset) -> dict[str, Any]:
+    """Counts, shapes, ranges and duplicates of a data set, as JSON can hold them.
+
+    classes: of each class the examples of each part (of masks the pixels, of boxes the boxes, of several labels those
+    that have it). columns: of a table, over the training examples. duplicates: how many examples of a part are there
+    earlier in the same part, or in another one, byte for byte.
+
+    >>> import jaxnn.data
+    >>> found = survey(jaxnn.data.load("iris"))
+    >>> found["examples"], found["classes"][0]
+    ({'train': 108, 'validation': 12, 'test': 30}, {'class': 'setosa', 'train': 36, 'validation': 4, 'test': 10})
+    """
+    named = zip(("train", "validation", "test"), data.splits, strict=True)
+    parts = {name: split for name, split in named if split is not None}
+    return {
+        "name": data.name,
+        "task": data.task,
+        "examples": {part: len(split.weight) for part, split in parts.items()},
+        "x": {"shape": list(data.shape), "dtype": str(data.train.x.dtype), "range": data.range, "white": data.scale},
+        "y": {"shape": list(data.train.y.shape[1:]), "dtype": str(data.train.y.dtype)},
+        "classes": None if data.classes is None else _classes(data, parts),
+        "targets": _targets(data, parts) if data.task == "regression" else None,
+        "columns": None if data.features is None else _columns(data),
+        "missing": data.absent,
+        "duplicates": _duplicates(parts),
+        "notes": list(data.notes),
+    }
+
+
+def _classes(data: Dataset, parts: Parts) -> list[dict[str, Any]]:
+    """How many there are of each class, in each part."""
+    classes = data.classes or ()
+    counts = {part: _counted(split.y, data.task, len(classes)) for part, split in parts.items()}
+    return [{"class": name} | {part: int(each[k]) for part, each in counts.items()} for k, name in enumerate(classes)]
+
+
+def _counted(labels: Any, task: str, classes: int) -> np.ndarray:
+    """i64[K], of labels that may be on the disk."""
+    total = np.zeros(classes, np.int64)
+    for y in _arrays(labels):
+        if task == "detection":
+            y = y[..., 0].astype(np.int64)
+        if task not in PICTURED and y.ndim == 2:  # several labels, each 0 or 1
+            total += y.astype(np.int64).sum(0)
+        else:
+            y = y[(y >= 0) & (y < classes)]  # without the padding of boxes, and pixels of no class
+            total += np.bincount(y.astype(np.int64), minlength=classes)
+    return total
+
+
+def _targets(data: Dataset, parts: Parts) -> list[dict[str, Any]]:
+    """The amounts to predict, over all parts."""
+    y = np.concatenate([each for split in parts.values() for each in _arrays(split.y)])
+    y = y.reshape(len(y), -1)
+    names = data.targets or tuple(f"y[{k}]" if y.shape[1] > 1 else "y" for k in range(y.shape[1]))
+    return [{"target": name} | _amounts(y[:, k]) for k, name in enumerate(names)]
+
+
+def _columns(data: Dataset) -> list[dict[str, Any]]:
+    """What the columns of a table hold: numbers, or categories, of which the first ones are named with their counts."""
+    features, x = list(data.features or ()), data.train.x
+    columns = data.columns or ()
+    if not columns:  # a bundled table, whose columns are its features
+        return [{"column": name} | _amounts(np.asarray(x[:, k])) for k, name in enumerate(features)]
+    found, place = [], {name: k for k, name in enumerate(features)}
+    for column in columns:
+        if column.categories is None:
+            found.append({"column": column.name} | (_amounts(x[:, place[column.name]]) if column.name in place else {}))
+            continue
+        there = {text: place.get(f"{column.name}={text}") for text in column.categories}
+        counts = {text: 0 if k is None else int(x[:, k].sum()) for text, k in there.items()}
+        most = sorted(counts, key=lambda text: -counts[text])[:5]
+        found.append({"column": column.name, "categories": len(counts), "most": {text: counts[text] for text in most}})
+    return found
+
+
+def _amounts(values: np.ndarray) -> dict[str, float]:
+    values = values.astype(np.float64)
+    return {
+        "least": float(values.min()), "mean": float(values.mean()), "deviation": float(values.std()),
+        "greatest": float(values.max()),
+    }  # fmt: skip
+
+
+def _duplicates(parts: Parts) -> dict[str, int]:
+    """`train`: examples that are in train already; `validation in train`: those of validation that are in train."""
+    known = {part: hashes(split.x) for part, split in parts.items()}
+    found = {part: len(each) - len(np.unique(each)) for part, each in known.items()}
+    for one, other in itertools.combinations(known, 2):
+        found[f"{other} in {one}"] = int(np.isin(known[other], known[one]).sum())
+    return found
+
+
+def _arrays(array: Any) -> list[np.ndarray]:
+    return [array[part] for part in blocks(array)] if isinstance(array, Rows) else [array]
