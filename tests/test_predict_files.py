@@ -277,8 +277,7 @@ def test_evaluate_gives_what_the_test_row_of_the_run_has(table, tmp_path, capsys
     argv = [str(table.run), str(tmp_path / "test.csv"), "--output", str(tmp_path / "m.json")]
     assert command.evaluate(argv) == 0
     assert json.loads((tmp_path / "m.json").read_text()) == pytest.approx(expected, rel=1e-6)
-    shown = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert shown == {name: f"{value:.4f}" for name, value in expected.items()}
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "m.json").read_text())
     right = table.loaded.predict(tested) == tested["kind"]
     assert expected["accuracy"] == pytest.approx(np.average(right, weights=tested["weight"]), abs=1e-6)
 

@@ -194,7 +194,8 @@ def _read(folder: Path) -> dict[str, Any]:
         known = strict_json.loads(path.read_text(encoding="utf-8"), str(path))
         assert isinstance(known["id"], str)
         for mark in known["loggers"].values():
-            _after(mark, forgets=True)
+            (step, final), since = mark["to"], mark["since"]
+            assert type(step) is int and type(final) is bool and type(since) in (int, type(None))
     except (OSError, ValueError, TypeError, LookupError, AttributeError, AssertionError):
         raise InputError(f"{path}: does not say what was logged; remove it, and all rows are logged again") from None
     return known

@@ -91,7 +91,9 @@ class Mlflow:
 
     def log(self, step: int, scalars: dict[str, float]) -> None:
         now = int(1000 * time.time())
-        named = {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in scalars.items()}  # no other letters
+        # Its file store has a file or a folder of each name: "seconds" is a folder, as there is "seconds/steps".
+        named = {"seconds/elapsed" if name == "seconds" else name: value for name, value in scalars.items()}
+        named = {re.sub(r"[^\w\-./ ]", "_", name): value for name, value in named.items()}  # it takes no other letters
         self.client.log_batch(self.run, [self.metric(name, value, now, step) for name, value in named.items()])
 
     def close(self) -> None:
