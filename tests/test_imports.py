@@ -84,7 +84,8 @@ def test_import_jaxnn_loads_nothing_heavy():
     [
         (["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2),
         (["predict", "--help"], 0), (["predict", "run", "new.csv", "--porba"], 2), (["evaluate", "--help"], 0),
-        (["convert", "--help"], 0),
+        (["convert", "--help"], 0), (["data", "--help"], 0), (["data", "iris", "--imge", "3"], 2),
+        (["configs"], 0), (["configs", "iris_mlp"], 0), (["completion", "bash"], 0), (["train", "--log", "wandbb"], 2),
         (["sample", "--help"], 0), (["sample", "run", "--lable", "3"], 2), (["sample", "run", "-n", "0"], 2),
     ],
 )  # fmt: skip
@@ -132,6 +133,7 @@ except SystemExit as end:
     loaded = loaded_by(code)
     assert "optax" in loaded
     unused = {"flax", "orbax", "sklearn", "matplotlib", "tensorflow_datasets", "tensorflow", "PIL", "rich.progress"}
+    unused |= {"tensorboardX", "wandb", "mlflow", "jaxnn.report.loggers"}
     assert not unused & loaded
 
 

@@ -151,7 +151,6 @@ def test_after_a_kill_amid_its_rows_tensorboard_forgets_them_and_others_are_not_
         assert [row[0] for row in seen(folder) if row[0] != "open"] == [7, 14, 21, 21]
 
 
-
 @pytest.mark.parametrize("name", ["lines:Failing", "lines:late"])
 def test_a_logger_that_fails_is_told_of_once_and_the_run_goes_on(logged, plain, tmp_path, capsys, name):
     assert train(*IRIS, "--log", name, "--workdir", tmp_path / "run") == 0
@@ -169,7 +168,10 @@ def test_a_logger_that_fails_is_told_of_once_and_the_run_goes_on(logged, plain, 
         ("tensorbord", "--log=tensorbord: unknown; did you mean tensorboard? Choose from mlflow, module:function, te"),
         ("lines:", "--log=lines:: unknown; "),
         ("tensorboard,tensorboard", "--log=tensorboard: named twice; keep one"),
-        ("no_such_module:f", "--log=no_such_module:f: there is no module no_such_module; check the name, or PYTHONPATH"),
+        (
+            "no_such_module:f",
+            "--log=no_such_module:f: there is no module no_such_module; check the name, or PY",
+        ),
         ("lines:nowhere", "--log=lines:nowhere: lines has no function nowhere; write def nowhere(folder, config, nam"),
         ("lines:number", "--log=lines:number: number is no function; write def number("),
         ("lines:nothing", "--log=lines:nothing: gave a NoneType without log; return what has log(step, scalars) and"),

@@ -1,11 +1,14 @@
 """What is shipped is whole: the wheel, from another folder, trains its configs and checks itself."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sklearn.datasets import load_iris
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,6 +40,23 @@ def test_the_wheel_trains_from_another_folder(installed):
     found = {path.name for path in (installed / "jaxnn" / "configs").glob("*.py")}
     assert found == {path.name for path in (ROOT / "configs").glob("*.py")}
     assert "jaxnn selfcheck" in run(installed, "--help")
+
+
+def test_the_other_words_work_from_another_folder(installed):
+    """A run of a config that was copied, its predictions and its metrics; a pipe that is closed early."""
+    folder = installed.parent
+    iris: Any = load_iris(as_frame=True)
+    iris.data.assign(species=iris.target_names[iris.target]).to_csv(folder / "flowers.csv", index=False)
+    assert run(installed, "configs").count("iris_mlp") == 1
+    run(installed, "configs", "iris_mlp", "--copy", "mine.py")
+    run(installed, "train", "mine.py", "--epochs", "1", "--workdir", "mine")
+    assert len(run(installed, "predict", "mine", "flowers.csv").splitlines()) == 151
+    assert json.loads(run(installed, "evaluate", "mine", "flowers.csv"))["accuracy"] > 0
+    assert json.loads(run(installed, "data", "flowers.csv"))["task"] == "multiclass"
+    line = f"cat flowers.csv | {installed}/bin/jaxnn predict mine - | head -2"
+    env = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
 
 
 @pytest.mark.slow

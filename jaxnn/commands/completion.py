@@ -14,8 +14,8 @@ from jaxnn.errors import InputError, choices
 
 USAGE = """usage: jaxnn completion bash|zsh|fish
 
-A script by which the shell completes commands, flags and configs with the tab key. In the file that the shell reads when
-it starts:
+A script by which the shell completes commands, flags and configs with the tab key. It belongs in the file that the
+shell reads when it starts:
 
   bash, ~/.bashrc                   eval "$(jaxnn completion bash)"
   zsh, ~/.zshrc                     eval "$(jaxnn completion zsh)"
@@ -37,7 +37,10 @@ _jaxnn() {{
 complete -o default -o bashdefault -F _jaxnn jaxnn
 """
 CASE = """\
-            {command}) if [[ $word == -* ]]; then words="{flags}"; elif [[ $COMP_CWORD -eq 2 ]]; then words="{takes}"; fi ;;"""
+            {command})
+                if [[ $word == -* ]]; then words="{flags}"
+                elif [[ $COMP_CWORD -eq 2 ]]; then words="{takes}"
+                fi ;;"""
 ZSH = "autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n"
 
 

@@ -8,13 +8,12 @@ from pathlib import Path
 from jaxnn.commands import shown
 from jaxnn.commands.arguments import promises
 from jaxnn.commands.words import parsed
-from jaxnn.config import paths
 from jaxnn.errors import InputError, choices, printable
 
 USAGE = """usage: jaxnn configs [NAME] [--copy [FILE.py]]
 
-The configs that there are, each with what it promises: a table on a terminal, CSV in a pipe. With NAME, that config as it
-is written.
+The configs that there are, each with what it promises: a table on a terminal, CSV in a pipe. With NAME, that config as
+it is written.
 
   --copy [FILE.py]         write it to a file of your own (default: NAME.py here), to change and to train
   --force                  replace a file that is there

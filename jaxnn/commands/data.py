@@ -19,8 +19,8 @@ USAGE = """usage: jaxnn data DATA [--data.*] [flags]
 What is in the data: classes and how many examples each has, shapes and ranges, missing values, duplicates. A table on a
 terminal, JSON in a pipe.
 
-  DATA                     a config by name or the path of its file, or what --data.name may be: a table, a .npz, a folder
-                           of images, ...; - for CSV on standard input
+  DATA                     a config by name or the path of its file, or what --data.name may be: a table, a .npz, a
+                           folder of images, ...; - for CSV on standard input
 
   --data.*                 how the data are read, split and augmented, as of jaxnn train
   --task.name NAME         as of jaxnn train, where the labels do not say it

@@ -31,9 +31,9 @@ The predictions of a trained network, a row for each example in its order.
   SOURCE                   a table (.csv .tsv .parquet .feather), - for CSV on standard input, an image file or several,
                            a folder of images, or a .npz with the array x
 
-  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: on standard output,
-                           a table of the first rows on a terminal, CSV in a pipe); where masks or boxes are predicted a new folder, which
-                           has them and pictures of them
+  --output FILE            .csv, .jsonl or .parquet, written whole or not at all (default: on standard output, CSV in a
+                           pipe, a table of the first rows on a terminal); where masks or boxes are predicted a new
+                           folder, which has them and pictures of them
   --proba                  a column P(label) for each class, too
 {FLAGS}"""
 EVALUATE = f"""usage: jaxnn evaluate RUN LABELLED [flags]

@@ -1,10 +1,10 @@
 """`--log`: the rows of a run's history, given to TensorBoard, wandb, mlflow or a function of one's own as they come.
 
-A log is a copy of history.jsonl. Rows are given when a checkpoint is on the disk that no row of the history lies beyond:
-so no row is given that a resumed run makes again. log.json in the folder of the run says up to which row (`to`: its
-step, and whether it is the final one), and from which step on rows were being given when it was written (`since`): a
-process that is killed then leaves it open which of these are in the log. TensorBoard's reader forgets them, and they are
-given again; to any other logger they are not, and no row is in a log twice.
+A log is a copy of history.jsonl. Rows are given once a checkpoint at or after their step is on the disk, so that no row
+is given which a resumed run makes again. log.json, in the folder of the run, says of each logger which row is the last
+that it was given (`to`: its step, and whether it is the final row), and from which step on rows were being given when
+this was written (`since`). After a kill in that moment nobody knows which of these are in the log: TensorBoard's reader
+forgets them, and they are given again; any other logger is not given them again, so that no row is in a log twice.
 """
 
 from __future__ import annotations
@@ -54,7 +54,11 @@ Position = tuple[int, bool]  # of a row: its step, and whether it is the final o
 
 
 def found(names: Sequence[str]) -> dict[str, Open]:
-    """What opens each of the loggers that --log names. Raises `InputError` for a package or function that is not there."""
+    """What opens each of the loggers that --log names. Raises `InputError` for a package or function that is not there.
+
+    >>> found([])
+    {}
+    """
     return {name: _built_in(name) if name in PACKAGES else _own(name) for name in names}
 
 

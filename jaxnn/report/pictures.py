@@ -105,7 +105,7 @@ def sheets(config: Config, own: Own, data: Dataset) -> dict[str, bytes]:
 
 
 def _chosen(data: Dataset) -> np.ndarray:
-    """i64[rows, columns]: numbers of training examples, the first ones of each class in a row; -1 where it has no more."""
+    """i64[rows, columns]: numbers of training examples, the first ones of each class in a row; -1 fills a row up."""
     if data.task in PICTURED or data.classes is None or data.train.y.ndim > 1:
         return np.arange(min(COUNT, len(data.train.weight)))[None]
     y = np.asarray(data.train.y)

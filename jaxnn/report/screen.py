@@ -109,9 +109,7 @@ def progress(console: Console, steps: int, epochs: float) -> Iterator[Show]:
     )
     with bars.Progress(*columns, console=console) as bar:
         task, most = bar.add_task("train", total=steps, epoch=0, row={}, best=()), dict[str, float]()
-        yield lambda row: bar.update(
-            task, completed=row["step"], epoch=row["epoch"], row=row, best=gains(row, most)
-        )
+        yield lambda row: bar.update(task, completed=row["step"], epoch=row["epoch"], row=row, best=gains(row, most))
 
 
 def gains(row: dict[str, Any], most: dict[str, float]) -> list[str]:

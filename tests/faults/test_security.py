@@ -98,7 +98,8 @@ MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill"
 CALLS = {"eval", "exec", "compile", "__import__"}  # by their bare names: re.compile and jit's .compile are others
 METHODS = {"import_module", "run_path", "run_module", "system", "popen", "unsafe_load", "load_module", "exec_module"}
 SAFE = {"safe_load", "YAMLError"}  # of yaml
-# A config file in Python, or --log module:function, which only a person types; and the names of classes, by yaml.safe_load.
+# A config file in Python, whose path or name only a person types, and so --log module:function; and the names of
+# classes, by yaml.safe_load.
 ALLOWED = {("config_file.py", "compile"), ("config_file.py", "exec"), ("log.py", "import_module"), ("yolo.py", "yaml")}
 
 
