@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -87,7 +87,7 @@ def seen(folder: Path) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory) -> Path:
+def logged(tmp_path_factory) -> Iterator[Path]:
     """A run that was logged to TensorBoard and to a function of one's own."""
     folder = tmp_path_factory.mktemp("logged")
     (folder / "lines.py").write_text(OWN)
@@ -216,7 +216,7 @@ def test_mlflow_keeps_every_number_once_over_two_processes(plain, tmp_path, monk
     for some in (rows[:2], rows):  # what a process that was killed has logged, and what the next one finds
         (tmp_path / "run" / "history.jsonl").write_text("".join(some))
         log.complete(tmp_path / "run", log.found(["mlflow"]), CONFIG)
-    from mlflow import MlflowClient
+    from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
 
     client = MlflowClient()
     experiment: Any = client.get_experiment_by_name("jaxnn")
@@ -254,11 +254,11 @@ def test_wandb_is_given_every_number_offline(plain, tmp_path, monkeypatch):
     log.complete(tmp_path, log.found(["wandb"]), CONFIG)
     number = json.loads((tmp_path / log.NAME).read_text())["id"]
     (file,) = (tmp_path / "wandb").glob(f"offline-run-*-{number}/run-{number}.wandb")
-    from wandb.proto import wandb_internal_pb2
+    from wandb.proto import wandb_internal_pb2  # pyright: ignore[reportMissingImports]
 
     found = {}
     for data in records(file.read_bytes()):
-        record = wandb_internal_pb2.Record()
+        record = cast(Any, wandb_internal_pb2).Record()
         record.ParseFromString(data)
         items = {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
         for name, value in items.items():

@@ -84,14 +84,8 @@ def test_data_counts_classes_missing_cells_and_duplicates(tmp_path, capsys):
 
 
 def test_data_are_those_that_a_run_has(capsys):
-    digits_3 = ["digits", "--data.positive", "3"]
-    for argv, positive in (
-        (["iris"], None),
-        (digits_3, "3"),
-        (["digits_softmax"], None),
-        (["diabetes_regression"], None),
-    ):
-        printed = json.loads(out(capsys, "data", *argv))
+    for name, positive in (("iris", None), ("digits", "3"), ("digits_softmax", None), ("diabetes_regression", None)):
+        printed = json.loads(out(capsys, "data", name, *["--data.positive", "3"][: 2 * bool(positive)]))
         loaded = jaxnn.data.load(printed["name"], positive=positive)
         assert printed["examples"] == {part: shape[0] for part, shape in loaded.shapes.items()}
         assert printed["x"]["shape"] == list(loaded.shape) and printed["x"]["range"] == loaded.range

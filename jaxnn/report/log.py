@@ -77,7 +77,7 @@ def _own(name: str) -> Open:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:
-        given = getattr(importlib.import_module(module), function, None)
+        given: Any = getattr(importlib.import_module(module), function, None)
     except ModuleNotFoundError as reason:
         if reason.name is None or not f"{module}.".startswith(f"{reason.name}."):  # a module that this one imports
             raise

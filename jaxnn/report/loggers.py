@@ -7,7 +7,7 @@ import os
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from jaxnn.config.settings import Config
 from jaxnn.config.values import to_dict
@@ -27,12 +27,13 @@ class TensorBoard:
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2, summary_pb2
 
-        self.event, self.summary = event_pb2.Event, summary_pb2.Summary
+        events, summaries = cast(Any, event_pb2), cast(Any, summary_pb2)  # whose classes are made as they are imported
+        self.event, self.summary = events.Event, summaries.Summary
         place = folder / "tensorboard"
         place.mkdir(exist_ok=True)
         # The reader takes files by name: of two in one second, that of the later step comes later.
         self.writer = event_file_writer.EventsWriter(str(place / "events"), f".{step:012}")
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        start = events.SessionLog(status=events.SessionLog.START)
         self._write(step + 1, session_log=start)  # the reader forgets what an earlier file has from this step on
         if step == 0:
             text = json.dumps(to_dict(config), indent=1)
@@ -55,7 +56,7 @@ class Wandb:
     the run's folder."""
 
     def __init__(self, folder: Path, config: Config, name: str, step: int):
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports]
 
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=name, id=_id(folder), dir=folder,
@@ -73,7 +74,7 @@ class Mlflow:
     """A run of mlflow, where its environment says (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME)."""
 
     def __init__(self, folder: Path, config: Config, name: str, step: int):
-        from mlflow import MlflowClient, entities
+        from mlflow import MlflowClient, entities  # pyright: ignore[reportMissingImports]
 
         self.client, self.metric = MlflowClient(), entities.Metric
         experiment, number = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT), _id(folder)
