@@ -35,28 +35,27 @@ def run(installed: Path, *argv: str) -> str:
 
 def test_the_wheel_trains_from_another_folder(installed):
     assert "test" in run(installed, "train", "--epochs", "1")
-    assert "iris_mlp after 7 steps" in run(installed, "train", "iris_mlp", "--epochs", "1")
+    run(installed, "configs", "iris_mlp", "--copy", "mine.py")
+    assert "iris_mlp after 7 steps" in run(installed, "train", "mine.py", "--epochs", "1")
     assert len(list((installed.parent / "runs").glob("*/weights.safetensors"))) == 2
     found = {path.name for path in (installed / "jaxnn" / "configs").glob("*.py")}
     assert found == {path.name for path in (ROOT / "configs").glob("*.py")}
     assert "jaxnn selfcheck" in run(installed, "--help")
 
 
-def test_the_other_words_work_from_another_folder(installed):
-    """A run of a config that was copied, its predictions and its metrics; a pipe that is closed early."""
+def test_the_wheel_uses_a_run_in_another_folder(installed):
+    """The run of the test before: predictions, in a pipe that is closed early, and metrics; and a look at the data."""
     folder = installed.parent
-    iris: Any = load_iris(as_frame=True)
-    iris.data.assign(species=iris.target_names[iris.target]).to_csv(folder / "flowers.csv", index=False)
-    assert run(installed, "configs").count("iris_mlp") == 1
-    run(installed, "configs", "iris_mlp", "--copy", "mine.py")
-    run(installed, "train", "mine.py", "--epochs", "1", "--workdir", "mine")
-    assert len(run(installed, "predict", "mine", "flowers.csv").splitlines()) == 151
-    assert json.loads(run(installed, "evaluate", "mine", "flowers.csv"))["accuracy"] > 0
-    assert json.loads(run(installed, "data", "flowers.csv"))["task"] == "multiclass"
-    line = f"cat flowers.csv | {installed}/bin/jaxnn predict mine - | head -2"
+    (iris,) = (folder / "runs").glob("iris_mlp-*")
+    flowers: Any = load_iris(as_frame=True)
+    flowers.data.to_csv(folder / "new.csv", index=False)
+    flowers.data.assign(species=flowers.target_names[flowers.target]).to_csv(folder / "labelled.csv", index=False)
+    line = f"cat new.csv | {installed}/bin/jaxnn predict {iris} - | head -2"
     env = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
+    assert json.loads(run(installed, "evaluate", str(iris), "labelled.csv"))["accuracy"] > 0
+    assert json.loads(run(installed, "data", "labelled.csv"))["task"] == "multiclass"
 
 
 @pytest.mark.slow

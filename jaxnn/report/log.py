@@ -19,7 +19,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from jaxnn.config import strict_json
 from jaxnn.config.settings import Config
@@ -85,7 +85,7 @@ def _own(name: str) -> Open:
     if not callable(given):
         rule = f"{module} has no function {function}" if given is None else f"{function} is no function"
         raise InputError(f"--log={name}: {rule}; write def {function or 'mine'}(folder, config, name, step): ...")
-    return given
+    return cast(Open, given)
 
 
 @contextlib.contextmanager
