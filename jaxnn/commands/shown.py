@@ -27,11 +27,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
         writer.writerows([columns, *rows])
         return
     from rich import box
+    from rich.console import Console  # not `report.screen`, which imports jax
     from rich.table import Table
 
-    from jaxnn.report.screen import Screen
-
-    console = Screen()
+    console = Console(highlight=False, markup=False, emoji=False)
     room = max(1, console.width // WIDTH)
     cells = [list(row[:room]) for row in rows]
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)

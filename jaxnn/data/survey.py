@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from jaxnn.data.streams.rows import Rows, blocks
 from jaxnn.types import Batch
 
 Parts = dict[str, Batch]
+MOST = 5  # categories of a column that are named
 
 
 def survey(data: Dataset) -> dict[str, Any]:
@@ -71,33 +73,35 @@ def _targets(data: Dataset, parts: Parts) -> list[dict[str, Any]]:
     y = np.concatenate([each for split in parts.values() for each in _arrays(split.y)])
     y = y.reshape(len(y), -1)
     names = data.targets or tuple(f"y[{k}]" if y.shape[1] > 1 else "y" for k in range(y.shape[1]))
-    return [{"target": name} | _amounts(y[:, k]) for k, name in enumerate(names)]
+    return [{"target": name} | each for name, each in zip(names, _amounts(y), strict=True)]
 
 
 def _columns(data: Dataset) -> list[dict[str, Any]]:
-    """What the columns of a table hold: numbers, or categories, of which the first ones are named with their counts."""
-    features, x = list(data.features or ()), data.train.x
-    columns = data.columns or ()
-    if not columns:  # a bundled table, whose columns are its features
-        return [{"column": name} | _amounts(np.asarray(x[:, k])) for k, name in enumerate(features)]
-    found, place = [], {name: k for k, name in enumerate(features)}
-    for column in columns:
+    """What the columns of a table hold: numbers, or categories, of which the most frequent ones are counted."""
+    features = data.features or ()
+    place, amounts = {name: k for k, name in enumerate(features)}, _amounts(data.train.x)
+    if not data.columns:  # a bundled table, whose columns are its features
+        return [{"column": name} | amounts[k] for name, k in place.items()]
+    found = []
+    for column in data.columns:
         if column.categories is None:
-            found.append({"column": column.name} | (_amounts(x[:, place[column.name]]) if column.name in place else {}))
+            found.append({"column": column.name} | amounts[place[column.name]])
             continue
         there = {text: place.get(f"{column.name}={text}") for text in column.categories}
-        counts = {text: 0 if k is None else int(x[:, k].sum()) for text, k in there.items()}
-        most = sorted(counts, key=lambda text: -counts[text])[:5]
-        found.append({"column": column.name, "categories": len(counts), "most": {text: counts[text] for text in most}})
+        shares = {text: 0.0 if k is None else amounts[k]["mean"] for text, k in there.items()}  # of 0 and 1
+        most = sorted(shares, key=lambda text: -shares[text])[:MOST]
+        counts = {text: round(shares[text] * len(data.train.weight)) for text in most}
+        found.append({"column": column.name, "categories": len(shares), "most": counts})
     return found
 
 
-def _amounts(values: np.ndarray) -> dict[str, float]:
-    values = values.astype(np.float64)
-    return {
-        "least": float(values.min()), "mean": float(values.mean()), "deviation": float(values.std()),
-        "greatest": float(values.max()),
-    }  # fmt: skip
+def _amounts(x: Any) -> list[dict[str, float]]:
+    """Of each column of `[n, F]`, which may be on the disk."""
+    low, high = (np.stack([f(part, axis=0) for part in _arrays(x)]) for f in (np.min, np.max))
+    mean = sum(part.sum(0, dtype=np.float64) for part in _arrays(x)) / len(x)
+    variance = sum(np.square(part - mean).sum(0) for part in _arrays(x)) / len(x)
+    columns = zip(low.min(0), mean, np.sqrt(variance), high.max(0), strict=True)
+    return [dict(zip(("least", "mean", "deviation", "greatest"), map(float, each), strict=True)) for each in columns]
 
 
 def _duplicates(parts: Parts) -> dict[str, int]:
@@ -109,5 +113,7 @@ def _duplicates(parts: Parts) -> dict[str, int]:
     return found
 
 
-def _arrays(array: Any) -> list[np.ndarray]:
-    return [array[part] for part in blocks(array)] if isinstance(array, Rows) else [array]
+def _arrays(array: Any) -> Iterator[np.ndarray]:
+    """Its rows, a block at a time where they are on the disk."""
+    for part in blocks(array) if isinstance(array, Rows) else [slice(None)]:
+        yield array[part]
