@@ -36,6 +36,7 @@ PEOPLE = pd.DataFrame(
     }
 )
 PEOPLE.loc[7, "colour"] = None
+ENV = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
 TWICE = PEOPLE.index[[10, 10]]
 
 
@@ -81,6 +82,14 @@ def test_data_counts_classes_missing_cells_and_duplicates(tmp_path, capsys):
     assert (age["column"], colour["column"], colour["categories"]) == ("age", "colour", 2)
     assert 1 <= age["least"] <= age["mean"] <= age["greatest"] <= 39
     assert "--data.nan" in refused("train", "--data.name", tmp_path / "people.csv")  # which a run is refused for
+
+
+def test_data_from_standard_input_are_called_so(capsys, monkeypatch):
+    text = PEOPLE.to_csv(index=False)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    printed = json.loads(out(capsys, "data", "-", "--data.nan", "drop"))
+    assert printed["name"] == "standard input" and sum(printed["examples"].values()) == 38
+    assert printed["notes"] == ["standard input: 2 of 40 rows left out, with a missing value"]
 
 
 def test_data_are_those_that_a_run_has(capsys):
@@ -188,6 +197,18 @@ def test_configs_are_listed_printed_and_copied(tmp_path, monkeypatch, capsys):
     assert Path("mine.py").read_text() == text
 
 
+def test_a_terminal_lists_configs_without_jax_and_numpy():
+    code = """
+import io, sys
+class Terminal(io.StringIO):
+    isatty = lambda self: True
+sys.stdout = Terminal()
+from jaxnn.commands.main import COMMANDS
+assert COMMANDS["configs"]([]) == 0 and "iris_mlp" in sys.stdout.getvalue()
+assert not {"jax", "numpy"} & sys.modules.keys()"""
+    subprocess.run([sys.executable, "-c", code], env=ENV, check=True)
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -253,9 +274,6 @@ def run(tmp_path_factory) -> Path:
     frame.to_csv(folder / "new.csv", index=False)
     frame.assign(species=np.array(data.classes)[data.train.y]).to_csv(folder / "labelled.csv", index=False)
     return folder / "run"
-
-
-ENV = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
 
 
 def test_predictions_are_a_table_on_a_terminal_and_csv_in_a_pipe(run, terminal):

@@ -11,6 +11,7 @@ from typing import Any
 
 from jaxnn.commands import arguments, environment, shown
 from jaxnn.commands.words import own_flags
+from jaxnn.config.data import DataConfig
 from jaxnn.config.request import Request
 from jaxnn.errors import InputError, check, choices, nearest, printable
 
@@ -90,7 +91,6 @@ def _words(source: str, configs: Path) -> Iterator[list[str]]:
 def _look(request: Request, given: dict[str, str], named: tuple[str, str]) -> int:
     """Read, draw and tell; `named`: a text that is in no name of the user's, and what is told in its place."""
     from jaxnn.data import from_config
-    from jaxnn.data.kinds import kind_of
     from jaxnn.data.survey import survey
     from jaxnn.store import durable
 
@@ -98,8 +98,8 @@ def _look(request: Request, given: dict[str, str], named: tuple[str, str]) -> in
     output = given.get("--output")
     folder = output and durable.check_new_folder("--output", output, HOLDS, force="--force" in given)
     config, refuses = replace(config, allow_overlap=True), config.nan == "refuse"
-    if refuses and own.data is None and kind_of(config, request.flags.run.task.name) == "table" and not config.images:
-        config = replace(config, nan="category")  # which changes no cell, and shows how many are missing
+    if refuses and own.data is None and not config.images and _is_table(config):
+        config = replace(config, nan="category")  # which refuses no cell, and leaves none out
     keep = not request.flags.no_cache
     found = from_config(config, request.flags.run.task.name, keep=keep, arrays=own.data)
     if (output or "--image" in given) and len(found.shape) != 3:
@@ -119,6 +119,14 @@ def _look(request: Request, given: dict[str, str], named: tuple[str, str]) -> in
         files = " and ".join(sorted(path.name for path in folder.iterdir()))
         print(f"note: {printable(str(output))} has {files}", file=sys.stderr)
     return 0
+
+
+def _is_table(config: DataConfig) -> bool:
+    from jaxnn.data.kinds import kind_of
+
+    with contextlib.suppress(OSError):  # it is told when they are read
+        return kind_of(config) == "table"
+    return False
 
 
 def _draw(request: Request, found: Any, folder: Path) -> None:
