@@ -98,8 +98,8 @@ def _columns(data: Dataset) -> list[dict[str, Any]]:
 def _amounts(x: Any) -> list[dict[str, float]]:
     """Of each column of `[n, F]`, which may be on the disk."""
     low, high = (np.stack([f(part, axis=0) for part in _arrays(x)]) for f in (np.min, np.max))
-    mean = sum(part.sum(0, dtype=np.float64) for part in _arrays(x)) / len(x)
-    variance = sum(np.square(part - mean).sum(0) for part in _arrays(x)) / len(x)
+    mean = np.sum([part.sum(0, dtype=np.float64) for part in _arrays(x)], 0) / len(x)
+    variance = np.sum([np.square(part - mean).sum(0) for part in _arrays(x)], 0) / len(x)
     columns = zip(low.min(0), mean, np.sqrt(variance), high.max(0), strict=True)
     return [dict(zip(("least", "mean", "deviation", "greatest"), map(float, each), strict=True)) for each in columns]
 
