@@ -150,6 +150,10 @@ def test_labels_are_drawn_on_the_contact_sheet(tmp_path, capsys):
     out(capsys, "data", tmp_path / "b.npz", "--output", tmp_path / "look")
     sheet = np.asarray(Image.open(tmp_path / "look" / "images.png"))
     assert (sheet[2 + 6 * 20, 2 + 6 * 8] == (255, 89, 89)).all()  # the left edge of the first box, six times as large
+    np.savez(tmp_path / "m.npz", x=x, y=np.ones((10, 64, 64), np.uint8))
+    out(capsys, "data", tmp_path / "m.npz", "--output", tmp_path / "masks")
+    sheet = np.asarray(Image.open(tmp_path / "masks" / "images.png"))
+    assert (abs(sheet[2:66, 2:66] - [64 + 4, 4, 4]) <= 4).all()  # half (128, 0, 0), half the dark image
 
 
 @pytest.mark.parametrize(

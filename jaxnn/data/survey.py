@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from jaxnn.config.names import PICTURED
 from jaxnn.data.dataset import Dataset
 from jaxnn.data.overlap import hashes
 from jaxnn.data.streams.rows import Rows, blocks
@@ -39,7 +38,7 @@ def survey(data: Dataset) -> dict[str, Any]:
         "x": {"shape": list(data.shape), "dtype": str(data.train.x.dtype), "range": data.range, "white": data.scale},
         "y": {"shape": list(data.train.y.shape[1:]), "dtype": str(data.train.y.dtype)},
         "classes": None if data.classes is None else _classes(data, parts),
-        "targets": _targets(data, parts) if data.task == "regression" else None,
+        "targets": _targets(data, parts) if data.classes is None else None,
         "columns": None if data.features is None else _columns(data),
         "missing": data.absent,
         "duplicates": _duplicates(parts),
@@ -50,21 +49,20 @@ def survey(data: Dataset) -> dict[str, Any]:
 def _classes(data: Dataset, parts: Parts) -> list[dict[str, Any]]:
     """How many there are of each class, in each part."""
     classes = data.classes or ()
-    counts = {part: _counted(split.y, data.task, len(classes)) for part, split in parts.items()}
+    counts = {part: _counted(split.y, len(classes)) for part, split in parts.items()}
     return [{"class": name} | {part: int(each[k]) for part, each in counts.items()} for k, name in enumerate(classes)]
 
 
-def _counted(labels: Any, task: str, classes: int) -> np.ndarray:
-    """i64[K], of labels that may be on the disk."""
+def _counted(labels: Any, classes: int) -> np.ndarray:
+    """i64[K], of labels that may be on the disk: i32[n]; several f32[n, K]; masks u8[n, H, W]; boxes f32[n, M, 5]."""
     total = np.zeros(classes, np.int64)
     for y in _arrays(labels):
-        if task == "detection":
-            y = y[..., 0].astype(np.int64)
-        if task not in PICTURED and y.ndim == 2:  # several labels, each 0 or 1
+        if y.ndim == 2:  # each 0 or 1
             total += y.astype(np.int64).sum(0)
-        else:
-            y = y[(y >= 0) & (y < classes)]  # without the padding of boxes, and pixels of no class
-            total += np.bincount(y.astype(np.int64), minlength=classes)
+            continue
+        kinds = y[..., 0] if y.dtype.kind == "f" else y
+        kinds = kinds[(kinds >= 0) & (kinds < classes)]  # without the padding of boxes, and pixels of no class
+        total += np.bincount(kinds.astype(np.int64), minlength=classes)
     return total
 
 

@@ -117,10 +117,10 @@ def _sheet(batch: Batch, index: np.ndarray, data: Dataset) -> bytes:
     from jaxnn.pictures import boxes, grid, masks
     from jaxnn.pictures.shown import as_bytes
 
-    images = as_bytes(np.asarray(batch.x), data.scale)
-    if data.task == "segmentation":
+    images, labels = as_bytes(np.asarray(batch.x), data.scale), choose.LABELS.get(data.task)
+    if labels == "masks":
         images = masks.overlay(images, np.asarray(batch.y, np.uint8))
-    if data.task == "detection":
+    if labels == "boxes":
         kind, corners = batch.y[..., :1], batch.y[..., 1:]
         labelled = np.concatenate([corners, np.full_like(kind, np.nan), kind], -1)
         images = np.stack([boxes.drawn(*each, data.classes or ()) for each in zip(images, labelled, strict=True)])
