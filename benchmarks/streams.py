@@ -114,7 +114,7 @@ def memory(gib: float, limit: float, seconds: float) -> None:
             flags += ["--eval-every", 500, "--workdir", Path(scratch) / "run"]
             cap = int(limit * 2**30)
             done = subprocess.run(
-                ["timeout", "-s", "TERM", str(seconds), sys.executable, "-c", WATCHED, *map(str, flags)],
+                ["timeout", "--foreground", "-s", "TERM", str(seconds), sys.executable, "-c", WATCHED, *map(str, flags)],
                 capture_output=True, text=True,
                 preexec_fn=lambda cap=cap: resource.setrlimit(resource.RLIMIT_AS, (cap, cap)),
             )  # fmt: skip
