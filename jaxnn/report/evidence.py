@@ -89,7 +89,7 @@ def gather(folder: Path, saved: dict[str, Any], own: Own) -> Evidence:
             rows=rows,
             parts=data.parts,
             classes=data.classes,
-            guess=guess_of(data.task, data.outputs, config.task.loss, own_loss=bool(own.loss or own.task)),
+            guess=guess_of(made.task.name, data.outputs, config.task.loss, own_loss=bool(own.loss or own.task)),
             answers=_answers(made, end, data),
         )
 

@@ -25,7 +25,7 @@ class Layer(NamedTuple):
     parameters: int
     gradient: float  # the norm of the gradient of the loss
     pull: float  # that of the outputs, each weighted at random, by the weights alone: it is there where the loss is 0
-    update: float  # |theta' - theta| / |theta| of one step of the optimizer, at the rate of its settings
+    update: float | None  # |theta' - theta| / |theta| of one step at the full rate; None where theta is 0
     dead: float | None  # the share of the units that no example trains; None: no biases, by which they are told
     saturated: float | None  # the share of outputs near an end of tanh or sigmoid; None: no such activation
 
@@ -79,7 +79,7 @@ def examiner(recipe: Recipe, rows: Batch) -> Callable[[Params], Look]:
                 sum(sizes[name].size for name in names),
                 norm(steep),
                 float(np.sqrt(sum(float(pulls[name]) for name in names if name in found.inputs))),
-                norm(moved) / max(float(whole), 1e-30),
+                norm(moved) / float(whole) if whole else None,
                 float(np.mean(units)) if len(units) else None,
                 saturated.get(path),
             )

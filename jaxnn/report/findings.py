@@ -49,13 +49,17 @@ def _beginning(evidence: Evidence) -> Iterator[Finding]:
             cure = "add --data.standardize"
             yield Finding("unscaled", f"{leaf}: its input is of size {size:.3g}, where 1 is usual: it is unscaled; {cure}")
             return
-    full = [(path, layer.saturated) for path, layer in look.layers.items() if (layer.saturated or 0) > SATURATED]
+    end = evidence.end  # what the steps have mended is nothing to tell of: a batch norm may begin with a scale of 0
+    full = {path: look.layers[path].saturated or 0.0 for path in _saturated(look) if path in _saturated(end)}
     if full:
-        path, share = max(full, key=lambda pair: pair[1])
-        what = f"{path}: {share:.0%} of its outputs are saturated before the first step, where the slope is nearly 0"
+        path = max(full, key=lambda path: full[path])
+        what = f"{path}: {full[path]:.0%} of its outputs are saturated from the first step on, their slope is nearly 0"
         yield Finding("saturated", f"{what}; begin with smaller weights, --model.init glorot")
         return
-    yield from _dead(look, "before the first step", "try --model.activation leaky_relu, or begin with biases of 0")
+    if path := next((path for path in _dead(look) if path in _dead(end)), None):
+        share, cure = look.layers[path].dead, "try --model.activation leaky_relu, or begin with biases of 0"
+        what = f"{path}: {share:.0%} of its units are dead from the first step on, no example trains them"
+        yield Finding("dead", f"{what}; {cure}")
     yield from _vanished(look)
     factor, more = FIRST_LOSS
     if evidence.guess is not None and look.loss > factor * evidence.guess + more:
@@ -64,13 +68,17 @@ def _beginning(evidence: Evidence) -> Iterator[Finding]:
         yield Finding("first_loss", f"train/loss={look.loss:.3g} before the first step: {rule}; {cure}")
 
 
-def _dead(look: Look, when: str, cure: str) -> Iterator[Finding]:
-    """Of dead layers the one nearest to the output: those before it get no gradient because of it."""
-    flat = {path: layer.dead for path, layer in look.layers.items() if layer.dead is not None}
-    for path, share in reversed(flat.items()):
-        if share >= DEAD and look.layers[path].saturated is None:
-            yield Finding("dead", f"{path}: {share:.0%} of its units are dead {when}, no example trains them; {cure}")
-            return
+def _saturated(look: Look) -> list[str]:
+    return [path for path, layer in look.layers.items() if (layer.saturated or 0) > SATURATED]
+
+
+def _dead(look: Look) -> list[str]:
+    """Dead layers, the one nearest to the output first: those before it get no gradient because of it.
+
+    A saturated layer has gradients of exactly 0 too, and another cure.
+    """
+    dead = [path for path, layer in look.layers.items() if (layer.dead or 0) >= DEAD and layer.saturated is None]
+    return dead[::-1]
 
 
 def _vanished(look: Look) -> Iterator[Finding]:
@@ -112,11 +120,12 @@ def _training(evidence: Evidence) -> Iterator[Finding]:
             what = f"the weights moved by {moved:.2%} of their norm, and {left:.0%} of the first loss is left"
             yield Finding("rate_low", f"{rate}: too low, {what}; {more} or more (jaxnn lr finds one)")
             return
-    yield from _dead(end, "in the end", f"{lower}, or try --model.activation leaky_relu")
-    for path, layer in end.layers.items():
-        if (layer.saturated or 0) > SATURATED:
-            what = f"{path}: {layer.saturated:.0%} of its outputs are saturated in the end, where the slope is nearly 0"
-            yield Finding("saturated", f"{what}; {lower}, or set --optim.alpha 1e-3")
+    for path in _dead(end)[:1]:
+        what = f"{path}: {end.layers[path].dead:.0%} of its units have died, no example trains them"
+        yield Finding("dead", f"{what}; {lower}, or try --model.activation leaky_relu")
+    for path in _saturated(end)[:1]:
+        what = f"{path}: {end.layers[path].saturated:.0%} of its outputs are saturated in the end, their slope is nearly 0"
+        yield Finding("saturated", f"{what}; {lower}, or set --optim.alpha 1e-3")
 
 
 def _answers(evidence: Evidence) -> Iterator[Finding]:

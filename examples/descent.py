@@ -1,0 +1,109 @@
+"""Gradient descent against stochastic gradient descent: on a double well, and on logistic regression.
+
+    python examples/descent.py pictures
+
+Gradient descent stays in the shallow well that it begins in; single examples jump out of it (the lecture: SGD fluctuates,
+but may jump to better minima).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import drawing
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from drawing import BLUE, VERMILION
+
+import jaxnn
+from jaxnn.data import feeds
+from jaxnn.engine import descent
+
+SEEDS, STEPS = 200, 800
+
+
+def path(recipe: jaxnn.Recipe, start: Any, data: jaxnn.Batch, batch_size: int, key: jax.Array) -> Any:
+    """The parameters after each of the steps from `start` on: each leaf `[STEPS, ...]`."""
+
+    def one_step(state: jaxnn.State, _: None) -> tuple[jaxnn.State, Any]:
+        window = feeds.shuffled(data, key, state.step, 1, batch_size)
+        state, _ = jaxnn.engine.step(recipe, state, feeds.take(data, window.index[0], window.real[0]), key)
+        return state, state.params
+
+    return jax.lax.scan(one_step, descent.state_of(recipe, start), length=STEPS)[1]
+
+
+def well(theta: Any) -> Any:
+    """Two minima, the one at -1.03 deeper than that at 0.97."""
+    return (theta**2 - 1) ** 2 + theta / 4
+
+
+def double_well() -> dict[str, np.ndarray]:
+    """theta f32[SEEDS, STEPS] of both: the mean over 20 examples is the well, and each of them pulls its own way."""
+    pulls = jnp.linspace(-12.0, 12.0, 20)  # their mean is 0
+    model = jaxnn.Model(lambda key, x: jnp.float32(0.9), lambda theta, x, key=None: jnp.broadcast_to(theta, x.shape))
+    itself = lambda theta: theta
+    loss = lambda theta, pull: well(theta) + theta * pull
+    task = jaxnn.Task("well", 1, loss, itself, lambda theta, x, w: {}, lambda sums: {}, itself)
+    recipe, data = jaxnn.Recipe(model, task, optax.sgd(0.04)), jaxnn.Batch(pulls, pulls, jnp.ones(20))
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    run = lambda size: jax.jit(jax.vmap(lambda key: path(recipe, jnp.float32(0.9), data, size, key)))(keys)
+    return {"GD": np.asarray(run(20)), "SGD": np.asarray(run(1))}
+
+
+def logistic_regression() -> tuple[dict[str, np.ndarray], Any]:
+    """w f32[STEPS, 2] of both, and the loss of any w `[..., 2]`, on two classes of 100 points that overlap."""
+    noise = jax.random.normal(jax.random.key(1), (200, 2))
+    y = jnp.arange(200) % 2
+    data = jaxnn.Batch(noise + 1.5 * jnp.stack([y - 0.5, y - 0.5], 1), y, jnp.ones(200))
+    recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.binary(), optax.sgd(0.3), freeze=("*/b",))
+    start = {"dense_0": {"w": jnp.array([[-1.0, 2.0]]), "b": jnp.zeros(1)}}
+
+    def run(batch_size: int) -> np.ndarray:
+        steps = jax.jit(lambda key: path(recipe, start, data, batch_size, key))(jax.random.key(0))
+        return np.asarray(steps["dense_0"]["w"][:, 0])
+
+    def loss(w: Any) -> np.ndarray:
+        logits = np.einsum("...f,nf->...n", np.asarray(w), np.asarray(data.x))
+        return np.mean(np.logaddexp(0, logits) - np.asarray(y) * logits, axis=-1)
+
+    return {"GD": run(200), "SGD": run(4)}, loss
+
+
+def draw(folder: Path) -> None:
+    wells, (lines, loss) = double_well(), logistic_regression()
+    colors = {"GD": BLUE, "SGD": VERMILION}
+    picture, (valley, walk, plane, curve) = drawing.figure(2, 2)
+
+    theta = np.linspace(-1.7, 1.7, 300)
+    valley.plot(theta, well(theta), color="black")
+    for name, ends in wells.items():
+        escaped = np.mean(ends[:, -1] < 0)
+        print(f"double well, {SEEDS} seeds, {STEPS} steps: {name} escapes {escaped:.1%}")
+        valley.plot(ends[:, -1], well(ends[:, -1]), "o" if name == "GD" else ".", color=colors[name], label=f"{name}: {escaped:.0%} escape")
+        walk.plot(ends[:5].T, color=colors[name], lw=0.8, ls="--" if name == "GD" else "-")
+    valley.set(xlabel="θ", ylabel="loss", title=f"where {SEEDS} seeds end, all from θ = 0.9")
+    valley.legend()
+    walk.set(xlabel="step", ylabel="θ", title="five paths of each")
+
+    grid = np.stack(np.meshgrid(np.linspace(-1.5, 3, 80), np.linspace(-0.5, 3, 80)), -1)
+    plane.contour(grid[..., 0], grid[..., 1], loss(grid), 15, colors="0.8", linewidths=0.8)
+    for name, w in lines.items():
+        plane.plot(w[:, 0], w[:, 1], color=colors[name], lw=1.5 if name == "GD" else 0.6, ls="--" if name == "GD" else "-", label=name)
+        curve.plot(loss(w), color=colors[name], lw=0.8, ls="--" if name == "GD" else "-", label=name)
+    plane.set(xlabel="w₁", ylabel="w₂", title="logistic regression")
+    plane.legend()
+    curve.set(xlabel="step", ylabel="loss of all examples", yscale="log")
+    for name, curves in (("double well", {k: well(v) for k, v in wells.items()}), ("logistic regression", {k: loss(v)[None] for k, v in lines.items()})):
+        deviation = {k: v[:, STEPS // 2 :].std(1).mean() for k, v in curves.items()}
+        ratio = deviation["SGD"] / max(deviation["GD"], 1e-12)
+        print(f"{name}: deviation of the loss in the second half: GD {deviation['GD']:.1e}, SGD {deviation['SGD']:.1e}, ratio {ratio:.3g}")
+    drawing.save(picture, folder, "descent")
+
+
+if __name__ == "__main__":
+    drawing.run(draw, sys.argv)

@@ -1,0 +1,135 @@
+"""A learning rate for a config: each of a grid of rates trains the network for a while, as one pure function.
+
+The range test of Smith raises the rate within one run: the loss at a rate has also what the rates before it did, and
+diverges late. Here each rate begins at step 0. The short runs are those of `jaxnn.fit`, with the config's schedule over
+their length; one program trains them all, one after the other on a CPU, together elsewhere (as a sweep).
+
+Source: Smith 2017, "Cyclical learning rates for training neural networks", arXiv:1506.01186, and fastai's `lr_find`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxnn import recipe
+from jaxnn.config.names import OPTIMIZERS
+from jaxnn.config.own import Own
+from jaxnn.config.settings import Config
+from jaxnn.data.dataset import Dataset
+from jaxnn.engine.fitting import fit
+from jaxnn.errors import InputError, NumericsError
+from jaxnn.training import plan
+from jaxnn.types import Batch, Recipe
+
+RATES, DECADES = 20, 5.0  # the grid: about the rate that the optimizer has by default
+SHARE, STEPS = 0.1, 2000  # of the steps of the run, and no fewer than these, or than the run has
+SHIFTS = 2  # how often the grid is moved where the best rate is at its end
+
+
+class Curve(NamedTuple):
+    """The loss by learning rate, after so many steps each."""
+
+    rates: np.ndarray  # f64[S], rising
+    losses: np.ndarray  # f64[S], of validation, or of training where there is none; inf where a run diverged
+    steps: int
+    best: float
+
+
+class Short(NamedTuple):
+    """A run cut short: its settings, its plan and its training rows."""
+
+    config: Config
+    plan: plan.Plan
+    train: Batch
+
+
+def find(config: Config, data: Dataset, own: Own) -> Curve:
+    """The curve of a config, and the rate to take. Raises `InputError` where there is none to find, and `NumericsError`
+    where the network diverges at all of them."""
+    _check(config, own)
+    short = shortened(config, data)
+    known = data.describe()
+    model, task, example = recipe.network(config, known, own, mean=data.mean, std=data.std)
+
+    def build(rate: Any) -> Recipe:
+        given = (short.config, known, model, task, example, short.plan, data.class_weight, own)
+        return recipe.recipe(*given, traced={"lr": rate})
+
+    build(1.0)  # what can be refused is refused before anything is compiled
+    validation = None if data.validation is None else _in_memory(data.validation)
+    each = lax.map if jax.default_backend() == "cpu" else lambda run, rates: jax.vmap(run)(rates)
+    losses_of = functools.partial(losses, build, short, validation, jax.random.key(config.seed))
+    program = jax.jit(lambda rates: each(losses_of, rates))
+    middle = OPTIMIZERS[config.optim.name] if not own.optimizer else config.optim.lr or 1.0
+    found: dict[float, float] = {}
+    grid = middle * 10 ** np.linspace(-DECADES / 2, DECADES / 2, RATES)
+    for _ in range(1 + SHIFTS):
+        found |= dict(zip(grid.tolist(), np.asarray(program(jnp.asarray(grid, float)), np.float64), strict=True))
+        rates = np.array(sorted(found))
+        values = np.array([found[rate] for rate in rates])
+        best = choose(values)
+        if 0 < best < len(rates) - 1:
+            break
+        step = (DECADES / (RATES - 1)) * RATES
+        grid = rates[:RATES] * 10.0**-step if best == 0 else rates[-RATES:] * 10.0**step
+    if not np.isfinite(values[best]):
+        raise NumericsError("loss=nan: at every learning rate; scale the data, or set --optim.clip_norm 1")
+    return Curve(rates, np.where(np.isfinite(values), values, np.inf), short.plan.total, float(f"{rates[best]:.2g}"))
+
+
+def losses(build: Callable[[Any], Recipe], short: Short, validation: Batch | None, key: jax.Array, rate: Any) -> Any:
+    """The loss that a short run ends with at a learning rate: f32[], pure; nan or inf where it diverges."""
+    made = build(rate)
+    _, history = fit(
+        key, made.model, made.task, made.tx, short.train, epochs=short.config.epochs, batch_size=short.plan.batch_size,
+        validation=validation, alpha=made.alpha, accumulate=made.accumulate, freeze=made.freeze, augment=made.augment,
+    )  # fmt: skip
+    return history["train/loss" if validation is None else "val/loss"][-1]
+
+
+def choose(losses: np.ndarray) -> int:
+    """The number of the rate to take: of the least loss, where each counts half, and its neighbours the other half.
+
+    So a rate beside those at which the network diverges is not taken: with another seed it may diverge too. A loss
+    counts no more than that of the least rate, which is near that of the first step.
+
+    >>> choose(np.array([2.0, 1.0, 0.4, 0.3, 0.29, np.inf]))
+    3
+    """
+    most = losses[0] if np.isfinite(losses[0]) else np.nanmax(losses, initial=0.0, where=np.isfinite(losses))
+    capped = np.minimum(np.where(np.isfinite(losses), losses, np.inf), most)
+    padded = np.pad(capped, 1, mode="edge")
+    return int(np.argmin(padded[:-2] + 2 * padded[1:-1] + padded[2:]))
+
+
+def shortened(config: Config, data: Dataset) -> Short:
+    """A tenth of the steps of a run, or 2,000 where that is more; of an epoch that is longer, some of the rows."""
+    n = len(data.train.weight)
+    whole = plan.plan(config, n)
+    steps = max(int(SHARE * whole.total), min(STEPS, whole.total))
+    epochs, train = max(round(steps / whole.steps_per_epoch), 1), data.train
+    if steps < whole.steps_per_epoch:
+        index = np.linspace(0, n - 1, steps * whole.batch_size).round().astype(int)
+        train = jax.tree.map(lambda a: np.asarray(a[index]), train)
+    config = replace(config, epochs=min(epochs, config.epochs), exact=None)
+    return Short(config, plan.plan(config, len(train.weight)), _in_memory(train))
+
+
+def _in_memory(rows: Batch) -> Batch:
+    return jax.tree.map(np.asarray, rows)
+
+
+def _check(config: Config, own: Own) -> None:
+    if config.optim.name == "lbfgs" and not own.optimizer:
+        raise InputError("--optim.name=lbfgs: finds its step by a line search, and has no learning rate to find")
+    if config.init_from is not None:
+        rule = "the runs by which a rate is found begin anew"
+        raise InputError(f"--init_from={config.init_from}: {rule}; leave it out, and take a smaller rate than is found")
