@@ -46,7 +46,7 @@ def diagnose(argv: list[str]) -> int:
     seen = evidence.gather(folder, saved, own)
     found = findings.findings(seen)
     if sys.stdout.isatty():
-        _show(seen, found)
+        show(seen, found)
     else:
         print(json.dumps({"run": str(folder)} | _values(seen) | {"findings": [each._asdict() for each in found]}))
     return 0
@@ -68,7 +68,8 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _show(seen: Evidence, found: list[Finding]) -> None:
+def show(seen: Evidence, found: list[Finding]) -> None:
+    """Print the table of the layers, and what was found."""
     from rich.table import Table
 
     from jaxnn.report.screen import Screen

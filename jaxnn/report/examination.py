@@ -42,16 +42,15 @@ def examiner(recipe: Recipe, rows: Batch) -> Callable[[Params], Look]:
     """`params -> Look`, of up to 1,024 of the rows, evenly spaced, the gradients of 128; compiled once."""
     prepare = recipe.task.prepare
     blocks = sample(rows)
-    watch = signals.watch(recipe.model)
-    prepared = jax.jit(lambda batch: prepare(batch, None).x)
+    watch = signals.Watch(recipe.model)
 
     @jax.jit
     def of_step(params: Params, batch: Batch) -> Any:
-        loss, grads, sums, _ = gradient(recipe, params, batch, None)
+        _, grads, sums, _ = gradient(recipe, params, batch, None)
         state, _ = step(recipe, state_of(recipe, params), batch, jax.random.key(0))
         change = jax.tree.map(jnp.subtract, state.params, params)
-        del loss  # with the penalty
-        return sums["loss"] / sums.get("loss_weight", sums["weight"]), _squares(grads), _squares(change)
+        loss = sums["loss"] / sums.get("loss_weight", sums["weight"])
+        return loss, _squares(grads), _squares(change), watch(params, prepare(batch, None).x)
 
     @jax.jit
     def of_outputs(params: Params, batch: Batch) -> Any:
@@ -60,12 +59,12 @@ def examiner(recipe: Recipe, rows: Batch) -> Callable[[Params], Look]:
         return _squares(grads), biases
 
     def look(params: Params) -> Look:
-        loss, steep, moved = jax.device_get(of_step(params, blocks[0]))
+        loss, steep, change, seen = jax.device_get(of_step(params, blocks[0]))
         pulls, dead = jax.device_get(of_outputs(params, blocks[0]))
         for block in blocks[1:]:
             flat = jax.device_get(of_outputs(params, block)[1])
             dead = {name: units & flat[name] for name, units in dead.items()}
-        found = watch(params, prepared(blocks[0]))
+        found = watch.read(seen)
         sizes = {name: np.asarray(leaf) for name, leaf in tree.by_name(params).items()}
         trained = [name for name in sizes if not tree.is_kept(name, recipe.freeze)]
         saturated = {layer_of(name): share for name, share in found.saturated.items()}
@@ -79,7 +78,7 @@ def examiner(recipe: Recipe, rows: Batch) -> Callable[[Params], Look]:
                 sum(sizes[name].size for name in names),
                 norm(steep),
                 float(np.sqrt(sum(float(pulls[name]) for name in names if name in found.inputs))),
-                norm(moved) / float(whole) if whole else None,
+                norm(change) / float(whole) if whole else None,
                 float(np.mean(units)) if len(units) else None,
                 saturated.get(path),
             )

@@ -6,7 +6,6 @@ alone is that parameter (cast, transposed); an operation of a weight and of what
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -72,41 +71,40 @@ class _Tap:
         return list(self.inputs).index(weight) if weight in self.inputs else -1
 
 
-def watch(model: Model) -> Callable[[Params, Any], Signals]:
-    """`(params, x) -> Signals` of a model, compiled once; x `[n, ...]` as the model takes it.
+class Watch:
+    """The signals of a model, in two halves: one to be traced in whatever is compiled, one on the host.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> model = jaxnn.mlp((3,), 1, activation="tanh")
     >>> params = model.init(jax.random.key(0), jnp.ones(2))
     >>> params["dense_0"]["b"] = jnp.array([0.0, 9.0, -9.0])
-    >>> watch(model)(params, jnp.full((5, 2), 0.5)).inputs["dense_0/w"]
+    >>> watch = Watch(model)
+    >>> watch.read(jax.jit(watch)(params, jnp.full((5, 2), 0.5))).inputs["dense_0/w"]
     0.5
     """
-    found: dict[str, Any] = {}
 
-    def run(params: Params, x: Any) -> Any:
-        closed = jax.make_jaxpr(lambda params, x: model.apply(params, x))(params, x)
-        flat, _ = jax.tree.flatten((params, x))
-        leaves = tree.by_name(params)
+    def __init__(self, model: Model):
+        self.model = model
+
+    def __call__(self, params: Params, x: Any) -> Any:
+        """The numbers, traced; x `[n, ...]` as the model takes it."""
+        closed = jax.make_jaxpr(lambda params, x: self.model.apply(params, x))(params, x)
+        flat, names = jax.tree.leaves((params, x)), list(tree.by_name(params))
         weights = {name for name, yes in tree.by_name(tree.is_weight(params)).items() if yes and not tree.is_kept(name)}
-        tap = _Tap(weights)
-        values = [_Value(leaf=name) for name in leaves] + [_Value()] * (len(flat) - len(leaves))
+        self.tap = tap = _Tap(weights)
+        values = [_Value(leaf=name) for name in names] + [_Value()] * (len(flat) - len(names))
         _run(closed, flat, values, tap)
-        found["tap"] = [(name, before) for name, (before, _) in tap.inputs.items()]
-        found["squashed"] = [(i, after) for i, (after, _) in enumerate(tap.squashed) if i not in tap.gates]
         return [square for _, square in tap.inputs.values()], [share for _, share in tap.squashed]
 
-    program = jax.jit(run)
-
-    def signals(params: Params, x: Any) -> Signals:
-        squares, shares = jax.device_get(program(params, x))
-        inputs = {name: float(square) ** 0.5 for (name, _), square in zip(found["tap"], squares, strict=True)}
+    def read(self, numbers: Any) -> Signals:
+        """What was noted, with the numbers that the compiled program gave."""
+        (squares, shares), tap = jax.device_get(numbers), self.tap
+        inputs = {name: float(square) ** 0.5 for name, square in zip(tap.inputs, squares, strict=True)}
         saturated: dict[str, float] = {}
-        for i, after in found["squashed"]:
-            saturated[after] = max(saturated.get(after, 0.0), float(shares[i]))
-        return Signals(inputs, tuple(name for name, before in found["tap"] if not before), saturated)
-
-    return signals
+        for i, (after, _) in enumerate(tap.squashed):
+            if i not in tap.gates:
+                saturated[after] = max(saturated.get(after, 0.0), float(shares[i]))
+        return Signals(inputs, tuple(name for name, (before, _) in tap.inputs.items() if not before), saturated)
 
 
 def _run(closed: Any, args: list[Any], values: list[_Value | None], tap: _Tap) -> tuple[list[Any], list[Any]]:
@@ -122,7 +120,8 @@ def _run(closed: Any, args: list[Any], values: list[_Value | None], tap: _Tap) -
             outputs, after = _run(inner, inputs, before, tap)
         else:
             given = {var: x for var, x in zip(equation.invars, inputs, strict=True) if not isinstance(var, Literal)}
-            alone = Jaxpr((), list(given), equation.outvars, [equation])
+            unnamed = jaxpr.debug_info.with_unknown_names()
+            alone = Jaxpr((), list(given), equation.outvars, [equation], debug_info=unnamed)
             outputs = list(jax.core.eval_jaxpr(alone, (), *given.values()))
             after = [tap.note(equation.primitive.name, before, inputs, outputs)] * len(outputs)
         known |= {var: pair for var, *pair in zip(equation.outvars, outputs, after, strict=True)}

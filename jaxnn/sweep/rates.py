@@ -31,6 +31,7 @@ from jaxnn.types import Batch, Recipe
 
 RATES, DECADES = 20, 5.0  # the grid: about the rate that the optimizer has by default
 SHARE, STEPS = 0.1, 2000  # of the steps of the run, and no fewer than these, or than the run has
+NEAR = 1 / 400  # of the fall of the loss: what a rate may be worse by and still be as good
 SHIFTS = 2  # how often the grid is moved where the best rate is at its end
 
 
@@ -96,18 +97,27 @@ def losses(build: Callable[[Any], Recipe], short: Short, validation: Batch | Non
 
 
 def choose(losses: np.ndarray) -> int:
-    """The number of the rate to take: of the least loss, where each counts half, and its neighbours the other half.
+    """The number of the rate to take: the middle of those that are as good as the best one, to 1/400 of what the loss
+    falls by.
 
-    So a rate beside those at which the network diverges is not taken: with another seed it may diverge too. A loss
-    counts no more than that of the least rate, which is near that of the first step.
+    Of each the loss counts half, and those of its neighbours the other half: a rate beside those at which the network
+    diverges is not taken, with another seed it may diverge too. A loss counts no more than that of the least rate,
+    which is near that of the first step.
 
-    >>> choose(np.array([2.0, 1.0, 0.4, 0.3, 0.29, np.inf]))
-    3
+    >>> choose(np.array([2.0, 1.0, 0.4, 0.3, 0.29, np.inf])), choose(np.array([2.0, 1.0, 0.3, 0.3, 0.3, 0.3, 0.3]))
+    (3, 4)
     """
-    most = losses[0] if np.isfinite(losses[0]) else np.nanmax(losses, initial=0.0, where=np.isfinite(losses))
-    capped = np.minimum(np.where(np.isfinite(losses), losses, np.inf), most)
-    padded = np.pad(capped, 1, mode="edge")
-    return int(np.argmin(padded[:-2] + 2 * padded[1:-1] + padded[2:]))
+    most = losses[0] if np.isfinite(losses[0]) else np.max(losses, initial=0.0, where=np.isfinite(losses))
+    padded = np.pad(np.minimum(np.where(np.isfinite(losses), losses, np.inf), most), 1, mode="edge")
+    smooth = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    least = int(np.argmin(smooth))
+    good = smooth <= smooth[least] + NEAR * (smooth.max() - smooth[least])
+    low = high = least
+    while low and good[low - 1]:
+        low -= 1
+    while high + 1 < len(good) and good[high + 1]:
+        high += 1
+    return (low + high) // 2
 
 
 def shortened(config: Config, data: Dataset) -> Short:
