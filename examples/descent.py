@@ -57,9 +57,9 @@ def double_well() -> dict[str, np.ndarray]:
 
 def logistic_regression() -> tuple[dict[str, np.ndarray], Any]:
     """w f32[STEPS, 2] of both, and the loss of any w `[..., 2]`, on two classes of 100 points that overlap."""
-    noise = jax.random.normal(jax.random.key(1), (200, 2))
-    y = jnp.arange(200) % 2
-    data = jaxnn.Batch(noise + 1.5 * jnp.stack([y - 0.5, y - 0.5], 1), y, jnp.ones(200))
+    rng, y = np.random.default_rng(0), np.arange(200) % 2
+    x = rng.normal(size=(200, 2)) + 1.5 * (y[:, None] - 0.5)
+    data = jax.device_put(jaxnn.Batch(x.astype(np.float32), y, np.ones(200, np.float32)))
     recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.binary(), optax.sgd(0.3), freeze=("*/b",))
     start = {"dense_0": {"w": jnp.array([[-1.0, 2.0]]), "b": jnp.zeros(1)}}
 
@@ -68,8 +68,8 @@ def logistic_regression() -> tuple[dict[str, np.ndarray], Any]:
         return np.asarray(steps["dense_0"]["w"][:, 0])
 
     def loss(w: Any) -> np.ndarray:
-        logits = np.einsum("...f,nf->...n", np.asarray(w), np.asarray(data.x))
-        return np.mean(np.logaddexp(0, logits) - np.asarray(y) * logits, axis=-1)
+        logits = np.asarray(w) @ x.T
+        return np.mean(np.logaddexp(0, logits) - y * logits, axis=-1)
 
     return {"GD": run(200), "SGD": run(4)}, loss
 

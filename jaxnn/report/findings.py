@@ -41,15 +41,15 @@ def findings(evidence: Evidence) -> list[Finding]:
 
 def _beginning(evidence: Evidence) -> Iterator[Finding]:
     """Of the network before the first step: what it is given, and whether a gradient comes back through it."""
-    if (look := evidence.start) is None:
-        return
-    found = look.signals
-    for leaf in found.first:
-        if (size := found.inputs[leaf]) > UNSCALED:
-            cure = "add --data.standardize"
-            yield Finding("unscaled", f"{leaf}: its input is of size {size:.3g}, where 1 is usual: it is unscaled; {cure}")
+    look, end = evidence.start, evidence.end
+    for leaf in end.signals.first:  # in the end, as a batch norm that takes the input has its statistics then
+        if (size := end.signals.inputs[leaf]) > UNSCALED:
+            what = f"{leaf}: its input is of size {size:.3g}, where 1 is usual: it is unscaled"
+            yield Finding("unscaled", f"{what}; add --data.standardize")
             return
-    end = evidence.end  # what the steps have mended is nothing to tell of: a batch norm may begin with a scale of 0
+    if look is None:
+        return
+    # What the steps have mended is nothing to tell of: a batch norm may begin with a scale of 0.
     full = {path: look.layers[path].saturated or 0.0 for path in _saturated(look) if path in _saturated(end)}
     if full:
         path = max(full, key=lambda path: full[path])

@@ -69,21 +69,26 @@ def find(config: Config, data: Dataset, own: Own) -> Curve:
     each = lax.map if jax.default_backend() == "cpu" else lambda run, rates: jax.vmap(run)(rates)
     losses_of = functools.partial(losses, build, short, validation, jax.random.key(config.seed))
     program = jax.jit(lambda rates: each(losses_of, rates))
-    middle = OPTIMIZERS[config.optim.name] if not own.optimizer else config.optim.lr or 1.0
+    middle = config.optim.lr if own.optimizer else None
     found: dict[float, float] = {}
-    grid = middle * 10 ** np.linspace(-DECADES / 2, DECADES / 2, RATES)
+    tried = grid(config, middle)
     for _ in range(1 + SHIFTS):
-        found |= dict(zip(grid.tolist(), np.asarray(program(jnp.asarray(grid, float)), np.float64), strict=True))
+        found |= dict(zip(tried.tolist(), np.asarray(program(jnp.asarray(tried, float)), np.float64), strict=True))
         rates = np.array(sorted(found))
         values = np.array([found[rate] for rate in rates])
         best = choose(values)
         if 0 < best < len(rates) - 1:
             break
-        step = (DECADES / (RATES - 1)) * RATES
-        grid = rates[:RATES] * 10.0**-step if best == 0 else rates[-RATES:] * 10.0**step
+        width = 10 ** (DECADES * RATES / (RATES - 1))
+        tried = rates[:RATES] / width if best == 0 else rates[-RATES:] * width
     if not np.isfinite(values[best]):
         raise NumericsError("loss=nan: at every learning rate; scale the data, or set --optim.clip_norm 1")
     return Curve(rates, np.where(np.isfinite(values), values, np.inf), short.plan.total, float(f"{rates[best]:.2g}"))
+
+
+def grid(config: Config, middle: float | None = None) -> np.ndarray:
+    """The rates that are tried first, f64[20]: 5 decades about the default of the optimizer, or about `middle`."""
+    return (middle or OPTIMIZERS[config.optim.name]) * 10 ** np.linspace(-DECADES / 2, DECADES / 2, RATES)
 
 
 def losses(build: Callable[[Any], Recipe], short: Short, validation: Batch | None, key: jax.Array, rate: Any) -> Any:
