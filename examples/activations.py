@@ -1,6 +1,6 @@
 """Activations and their derivatives.
 
-    python examples/activations.py pictures
+python examples/activations.py pictures
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/descent.py pictures
 
-Gradient descent stays in the shallow well that it begins in; single examples jump out of it (the lecture: SGD fluctuates,
-but may jump to better minima).
+Gradient descent stays in the shallow well that it begins in; single examples jump out of it (the lecture: SGD
+fluctuates, but may jump to better minima).
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from jaxnn.data import feeds
 from jaxnn.engine import descent
 
 SEEDS, STEPS = 200, 800
+LINES: dict[str, Any] = {"GD": {"color": BLUE, "ls": "--"}, "SGD": {"color": VERMILION, "lw": 0.6}}
+DOTS: dict[str, Any] = {
+    "GD": {"color": BLUE, "ls": "", "marker": "o"},
+    "SGD": {"color": VERMILION, "ls": "", "marker": "."},
+}
 
 
 def path(recipe: jaxnn.Recipe, start: Any, data: jaxnn.Batch, batch_size: int, key: jax.Array) -> Any:
@@ -31,7 +36,8 @@ def path(recipe: jaxnn.Recipe, start: Any, data: jaxnn.Batch, batch_size: int, k
 
     def one_step(state: jaxnn.State, _: None) -> tuple[jaxnn.State, Any]:
         window = feeds.shuffled(data, key, state.step, 1, batch_size)
-        state, _ = jaxnn.engine.step(recipe, state, feeds.take(data, window.index[0], window.real[0]), key)
+        rows = feeds.take(data, window.index[0], window.real[0])
+        state = jaxnn.engine.step(recipe, state, rows, key)[0]
         return state, state.params
 
     return jax.lax.scan(one_step, descent.state_of(recipe, start), length=STEPS)[1]
@@ -74,34 +80,38 @@ def logistic_regression() -> tuple[dict[str, np.ndarray], Any]:
     return {"GD": run(200), "SGD": run(4)}, loss
 
 
+def deviations(what: str, losses: dict[str, np.ndarray]) -> None:
+    """Print how much the loss still moves in the second half of the steps: f[SEEDS, STEPS] of both."""
+    gd, sgd = (losses[name][:, STEPS // 2 :].std(1).mean() for name in ("GD", "SGD"))
+    ratio = sgd / max(gd, 1e-12)
+    print(f"{what}: deviation of the loss in the second half: GD {gd:.1e}, SGD {sgd:.1e}, ratio {ratio:.3g}")
+
+
 def draw(folder: Path) -> None:
     wells, (lines, loss) = double_well(), logistic_regression()
-    colors = {"GD": BLUE, "SGD": VERMILION}
     picture, (valley, walk, plane, curve) = drawing.figure(2, 2)
 
     theta = np.linspace(-1.7, 1.7, 300)
     valley.plot(theta, well(theta), color="black")
-    for name, ends in wells.items():
-        escaped = np.mean(ends[:, -1] < 0)
+    for name, paths in wells.items():
+        escaped = np.mean(paths[:, -1] < 0)
         print(f"double well, {SEEDS} seeds, {STEPS} steps: {name} escapes {escaped:.1%}")
-        valley.plot(ends[:, -1], well(ends[:, -1]), "o" if name == "GD" else ".", color=colors[name], label=f"{name}: {escaped:.0%} escape")
-        walk.plot(ends[:5].T, color=colors[name], lw=0.8, ls="--" if name == "GD" else "-")
+        valley.plot(paths[:, -1], well(paths[:, -1]), label=f"{name}: {escaped:.0%} escape", **DOTS[name])
+        walk.plot(paths[:5].T, **LINES[name])
     valley.set(xlabel="θ", ylabel="loss", title=f"where {SEEDS} seeds end, all from θ = 0.9")
     valley.legend()
     walk.set(xlabel="step", ylabel="θ", title="five paths of each")
+    deviations("double well", {name: well(paths) for name, paths in wells.items()})
 
     grid = np.stack(np.meshgrid(np.linspace(-1.5, 3, 80), np.linspace(-0.5, 3, 80)), -1)
     plane.contour(grid[..., 0], grid[..., 1], loss(grid), 15, colors="0.8", linewidths=0.8)
-    for name, w in lines.items():
-        plane.plot(w[:, 0], w[:, 1], color=colors[name], lw=1.5 if name == "GD" else 0.6, ls="--" if name == "GD" else "-", label=name)
-        curve.plot(loss(w), color=colors[name], lw=0.8, ls="--" if name == "GD" else "-", label=name)
+    for name in ("SGD", "GD"):
+        plane.plot(*lines[name].T, label=name, **LINES[name])
+        curve.plot(loss(lines[name]), label=name, **LINES[name])
     plane.set(xlabel="w₁", ylabel="w₂", title="logistic regression")
     plane.legend()
     curve.set(xlabel="step", ylabel="loss of all examples", yscale="log")
-    for name, curves in (("double well", {k: well(v) for k, v in wells.items()}), ("logistic regression", {k: loss(v)[None] for k, v in lines.items()})):
-        deviation = {k: v[:, STEPS // 2 :].std(1).mean() for k, v in curves.items()}
-        ratio = deviation["SGD"] / max(deviation["GD"], 1e-12)
-        print(f"{name}: deviation of the loss in the second half: GD {deviation['GD']:.1e}, SGD {deviation['SGD']:.1e}, ratio {ratio:.3g}")
+    deviations("logistic regression", {name: loss(w)[None] for name, w in lines.items()})
     drawing.save(picture, folder, "descent")
 
 

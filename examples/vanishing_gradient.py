@@ -26,7 +26,7 @@ def draw(folder: Path) -> None:
     picture, (axis,) = drawing.figure(1, 1, width=6, height=4)
     for (name, color), dash in zip(COLORS.items(), ("-", "--", ":"), strict=True):
         model = jaxnn.mlp((50,) * (LAYERS - 1), 10, activation=name)  # relu begins with the weights of He et al.
-        params = jax.jit(model.init)(jax.random.key(0), x[0])
+        params = model.init(jax.random.key(0), x[0])
         loss = lambda params, model=model: jaxnn.cross_entropy(model.apply(params, x), y).mean()
         norms = jaxnn.gradient_norms(jax.jit(jax.grad(loss))(params))
         by_layer = [float(norms[f"dense_{i}/w"]) for i in range(LAYERS)]

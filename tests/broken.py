@@ -36,6 +36,8 @@ KILLED = """network = jaxnn.chain(jaxnn.flatten(), jaxnn.mlp((30,), outputs))
         params["mlp_0"]["dense_0"]["b"] = jnp.full(30, -100.0)
         return params
     return jaxnn.Model(init, network.apply)"""
+SATURATED = "return jaxnn.chain(jaxnn.flatten(), jaxnn.dense(50, init=big(10)), jnp.tanh, jaxnn.dense(outputs))"
+CONFIDENT = "return jaxnn.chain(jaxnn.flatten(), jaxnn.dense(50), jax.nn.relu, jaxnn.dense(outputs, init=big(10)))"
 RARE = """
 def data():
     rng = np.random.default_rng(0)
@@ -46,12 +48,10 @@ DEEP = ("--model.hidden", *["8"] * 12, "--model.activation", "sigmoid")
 BROKEN = {
     "dead ReLU": Broken("dead", MODEL.format(network=KILLED)),
     "vanishing sigmoid": Broken("vanished", "", DEEP),
-    "saturated tanh": Broken("saturated", MODEL.format(
-        network="return jaxnn.chain(jaxnn.flatten(), jaxnn.dense(50, init=big(10.0)), jnp.tanh, jaxnn.dense(outputs))")),
+    "saturated tanh": Broken("saturated", MODEL.format(network=SATURATED)),
     "unscaled input": Broken("unscaled", "", ("--data.name", "breast_cancer", "--data.no-standardize")),
     "rate too high": Broken("rate_high", "", ("--optim.lr", "30")),
     "rate too low": Broken("rate_low", "", ("--optim.lr", "1e-4")),
     "imbalance": Broken("imbalance", RARE, optim="name='adam', lr=0.003"),
-    "wrong first loss": Broken("first_loss", MODEL.format(
-        network="return jaxnn.chain(jaxnn.flatten(), jaxnn.dense(50), jax.nn.relu, jaxnn.dense(outputs, init=big(10.0)))")),
-}  # fmt: skip
+    "wrong first loss": Broken("first_loss", MODEL.format(network=CONFIDENT)),
+}

@@ -79,7 +79,7 @@ def test_gradient_norms_are_numpys():
     assert float(norms["a/w"]) == pytest.approx(np.linalg.norm(tree["a"]["w"])) and float(norms["b"]) == 2
 
 
-# ---- what passes through a network ------------------------------------------------------------------------------------
+# ---- what passes through a network ---------------------------------------------------------------------------------
 
 
 def test_the_size_of_inputs_and_the_saturated_share_are_numpys(digits):
@@ -115,7 +115,7 @@ def test_a_gate_is_not_saturated_and_layers_of_flax_are_seen_by_their_paths():
     assert seen.inputs["Conv_0/kernel"] == 40 and seen.saturated.keys() == {"Dense_1/kernel"}
 
 
-# ---- broken runs ------------------------------------------------------------------------------------------------------
+# ---- broken runs ---------------------------------------------------------------------------------------------------
 
 
 def found_in(folder: Path, config: Path) -> list[str]:

@@ -22,17 +22,20 @@ from jaxnn.training import plan
 SHORT = ["iris_mlp", "--epochs", "4", "--eval-every", "1epoch"]
 
 
-def test_each_loss_is_that_of_a_run_with_this_rate(tmp_path, capsys):
+def test_each_loss_is_that_of_a_run_with_this_rate_and_the_grid_is_moved_to_the_best_one(tmp_path, capsys):
     assert main.lr([*SHORT, "--seed", "3"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert len(told["rates"]) == len(told["losses"]) == rates.RATES and told["steps"] == 28
+    assert told["steps"] == 28  # so few that the best rate of Adam is beyond the first grid
+    assert len(told["rates"]) == len(told["losses"]) == 2 * rates.RATES
+    apart = np.diff(np.log(told["rates"]))
+    assert np.allclose(apart, apart[0]) and min(told["rates"]) < told["lr"] < max(told["rates"])
     command = f"jaxnn train iris_mlp --epochs 4 --eval-every 1epoch --seed 3 --optim.lr {told['lr']:g}"
-    assert told["command"] == command and min(told["rates"]) < told["lr"] < max(told["rates"])
+    assert told["command"] == command
     rate = told["rates"][15]
     assert here(*SHORT, "--seed", "3", "--optim.lr", rate, "--workdir", tmp_path / "run") == 0
     *_, row, _ = map(json.loads, (tmp_path / "run" / "history.jsonl").read_text().splitlines())
     assert told["losses"][15] == pytest.approx(row["val/loss"], rel=1e-5)
-    assert max(loss or 0 for loss in told["losses"]) > 1.2 * row["val/loss"]
+    assert told["losses"][0] > 1.2 * row["val/loss"]
 
 
 def test_no_rate_beside_those_that_diverge_is_taken_nor_the_end_of_a_plain():
@@ -43,32 +46,25 @@ def test_no_rate_beside_those_that_diverge_is_taken_nor_the_end_of_a_plain():
     assert rates.choose(np.array([inf, 9.0, 2.0, 0.2, 3.0])) in (2, 3)
 
 
-def test_the_grid_is_moved_where_the_best_rate_lies_beyond_it(capsys):
-    """Features of some hundreds need a rate far below the optimizer's own."""
-    flags = ["--data.name", "breast_cancer", "--data.no-standardize", "--optim.name", "sgd", "--epochs", "2"]
-    assert main.lr(["table", "--model.kind", "linear", "--data.class_weight", "1", "1", *flags]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert len(told["rates"]) > rates.RATES and told["lr"] < 1e-3
-    assert np.allclose(np.diff(np.log(told["rates"])), np.diff(np.log(told["rates"]))[0])
-
-
 def of(*argv: object) -> tuple[Any, Any]:
     config = arguments.parse(list(map(str, argv)), main.CONFIGS).flags.run
     return config, from_config(config.data, config.task.name)
 
 
-@pytest.mark.parametrize(("epochs", "batch", "steps", "rows"), [(3, 32, 123, 1293), (60, 32, 2009, 1293), (900, 1, 116370, 1293)])
+@pytest.mark.parametrize(
+    ("epochs", "batch", "steps", "rows"), [(3, 32, 123, 1294), (60, 32, 2009, 1294), (900, 1, 116460, 1294)]
+)
 def test_a_short_run_is_a_tenth_of_a_long_one(epochs, batch, steps, rows):
     short = rates.shortened(*of("digits_mlp", "--epochs", epochs, "--batch_size", batch))
-    assert (short.plan.total, len(short.train.weight)) == (steps, rows)
+    assert (short.plan.total, len(short.train.weight)) == (steps, 1294)
 
 
 def test_of_an_epoch_of_many_steps_some_rows_are_taken():
     config, data = of("digits_mlp", "--epochs", 3, "--batch_size", 1)
-    train = jax.tree.map(lambda a: np.concatenate([a, a]), data.train)  # 2,586 rows, of which 2,000 are taken
+    train = jax.tree.map(lambda a: np.concatenate([a, a]), data.train)  # 2,588 rows, of which 2,000 are taken
     short = rates.shortened(config, dataclasses.replace(data, train=train))
     assert short.plan.total == len(short.train.weight) == rates.STEPS
-    assert np.bincount(short.train.y).min() > 0.9 * np.bincount(train.y).min() * 2000 / 2586
+    assert np.bincount(short.train.y).min() > 0.9 * np.bincount(train.y).min() * 2000 / 2588
 
 
 def refused(*argv: str) -> str:
@@ -98,7 +94,7 @@ def validation(config: Any, data: Any, values: Any, seeds: int) -> np.ndarray:
             key, model, task, made.tx, data.train, epochs=config.epochs, batch_size=steps.batch_size,
             validation=data.validation, alpha=made.alpha,
         )  # fmt: skip
-        return history.get("val/accuracy", history.get("val/r2"))[-1]
+        return history["val/r2" if data.classes is None else "val/accuracy"][-1]
 
     keys = jax.random.split(jax.random.key(100), seeds)
     run = jax.jit(lambda values: jax.lax.map(lambda rate: jax.lax.map(lambda key: one(rate, key), keys), values))
@@ -109,7 +105,8 @@ def validation(config: Any, data: Any, values: Any, seeds: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("argv", "seeds"),
     [
-        (["digits_mlp"], 3), (["diabetes_regression"], 3), (["table"], 3), (["table", "--data.name", "breast_cancer"], 3),
+        (["digits_mlp"], 3), (["table"], 3), (["table", "--data.name", "breast_cancer"], 3),
+        (["diabetes_regression"], 3),
         pytest.param(["mnist_mlp", "--epochs", "5"], 1, marks=pytest.mark.mnist),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else "",

@@ -54,13 +54,15 @@ def diagnose(argv: list[str]) -> int:
 
 def _values(seen: Evidence) -> dict[str, Any]:
     """What was seen, for a pipe; a number that is not finite is null."""
-    looks = {"start": seen.start, "end": seen.end}
-    layers = {
-        path: {"parameters": layer.parameters}
-        | {when: {name: _number(getattr(look.layers[path], name)) for name in COLUMNS} for when, look in looks.items() if look}
-        for path, layer in seen.end.layers.items()
-    }
-    losses = {when: _number(look.loss) for when, look in looks.items() if look}
+    looks = {when: look for when, look in (("start", seen.start), ("end", seen.end)) if look}
+
+    def layer(path: str) -> dict[str, Any]:
+        sides = {when: look.layers[path] for when, look in looks.items()}
+        numbers = {when: {name: _number(getattr(side, name)) for name in COLUMNS} for when, side in sides.items()}
+        return {"parameters": seen.end.layers[path].parameters} | numbers
+
+    losses = {when: _number(look.loss) for when, look in looks.items()}
+    layers = {path: layer(path) for path in seen.end.layers}
     return {"loss": losses, "guess": seen.guess, "moved": _number(seen.moved), "layers": layers}
 
 

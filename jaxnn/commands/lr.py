@@ -16,8 +16,8 @@ if TYPE_CHECKING:  # which imports jax
 
 USAGE = """usage: jaxnn lr [CONFIG] [flags]
 
-A learning rate for a config: the network is trained for a tenth of the run (2,000 steps or more) at each of 20 rates, as
-one compiled program, and the rate is named that ends with the least validation loss and is not at the edge of those that
+A learning rate for a config: the network is trained for a tenth of the run (2,000 steps or more) at each of 20 rates,
+as one compiled program, and the rate is named that ends with the least validation loss, and is not beside those that
 diverge. On a terminal a curve, in a pipe JSON; nothing is written.
 
   CONFIG, flags            those of jaxnn train, but for --optim.lr

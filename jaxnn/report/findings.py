@@ -124,7 +124,8 @@ def _training(evidence: Evidence) -> Iterator[Finding]:
         what = f"{path}: {end.layers[path].dead:.0%} of its units have died, no example trains them"
         yield Finding("dead", f"{what}; {lower}, or try --model.activation leaky_relu")
     for path in _saturated(end)[:1]:
-        what = f"{path}: {end.layers[path].saturated:.0%} of its outputs are saturated in the end, their slope is nearly 0"
+        share = end.layers[path].saturated
+        what = f"{path}: {share:.0%} of its outputs are saturated in the end, their slope is nearly 0"
         yield Finding("saturated", f"{what}; {lower}, or set --optim.alpha 1e-3")
 
 

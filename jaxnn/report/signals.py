@@ -6,10 +6,12 @@ alone is that parameter (cast, transposed); an operation of a weight and of what
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import eval_jaxpr
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxnn import tree
@@ -107,23 +109,24 @@ class Watch:
         return Signals(inputs, tuple(name for name, (before, _) in tap.inputs.items() if not before), saturated)
 
 
-def _run(closed: Any, args: list[Any], values: list[_Value | None], tap: _Tap) -> tuple[list[Any], list[Any]]:
+def _run(closed: Any, args: list[Any], values: Sequence[_Value | None], tap: _Tap) -> tuple[list[Any], list[Any]]:
     """The outputs of a jaxpr for these arguments, and where they come from."""
-    jaxpr, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, ())
-    known: dict[Any, tuple[Any, _Value | None]] = {var: (x, None) for var, x in zip(jaxpr.constvars, consts)}
-    known |= {var: pair for var, *pair in zip(jaxpr.invars, args, values, strict=True)}
-    read = lambda var: (var.val, None) if isinstance(var, Literal) else known[var]
+    jaxpr, consts = (closed.jaxpr, closed.consts) if isinstance(closed, ClosedJaxpr) else (closed, [])
+    known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
+    source = dict(zip(jaxpr.invars, values, strict=True))
+    read = lambda atoms: [atom.val if isinstance(atom, Literal) else known[atom] for atom in atoms]
+    sources = lambda atoms: [None if isinstance(atom, Literal) else source.get(atom) for atom in atoms]
     for equation in jaxpr.eqns:
-        inputs, before = (list(each) for each in zip(*map(read, equation.invars))) if equation.invars else ([], [])
+        inputs, before = read(equation.invars), sources(equation.invars)
         inner = next((equation.params[name] for name in INNER if name in equation.params), None)
         if equation.primitive.name in CALLS and inner is not None:
             outputs, after = _run(inner, inputs, before, tap)
         else:
-            given = {var: x for var, x in zip(equation.invars, inputs, strict=True) if not isinstance(var, Literal)}
+            given = {atom: x for atom, x in zip(equation.invars, inputs, strict=True) if not isinstance(atom, Literal)}
             unnamed = jaxpr.debug_info.with_unknown_names()
             alone = Jaxpr((), list(given), equation.outvars, [equation], debug_info=unnamed)
-            outputs = list(jax.core.eval_jaxpr(alone, (), *given.values()))
+            outputs = list(eval_jaxpr(alone, (), *given.values()))
             after = [tap.note(equation.primitive.name, before, inputs, outputs)] * len(outputs)
-        known |= {var: pair for var, *pair in zip(equation.outvars, outputs, after, strict=True)}
-    outputs, after = (list(each) for each in zip(*map(read, jaxpr.outvars)))
-    return outputs, after
+        known |= dict(zip(equation.outvars, outputs, strict=True))
+        source |= dict(zip(equation.outvars, after, strict=True))
+    return read(jaxpr.outvars), sources(jaxpr.outvars)
