@@ -32,7 +32,12 @@ def draw(folder: Path) -> None:
         by_layer = [float(norms[f"dense_{i}/w"]) for i in range(LAYERS)]
         axis.semilogy(range(1, LAYERS + 1), by_layer, "o", ls=dash, color=color, label=name)
         print(f"{name}, {LAYERS} layers: gradient of the first / of the last = {by_layer[0] / by_layer[-1]:.1e}")
-    axis.set(xlabel="layer", ylabel="norm of the gradient of its weights", title="before the first step, on digits")
+    axis.set(
+        xticks=range(0, LAYERS + 1, 5),
+        xlabel="layer",
+        ylabel="norm of the gradient of its weights",
+        title="before the first step, on digits",
+    )
     axis.legend()
     drawing.save(picture, folder, "vanishing_gradient")
 
