@@ -45,11 +45,12 @@ class Curve(NamedTuple):
 
 
 class Short(NamedTuple):
-    """A run cut short: its settings, its plan and its training rows."""
+    """A run cut short: its settings, its plan and its rows."""
 
     config: Config
     plan: plan.Plan
     train: Batch
+    validation: Batch | None
 
 
 def find(config: Config, data: Dataset, own: Own) -> Curve:
@@ -65,15 +66,19 @@ def find(config: Config, data: Dataset, own: Own) -> Curve:
         return recipe.recipe(*given, traced={"lr": rate})
 
     build(1.0)  # what can be refused is refused before anything is compiled
-    validation = None if data.validation is None else _in_memory(data.validation)
     each = lax.map if jax.default_backend() == "cpu" else lambda run, rates: jax.vmap(run)(rates)
-    losses_of = functools.partial(losses, build, short, validation, jax.random.key(config.seed))
-    program = jax.jit(lambda rates: each(losses_of, rates))
+    key, rows = jax.random.key(config.seed), jax.device_put((short.train, short.validation))
+
+    @jax.jit
+    def program(rates: jax.Array, rows: Any) -> jax.Array:  # rows that it closes over would be constants in it
+        given = short._replace(train=rows[0], validation=rows[1])
+        return each(functools.partial(loss_at, build, given, key), rates)
+
     middle = config.optim.lr if own.optimizer else None
     found: dict[float, float] = {}
     tried = grid(config, middle)
     for _ in range(1 + SHIFTS):
-        found |= dict(zip(tried.tolist(), np.asarray(program(jnp.asarray(tried, float)), np.float64), strict=True))
+        found |= dict(zip(tried.tolist(), np.asarray(program(jnp.asarray(tried, float), rows), float), strict=True))
         rates = np.array(sorted(found))
         values = np.array([found[rate] for rate in rates])
         best = choose(values)
@@ -91,14 +96,13 @@ def grid(config: Config, middle: float | None = None) -> np.ndarray:
     return (middle or OPTIMIZERS[config.optim.name]) * 10 ** np.linspace(-DECADES / 2, DECADES / 2, RATES)
 
 
-def losses(build: Callable[[Any], Recipe], short: Short, validation: Batch | None, key: jax.Array, rate: Any) -> Any:
+def loss_at(build: Callable[[Any], Recipe], short: Short, key: jax.Array, rate: Any) -> Any:
     """The loss that a short run ends with at a learning rate: f32[], pure; nan or inf where it diverges."""
     made = build(rate)
-    _, history = fit(
-        key, made.model, made.task, made.tx, short.train, epochs=short.config.epochs, batch_size=short.plan.batch_size,
-        validation=validation, alpha=made.alpha, accumulate=made.accumulate, freeze=made.freeze, augment=made.augment,
-    )  # fmt: skip
-    return history["train/loss" if validation is None else "val/loss"][-1]
+    length = {"epochs": short.config.epochs, "batch_size": short.plan.batch_size}
+    how = {name: getattr(made, name) for name in ("alpha", "accumulate", "freeze", "augment")}
+    _, history = fit(key, made.model, made.task, made.tx, short.train, **length, validation=short.validation, **how)
+    return history["train/loss" if short.validation is None else "val/loss"][-1]
 
 
 def choose(losses: np.ndarray) -> int:
@@ -126,20 +130,22 @@ def choose(losses: np.ndarray) -> int:
 
 
 def shortened(config: Config, data: Dataset) -> Short:
-    """A tenth of the steps of a run, or 2,000 where that is more; of an epoch that is longer, some of the rows."""
-    n = len(data.train.weight)
-    whole = plan.plan(config, n)
+    """A tenth of the steps of a run, or 2,000 where that is more; of an epoch that is longer, some of the rows. Of rows
+    on the disk, as many as 2,000 steps take are read."""
+    whole = plan.plan(config, len(data.train.weight))
     steps = max(int(SHARE * whole.total), min(STEPS, whole.total))
-    epochs, train = max(round(steps / whole.steps_per_epoch), 1), data.train
-    if steps < whole.steps_per_epoch:
-        index = np.linspace(0, n - 1, steps * whole.batch_size).round().astype(int)
-        train = jax.tree.map(lambda a: np.asarray(a[index]), train)
+    epochs = max(round(steps / whole.steps_per_epoch), 1)
+    train = _some(data.train, min(steps, STEPS if data.is_streamed else steps) * whole.batch_size)
     config = replace(config, epochs=min(epochs, config.epochs), exact=None)
-    return Short(config, plan.plan(config, len(train.weight)), _in_memory(train))
+    validation = data.validation and _some(data.validation, STEPS * whole.batch_size)
+    return Short(config, plan.plan(config, len(train.weight)), train, validation)
 
 
-def _in_memory(rows: Batch) -> Batch:
-    return jax.tree.map(np.asarray, rows)
+def _some(rows: Batch, most: int) -> Batch:
+    """At most so many of the rows, evenly spaced, in memory."""
+    n = len(rows.weight)
+    index = slice(None) if n <= most else np.linspace(0, n - 1, most).round().astype(int)
+    return jax.tree.map(lambda a: np.asarray(a[index]), rows)
 
 
 def _check(config: Config, own: Own) -> None:
