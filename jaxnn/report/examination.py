@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 class Look(NamedTuple):
     """What is seen at given weights."""
 
-    loss: float  # of the sample, as training has it, without the penalty
+    loss: float  # of the sample, as training has it but for its noise, without the penalty
     layers: dict[str, Layer]  # by path, in the order in which the network uses them
     signals: signals.Signals
 

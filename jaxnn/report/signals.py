@@ -28,7 +28,7 @@ class Signals(NamedTuple):
 
     inputs: dict[str, float]  # the root of the mean square of what each is multiplied with
     first: tuple[str, ...]  # those that take x itself
-    saturated: dict[str, float]  # the share of the outputs of tanh and sigmoid behind it that are within 1 % of an end
+    saturated: dict[str, float]  # of tanh and sigmoid behind it: the share of the outputs within 0.5 % of an end
 
 
 class _Value(NamedTuple):
