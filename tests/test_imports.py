@@ -86,6 +86,8 @@ def test_import_jaxnn_loads_nothing_heavy():
         (["predict", "--help"], 0), (["predict", "run", "new.csv", "--porba"], 2), (["evaluate", "--help"], 0),
         (["convert", "--help"], 0), (["data", "--help"], 0), (["data", "iris", "--imge", "3"], 2),
         (["configs"], 0), (["configs", "iris_mlp"], 0), (["completion", "bash"], 0), (["train", "--log", "wandbb"], 2),
+        (["diagnose", "--help"], 0), (["diagnose", "run", "--porba"], 2),
+        (["lr", "--help"], 0), (["lr", "--optim.lr", "1"], 2), (["lr", "--optim.lrr", "1"], 2),
         (["sample", "--help"], 0), (["sample", "run", "--lable", "3"], 2), (["sample", "run", "-n", "0"], 2),
     ],
 )  # fmt: skip

@@ -22,6 +22,8 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
     jaxnn predict RUN SOURCE...       answers for new examples: a table, images, a .npz
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
+    jaxnn diagnose RUN                what is wrong with a run, and the flag that mends it
+    jaxnn lr [CONFIG] [flags]         a learning rate for a config
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn data DATA                   what is in the data: classes, ranges, missing values, duplicates, pictures
@@ -94,6 +96,20 @@ def evaluate(argv: list[str]) -> int:
     return predict.evaluate(argv)
 
 
+def diagnose(argv: list[str]) -> int:
+    """`jaxnn diagnose`."""
+    from jaxnn.commands import diagnose
+
+    return diagnose.diagnose(argv)
+
+
+def lr(argv: list[str]) -> int:
+    """`jaxnn lr`."""
+    from jaxnn.commands import lr
+
+    return lr.lr(argv, CONFIGS)
+
+
 def sample(argv: list[str]) -> int:
     """`jaxnn sample`."""
     from jaxnn.commands import sample
@@ -147,6 +163,8 @@ COMMANDS = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "diagnose": diagnose,
+    "lr": lr,
     "sample": sample,
     "style": style,
     "data": data,

@@ -9,6 +9,7 @@ from typing import Any
 from jaxnn.commands import environment
 from jaxnn.config import paths
 from jaxnn.config.names import KERAS_MODEL, UNKNOWN, WEIGHTS
+from jaxnn.config.own import Own
 from jaxnn.errors import InputError, choices, nearest
 from jaxnn.training import process
 
@@ -75,30 +76,39 @@ def load(folder: str, given: dict[str, str]) -> Any:
     """The run in a folder, with the weights that are asked for and the functions that its config file brought."""
     config, weights = given.get("--config"), given.get("--weights", "last")
     path, saved = known(folder)
-    brought = ["model"] * (saved["own_model"] and saved["source"] != KERAS_MODEL) + saved.get("own", [])
-    if config is None and (needed := [name for name in brought if name in ("model", "task")]):
-        cure = f"add --config {saved['source']}.py, that file"
-        raise InputError(f"run={folder}: its config file brought a {needed[0]}; {cure}")
-    if config is not None and not brought:
-        raise InputError(f"--config={config}: the run brought nothing of its own; leave it out")
     with environment.for_jax():
-        own = {} if config is None else _own(config, saved.get("source_digest"))
+        own = brought(folder, saved, config)
         from jaxnn.devices import cache
         from jaxnn.predict import load_run
     cache.keep_programs()
     process.collect_garbage()
-    return load_run(path, weights=weights, partial="--partial" in given, flips="--flips" in given, **own)
+    given_to = {name: getattr(own, name) for name in ("model", "loss", "metrics", "task")}
+    return load_run(path, weights=weights, partial="--partial" in given, flips="--flips" in given, **given_to)
 
 
-def _own(config: str, digest: str | None) -> dict[str, Any]:
+def brought(folder: str, saved: dict[str, Any], config: str | None, needed: Sequence[str] = ("model", "task")) -> Own:
+    """What the config file of a run brings to it, which is the file --config; Own() where it is not needed.
+
+    saved: config.json of the run. Raises `InputError` where the run has a function of `needed` and no --config.
+    """
+    names = ["model"] * (saved["own_model"] and saved["source"] != KERAS_MODEL) + saved.get("own", [])
+    if config is None and (missing := [name for name in names if name in needed]):
+        cure = f"add --config {saved['source']}.py, that file"
+        raise InputError(f"run={folder}: its config file brought a {missing[0]}; {cure}")
+    if config is not None and not names:
+        raise InputError(f"--config={config}: the run brought nothing of its own; leave it out")
+    return Own() if config is None else _own(config, saved.get("source_digest"))
+
+
+def _own(config: str, digest: str | None) -> Own:
     """What a config file brings to a trained network; it must be the file that the run was trained with."""
     from jaxnn.commands import config_file
 
     path = paths.expand("--config", config)
     if not path.is_file():
         raise InputError(f"--config={config}: no such file; check the path")
-    brought = config_file.run(path, config)
-    if not brought.own.names() or digest not in (None, brought.digest):
+    found = config_file.run(path, config)
+    if not found.own.names() or digest not in (None, found.digest):
         had = f" (SHA-256 {digest[:12]}...)" if digest else ""
         raise InputError(f"--config={config}: is not the file that the run was trained with{had}; name that file")
-    return {name: getattr(brought.own, name) for name in ("model", "loss", "metrics", "task")}
+    return found.own

@@ -53,7 +53,7 @@ def dead_units(model: Model, params: Params, x: jax.Array) -> dict[str, jax.Arra
 
     Source: the lecture (dying ReLU).
     """
-    grads = tree.by_name(_random_gradient(model, params, x))
+    grads = tree.by_name(random_gradient(model, params, x))
     return {path: g == 0 for path, g in grads.items() if path.endswith(("b", "bias"))}
 
 
@@ -109,7 +109,7 @@ class Alarms:
         model, prepare = recipe.model, recipe.task.prepare
         self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], rows)
         self.freeze = recipe.freeze
-        self.gradient = jax.jit(lambda params, batch: _random_gradient(model, params, prepare(batch, None).x))
+        self.gradient = jax.jit(lambda params, batch: random_gradient(model, params, prepare(batch, None).x))
         self.losses = deque[float](maxlen=ROWS)
         self.told: set[str] = set()
 
@@ -151,7 +151,7 @@ class Alarms:
             yield "flat", f"{what} at lr={row['lr']:g}, grad_norm={row['grad_norm']:g}; change --optim.lr, or stop here"
 
 
-def _random_gradient(model: Model, params: Params, x: jax.Array) -> Params:
-    """Of the outputs, each weighted at random."""
+def random_gradient(model: Model, params: Params, x: jax.Array) -> Params:
+    """The gradient of the outputs, each weighted at random, so that nothing cancels by accident."""
     y, pullback = jax.vjp(lambda params: model.apply(params, x), params)
     return pullback(jax.random.normal(jax.random.key(0), y.shape, y.dtype))[0]

@@ -1,0 +1,120 @@
+"""Gradient descent against stochastic gradient descent: on a double well, and on logistic regression.
+
+    python examples/descent.py pictures
+
+Gradient descent stays in the shallow well that it begins in; single examples jump out of it (the lecture: SGD
+fluctuates, but may jump to better minima).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import drawing
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from drawing import BLUE, VERMILION
+
+import jaxnn
+from jaxnn.data import feeds
+from jaxnn.engine import descent
+
+SEEDS, STEPS = 200, 800
+LINES: dict[str, Any] = {"GD": {"color": BLUE, "ls": "--"}, "SGD": {"color": VERMILION, "lw": 0.6}}
+DOTS: dict[str, Any] = {
+    "GD": {"color": BLUE, "ls": "", "marker": "o"},
+    "SGD": {"color": VERMILION, "ls": "", "marker": "."},
+}
+
+
+def path(recipe: jaxnn.Recipe, start: Any, data: jaxnn.Batch, batch_size: int, key: jax.Array) -> Any:
+    """The parameters after each of the steps from `start` on: each leaf `[STEPS, ...]`."""
+
+    def one_step(state: jaxnn.State, _: None) -> tuple[jaxnn.State, Any]:
+        window = feeds.shuffled(data, key, state.step, 1, batch_size)
+        rows = feeds.take(data, window.index[0], window.real[0])
+        state = jaxnn.engine.step(recipe, state, rows, key)[0]
+        return state, state.params
+
+    return jax.lax.scan(one_step, descent.state_of(recipe, start), length=STEPS)[1]
+
+
+def well(theta: Any) -> Any:
+    """Two minima, the one at -1.03 deeper than that at 0.97."""
+    return (theta**2 - 1) ** 2 + theta / 4
+
+
+def double_well() -> dict[str, np.ndarray]:
+    """theta f32[SEEDS, STEPS] of both: the mean over 20 examples is the well, and each of them pulls its own way."""
+    pulls = jnp.linspace(-12.0, 12.0, 20)  # their mean is 0
+    model = jaxnn.Model(lambda key, x: jnp.float32(0.9), lambda theta, x, key=None: jnp.broadcast_to(theta, x.shape))
+    itself = lambda theta: theta
+    loss = lambda theta, pull: well(theta) + theta * pull
+    task = jaxnn.Task("well", 1, loss, itself, lambda theta, x, w: {}, lambda sums: {}, itself)
+    recipe, data = jaxnn.Recipe(model, task, optax.sgd(0.04)), jaxnn.Batch(pulls, pulls, jnp.ones(20))
+    keys = jax.random.split(jax.random.key(0), SEEDS)
+    run = lambda size: jax.jit(jax.vmap(lambda key: path(recipe, jnp.float32(0.9), data, size, key)))(keys)
+    return {"GD": np.asarray(run(20)), "SGD": np.asarray(run(1))}
+
+
+def logistic_regression() -> tuple[dict[str, np.ndarray], Any]:
+    """w f32[STEPS, 2] of both, and the loss of any w `[..., 2]`, on two classes of 100 points that overlap."""
+    rng, y = np.random.default_rng(0), np.arange(200) % 2
+    x = rng.normal(size=(200, 2)) + 1.5 * (y[:, None] - 0.5)
+    data = jax.device_put(jaxnn.Batch(x.astype(np.float32), y, np.ones(200, np.float32)))
+    recipe = jaxnn.Recipe(jaxnn.linear(1), jaxnn.binary(), optax.sgd(0.3), freeze=("*/b",))
+    start = {"dense_0": {"w": jnp.array([[-1.0, 2.0]]), "b": jnp.zeros(1)}}
+
+    def run(batch_size: int) -> np.ndarray:
+        steps = jax.jit(lambda key: path(recipe, start, data, batch_size, key))(jax.random.key(0))
+        return np.asarray(steps["dense_0"]["w"][:, 0])
+
+    def loss(w: Any) -> np.ndarray:
+        logits = np.asarray(w) @ x.T
+        return np.mean(np.logaddexp(0, logits) - y * logits, axis=-1)
+
+    return {"GD": run(200), "SGD": run(4)}, loss
+
+
+def deviations(what: str, losses: dict[str, np.ndarray]) -> None:
+    """Print how much the loss still moves in the second half of the steps: f[SEEDS, STEPS] of both."""
+    gd, sgd = (losses[name][:, STEPS // 2 :].std(1).mean() for name in ("GD", "SGD"))
+    ratio = sgd / max(gd, 1e-12)
+    print(f"{what}: deviation of the loss in the second half: GD {gd:.1e}, SGD {sgd:.1e}, ratio {ratio:.3g}")
+
+
+def draw(folder: Path) -> None:
+    wells, (lines, loss) = double_well(), logistic_regression()
+    picture, (valley, walk, plane, curve) = drawing.figure(2, 2)
+
+    theta = np.linspace(-1.7, 1.7, 300)
+    valley.plot(theta, well(theta), color="black")
+    for name, paths in wells.items():
+        escaped = np.mean(paths[:, -1] < 0)
+        print(f"double well, {SEEDS} seeds, {STEPS} steps: {name} escapes {escaped:.1%}")
+        valley.plot(paths[:, -1], well(paths[:, -1]), label=f"{name}: {escaped:.0%} escape", **DOTS[name])
+        walk.plot(paths[0], **LINES[name])
+    valley.set(xlabel="θ", ylabel="loss", title=f"where {SEEDS} seeds end, all from θ = 0.9")
+    valley.legend()
+    walk.set(xlabel="step", ylabel="θ", title="one path of each")
+    deviations("double well", {name: well(paths) for name, paths in wells.items()})
+
+    grid = np.stack(np.meshgrid(np.linspace(-1.5, 3, 80), np.linspace(-0.5, 3, 80)), -1)
+    plane.contour(grid[..., 0], grid[..., 1], loss(grid), 15, colors="0.8", linewidths=0.8)
+    least = min(loss(w).min() for w in lines.values())
+    for name in ("SGD", "GD"):
+        plane.plot(*lines[name].T, label=name, **LINES[name])
+        curve.plot(loss(lines[name]) - least, label=name, **LINES[name])
+    plane.set(xlabel="w₁", ylabel="w₂", title="logistic regression")
+    plane.legend()
+    curve.set(xlabel="step", ylabel="loss above the least", yscale="log", ylim=(1e-6, 1), title="its loss")
+    deviations("logistic regression", {name: loss(w)[None] for name, w in lines.items()})
+    drawing.save(picture, folder, "descent")
+
+
+if __name__ == "__main__":
+    drawing.run(draw, sys.argv)

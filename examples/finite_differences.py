@@ -1,0 +1,42 @@
+"""How wrong finite differences are, by the size of their step: costly, and unstable.
+
+    python examples/finite_differences.py pictures
+
+A large step misses the curvature, a small one loses the digits that f(b + eps) and f(b) share.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import drawing
+import jax
+import jax.numpy as jnp
+import numpy as np
+from drawing import BLUE, VERMILION
+
+import jaxnn
+
+
+def draw(folder: Path) -> None:
+    model, eps = jaxnn.mlp((16, 16), 3, activation="tanh"), np.logspace(-8, -1, 22)
+    x, y = jax.random.normal(jax.random.key(1), (64, 3)), jnp.arange(64) % 3
+    params = model.init(jax.random.key(0), x[0])
+    loss = lambda params: jaxnn.cross_entropy(model.apply(params, x), y).mean()
+    errors = jaxnn.fd_curve(loss, params, eps.tolist())
+
+    count, best = jaxnn.parameter_count(params), int(np.argmin(errors))
+    at = lambda size: errors[np.argmin(np.abs(np.log(eps / size)))]
+    print(f"{count} parameters: {count + 1} evaluations; automatic differentiation takes 2 to 3")
+    print(f"relative error in float32: {errors[best]:.1e} at eps = {eps[best]:.0e}, the best; {at(1e-6):.2f} at 1e-06")
+    picture, (axis,) = drawing.figure(1, 1, width=6, height=4)
+    axis.loglog(eps, errors, "o-", color=BLUE)
+    axis.axhline(1, color=VERMILION, ls="--")
+    axis.text(eps[-1], 1.2, "no digit is right", color=VERMILION, ha="right")
+    axis.set(xlabel="eps", ylabel="relative error of (f(b + eps) − f(b)) / eps", title=f"{count} parameters, float32")
+    drawing.save(picture, folder, "finite_differences")
+
+
+if __name__ == "__main__":
+    drawing.run(draw, sys.argv)
