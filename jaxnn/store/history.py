@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxnn.devices import hosts
 from jaxnn.store import durable
 
 NAME = "history.jsonl"
+MINIMIZED = frozenset(("loss", "mse", "mae", "pinball"))  # those of jaxnn's tasks; of a metric of one's own more is better
 
 
 def append(folder: Path, row: dict[str, Any]) -> None:
@@ -41,6 +43,45 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     if not hosts.leads():
         return []
     return [json.loads(line) for line in (folder / NAME).read_text(encoding="utf-8").splitlines()]
+
+
+def intervals(folder: Path) -> list[dict[str, Any]]:
+    """The rows of intervals, without the final one; lines that a kill has torn, or another program wrote, are left out."""
+    found = []
+    for line in _lines(folder):
+        try:
+            row = json.loads(line)
+            good = "seconds" in row and isinstance(row["step"], int) and isinstance(row["epoch"], int | float)
+        except (ValueError, TypeError, KeyError):
+            good = False
+        if good:
+            found.append(row)
+    return found
+
+
+def last(folder: Path) -> dict[str, Any]:
+    """The final row, which has the test metrics; an empty one of a run that has not come to its end."""
+    try:
+        row = json.loads(_lines(folder)[-1])
+        return {} if "seconds" in row or not isinstance(row["step"], int) else row
+    except (IndexError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def best(rows: Sequence[Mapping[str, Any]], by: str | None) -> Mapping[str, Any] | None:
+    """The first row with the best number of a metric; None where there is none.
+
+    >>> best([{"val/loss": 2.0}, {"val/loss": 1.0}, {"val/loss": None}], "val/loss")
+    {'val/loss': 1.0}
+    """
+    there = [row for row in rows if by is not None and row.get(by) is not None]
+    sign = -1 if by is not None and by.partition("/")[2] in MINIMIZED else 1
+    return max(there, key=lambda row: sign * row[by], default=None)
+
+
+def _lines(folder: Path) -> list[str]:
+    file = folder / NAME
+    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
 
 
 def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]:
