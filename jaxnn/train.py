@@ -12,7 +12,7 @@ from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
-from jaxnn.report import diagnosis, flops, pictures, screen, stopwatch
+from jaxnn.report import diagnosis, flops, pictures, reported, screen, stopwatch
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
 from jaxnn.training import loop, plan, process, recorded, streamed
@@ -69,6 +69,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         compiled.wait()
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
+        page = reported.begin(config, made, shapes.params, data.parts, pool)  # beside the steps
         session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)
         with screen.told(console, steps, diagnosis.Alarms(made, rows)) as tell:
             event, row = recorded.take_steps(session, loop.Event(begun.step, progress), begun.row, saver, tell)
@@ -76,6 +77,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if result.ended == loop.FINISHED:
             pictures.save(begun.folder, config, known, made, result.params, data.parts)
         screen.ending(console, config.name, session, event, row, begun.step)
+        if result.ended == loop.FINISHED:
+            reported.end(page, console, begun.folder, config, known, made, result.params, data.parts)
         loop.check_finite(event.step, row)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
         return stop.exit_code

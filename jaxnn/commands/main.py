@@ -22,6 +22,8 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
     jaxnn predict RUN SOURCE...       answers for new examples: a table, images, a .npz
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
+    jaxnn report RUN                  a page to look at: curves, mistakes, calibration; of a sweep too
+    jaxnn compare RUN RUN...          several runs: their metrics, the flags that differ, means over seeds
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn convert SOURCE --to DIR     data as a folder that a run can read while it trains
@@ -91,6 +93,20 @@ def evaluate(argv: list[str]) -> int:
     return predict.evaluate(argv)
 
 
+def report(argv: list[str]) -> int:
+    """`jaxnn report`."""
+    from jaxnn.commands import report
+
+    return report.report(argv)
+
+
+def compare(argv: list[str]) -> int:
+    """`jaxnn compare`."""
+    from jaxnn.commands import compare
+
+    return compare.compare(argv)
+
+
 def sample(argv: list[str]) -> int:
     """`jaxnn sample`."""
     from jaxnn.commands import sample
@@ -123,6 +139,8 @@ COMMANDS = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "report": report,
+    "compare": compare,
     "sample": sample,
     "style": style,
     "convert": convert,

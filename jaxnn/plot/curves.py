@@ -126,7 +126,7 @@ def _line(axes: Axes, rows: Rows, column: str, label: str, number: int) -> None:
 def _finished(axes: Axes, name: str) -> None:
     axes.set(xlabel="epoch", title={"lr": "learning rate"}.get(name, style.word(name)))
     values = [v for line in axes.lines for v in line.get_ydata() if math.isfinite(v)]
-    if name.endswith(("loss", "lr")) and values and 0 < WIDE * min(values) < max(values):
+    if name.endswith("loss") and values and 0 < WIDE * min(values) < max(values):
         logarithmic(axes, "y")
     style.legend(axes)
 

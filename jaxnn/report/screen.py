@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -178,6 +179,26 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
             *("" if value is None else f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}" for value in values),
         )
     console.print(result)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, of one value that value.
+
+    >>> spread([0.5, 0.7]), spread([0.5])
+    ('0.6000 ± 0.1414', '0.5000')
+    """
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    text = f"{mean:.4g}" if abs(mean) >= 1e6 else f"{mean:.4f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.4f}"
+
+
+def value(given: Any) -> str:
+    """The value of a setting in a table, as a sweep takes it: lists with a plus between."""
+    if isinstance(given, tuple | list):
+        return "+".join(map(value, given))
+    return f"{given:.6g}" if isinstance(given, float) else str(given)
 
 
 def ending(console: Console, name: str, session: Session, event: Event, row: dict[str, Any], first_step: int) -> None:

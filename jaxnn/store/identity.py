@@ -25,7 +25,7 @@ from jaxnn.store import durable
 FORMAT = 2  # early runs of it have no `program` and no `jax`; `own` is there where there is something in it
 FREE = (  # epochs: see `_longer`; init_from: its `start` says with what weights
     *("name", "workdir", "epochs", "eval_every", "tol", "patience", "restore", "init_from", "devices"),
-    *("mesh", "sharding", "tensor"),
+    *("mesh", "sharding", "tensor", "report"),
     *("checkpoint.every", "checkpoint.keep", "data.feed"),
 )
 BY_ROWS = ("stop_on", "checkpoint.best")  # what is asked of the rows of a history, from the first to the last
@@ -134,7 +134,7 @@ def takes_the_same_steps(old: dict[str, Any], new: dict[str, Any]) -> bool:
 def _changed(old: dict[str, Any], new: dict[str, Any], free: set[str]) -> list[str]:
     """Every setting that differs, old -> new, but for those that are free; the places of the same data are."""
     values = (to_dict(from_dict(about["config"], Config)) for about in (old, new))
-    before, after = (_flat(v) | {"data.standardize": _standardized(a)} for v, a in zip(values, (old, new), strict=True))
+    before, after = (flat(v) | {"data.standardize": _standardized(a)} for v, a in zip(values, (old, new), strict=True))
     if old["data"]["digest"] == new["data"]["digest"]:
         free = {*free, *PLACES}
     differ = [name for name in after if after[name] != before[name] and name not in free]
@@ -195,9 +195,9 @@ def _longer(folder: Any, before: int, now: Any, step: int, per_epoch: int, *, ow
             raise InputError(f"{flag}, and {reason} depends on it; {cure}")
 
 
-def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+def flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
     """`{"optim": {"lr": 0.1}}` -> `{"optim.lr": 0.1}`"""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
-    return flat
+        found |= flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
+    return found
