@@ -22,6 +22,7 @@ their seed only: a table on a terminal, CSV of the runs in a pipe.
   --force                  replace an output that is there
   --traceback              show where an error was raised
 """
+FEW = 4  # settings that differ: so many have room beside the metrics
 
 
 def compare(argv: list[str]) -> int:
@@ -46,7 +47,7 @@ def compare(argv: list[str]) -> int:
     runs = compared.read(folders)
     if output is not None:
         durable.replace(output, [compared.made(runs).text.encode()])
-    _show(*compared.table(runs), compared.repeated(runs))
+    _show(runs)
     if output is not None:
         print(f"note: curves are in {printable(str(output))}", file=sys.stderr)
     return 0
@@ -63,19 +64,35 @@ def _folders(word: str) -> list[Path]:
     return [member for member in members if (member / "config.json").is_file()]
 
 
-def _show(names: list[str], rows: list[list[Any]], means: list[list[str]]) -> None:
-    """A table on a terminal; elsewhere CSV, in which numbers have all their digits."""
+def _show(runs: Any) -> None:
+    """Tables on a terminal: the metrics, their means, what differs. Elsewhere a CSV, whose numbers have all digits."""
+    from jaxnn.report.page import compare
+
+    (names, rows), settings = compare.table(runs), compare.settings(runs)
     if not sys.stdout.isatty():
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows([["" if value is None else value for value in row] for row in rows])
+        writer.writerow([*names, *settings])
+        for row, *values in zip(rows, *settings.values(), strict=True):
+            writer.writerow(["" if value is None else value for value in (*row, *values)])
         return
     from rich.table import Table
 
     from jaxnn.report.page.html import number
     from jaxnn.report.screen import Screen
 
-    table = Table(*map(printable, names))
-    for row in [*rows, *means]:
-        table.add_row(*(printable(number(value)) for value in row))
+    few = len(settings) <= FEW
+    table = Table(*map(printable, [*names, *(settings if few else ())]))
+    for row, *values in zip(rows, *(settings.values() if few else ()), strict=True):
+        table.add_row(*(printable(number(value)) for value in (*row, *values)))
     Screen().print(table)
+    names, means = compare.repeated(runs)
+    if means:
+        table = Table(*map(printable, names))
+        for row in means:
+            table.add_row(*map(printable, row))
+        Screen().print(table)
+    if not few:
+        differ = Table("", *(printable(row[0]) for row in rows))
+        for name, values in settings.items():
+            differ.add_row(name, *map(printable, values))
+        Screen().print(differ)

@@ -33,7 +33,7 @@ def history(runs: Any) -> Figure:
     """
     named = _histories(runs)
     if len(named) == 1:
-        (rows, by) = next(iter(named.values()))
+        rows, by = next(iter(named.values()))
         names = panels_of(rows)
         figure, axes = style.panels(len(names))
         for each, name in zip(axes, names, strict=True):
@@ -81,11 +81,14 @@ def judged_by(config: Mapping[str, Any], rows: Rows) -> str | None:
 
 
 def panels_of(rows: Rows) -> list[str]:
-    """What is drawn of a history: `loss`, the other metrics of its parts but those of one class, and `lr`."""
+    """What is drawn of a history: `loss`, the main metrics of its parts, or where these have none the first ones, and `lr`
+    where it changes."""
     names = dict.fromkeys(name for row in rows for name in row)
     metrics = [name.partition("/")[2] for name in names if name.startswith(("train/", "val/")) and name.count("/") == 1]
     rates = {row.get("lr") for row in rows} - {None}
-    return list(dict.fromkeys(["loss", *metrics]))[:5] + ["lr"] * (len(rates) > 1)
+    others = list(dict.fromkeys(name for name in metrics if name != "loss"))
+    main = [name for name in others if name in stored.MAIN] or others
+    return ["loss", *main[:2], *["lr"] * (len(rates) > 1)]
 
 
 def compared(histories: Iterable[Rows]) -> list[str]:
@@ -93,7 +96,8 @@ def compared(histories: Iterable[Rows]) -> list[str]:
     names = [dict.fromkeys(name for row in rows for name in row if name.count("/") == 1) for rows in histories]
     common = [name for name in names[0] if all(name in each for each in names)]
     chosen = [name for name in common if name.startswith("val/")] or [n for n in common if n.startswith("train/")]
-    return chosen[:5] or ["train/loss"]
+    main = [name for name in chosen if name.partition("/")[2] in stored.MAIN] or chosen
+    return main[:3] or ["train/loss"]
 
 
 def curve(axes: Axes, rows: Rows, name: str, best: Mapping[str, Any] | None = None) -> None:
@@ -103,7 +107,8 @@ def curve(axes: Axes, rows: Rows, name: str, best: Mapping[str, Any] | None = No
         _line(axes, rows, column, part, number)
         value = None if best is None else best.get(column)
         if best is not None and value is not None and (part == "val" or name == "loss" and f"val/{name}" not in best):
-            axes.plot([best["epoch"]], [value], "o", color=style.line(number)["color"], label="best epoch")
+            said = "best epoch" if name == "loss" else "_"
+            axes.plot([best["epoch"]], [value], "o", color=style.line(number)["color"], label=said)
     _finished(axes, name)
 
 
@@ -124,6 +129,7 @@ def _line(axes: Axes, rows: Rows, column: str, label: str, number: int) -> None:
 
 
 def _finished(axes: Axes, name: str) -> None:
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set(xlabel="epoch", title={"lr": "learning rate"}.get(name, style.word(name)))
     values = [v for line in axes.lines for v in line.get_ydata() if math.isfinite(v)]
     if name.endswith("loss") and values and 0 < WIDE * min(values) < max(values):

@@ -19,12 +19,13 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.devices import mesh, sharding
 from jaxnn.errors import printable
 from jaxnn.report import flops, summary
+from jaxnn.store import history
 from jaxnn.training.loop import Event, Session
 from jaxnn.training.plan import Plan
 from jaxnn.types import Model, State
 
 Show = Callable[[dict[str, Any]], None]
-SHOWN = ("/loss", "/accuracy", "/r2", "/miou", "/map50")  # metrics that have room in a line
+SHOWN = tuple(f"/{name}" for name in history.MAIN)  # metrics that have room in a line
 WIDTH_OF_BAR = 16
 LINES = 20  # about so many rows are shown where there is no terminal; the history has them all
 

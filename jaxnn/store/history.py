@@ -15,6 +15,7 @@ from jaxnn.devices import hosts
 from jaxnn.store import durable
 
 NAME = "history.jsonl"
+MAIN = ("loss", "accuracy", "r2", "miou", "map50")  # metrics that are shown where there is room for a few
 MINIMIZED = frozenset(("loss", "mse", "mae", "pinball"))  # those of jaxnn's tasks; of a metric of one's own more is better
 
 

@@ -16,7 +16,6 @@ from jaxnn.report.page.html import Page, Picture, page
 from jaxnn.store import history, identity, weights
 
 PLACES = ("name", "workdir", "report")  # settings that make no other run
-MEAN = "mean ± std"
 
 
 class Compared(NamedTuple):
@@ -54,47 +53,46 @@ def read(folders: Sequence[Path]) -> list[Compared]:
     return found
 
 
-def different(runs: Sequence[Compared]) -> list[str]:
-    """The settings that differ between runs, by their flags' names; `data.digest` where the same settings met other data."""
-    names = [name for name in runs[0].settings if name not in PLACES]
-    found = [name for name in names if any(run.settings[name] != runs[0].settings[name] for run in runs)]
-    return found + ["data.digest"] * (len({run.digest for run in runs}) > 1)
-
-
 def table(runs: Sequence[Compared]) -> tuple[list[str], list[list[Any]]]:
-    """The names and the rows of a table: the run, what differs, how far it came, its last metrics and its best one."""
-    flags = different(runs)
+    """The names and the rows of a table: the run, how far it came, its last metrics, its best one, how it ended."""
     there = dict.fromkeys(name for run in runs for name in run.metrics if name.endswith(screen.SHOWN))
     shown = [name for name in there if name.startswith(("val/", "test/"))] or list(there)
     by = {run.by for run in runs if run.by}
-    best = f"best {by.pop()}" if len(by) == 1 else "best"
-    names = ["run", *flags, "epochs", *shown, best, "at epoch", "ended"]
+    names = ["run", "epochs", *shown, f"best {by.pop()}" if len(by) == 1 else "best", "at epoch", "ended"]
     rows = []
     for run in runs:
-        top = history.best(run.rows, run.by) or {}
-        values = [run.digest[:12] if flag == "data.digest" else screen.value(run.settings[flag]) for flag in flags]
-        metrics = [run.metrics.get(name) for name in shown]
-        ends = [top.get(run.by or ""), top.get("epoch"), run.ending]
-        rows.append([run.name, *values, run.metrics.get("epoch"), *metrics, *ends])
+        best = history.best(run.rows, run.by) or {}
+        metrics = [run.metrics.get(name) for name in ("epoch", *shown)]
+        rows.append([run.name, *metrics, best.get(run.by or ""), best.get("epoch"), run.ending])
     return names, rows
 
 
-def repeated(runs: Sequence[Compared]) -> list[list[str]]:
-    """Mean ± standard deviation of the columns of `table`, of each group of runs that differ in their seed only."""
-    (names, rows), flags = table(runs), different(runs)
-    groups: dict[str, list[int]] = {}
+def settings(runs: Sequence[Compared]) -> dict[str, list[str]]:
+    """The settings that differ between runs, by the names of their flags, each run's as text; `data.digest` where the same
+    settings met other data."""
+    names = [name for name in runs[0].settings if name not in PLACES]
+    each = {name: [screen.value(run.settings[name]) for run in runs] for name in names}
+    each["data.digest"] = [run.digest[:12] for run in runs]
+    return {name: values for name, values in each.items() if len(set(values)) > 1}
+
+
+def repeated(runs: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
+    """The names and the rows of a table: the metrics of runs that differ in their seed only, mean ± standard deviation."""
+    names, rows = table(runs)
+    at = [i for i, name in enumerate(names) if "/" in name]
+    differ, groups = settings(runs), dict[str, list[int]]()
     for k, run in enumerate(runs):
         rest = {name: value for name, value in run.settings.items() if name not in (*PLACES, "seed")}
         groups.setdefault(f"{run.digest} {sorted(rest.items())}", []).append(k)
     found = []
     for group in groups.values():
-        if len(group) < 2:
+        seeds = {runs[k].settings["seed"] for k in group}
+        if len(seeds) < 2 or len(seeds) < len(group):  # one seed twice would count twice
             continue
-        columns = [[rows[k][i] for k in group] for i in range(1, len(names) - 1)]
-        values = [column[0] if name != "seed" else "" for name, column in zip(flags, columns, strict=False)]
-        spread = [screen.spread([v for v in column if v is not None]) for column in columns[len(flags) :]]
-        found.append([f"{MEAN} of {len(group)} seeds", *values, *spread, ""])
-    return found
+        alike = [f"{name.rpartition('.')[2]}={values[group[0]]}" for name, values in differ.items() if name != "seed"]
+        numbers = [screen.spread([rows[k][i] for k in group if rows[k][i] is not None]) for i in at]
+        found.append([" ".join(alike) or "all", str(len(group)), *numbers])
+    return ["mean ± std", "seeds", *(names[i] for i in at)], found
 
 
 def made(runs: Sequence[Compared]) -> Page:
@@ -106,5 +104,5 @@ def made(runs: Sequence[Compared]) -> Page:
     for panel in panels:
         draw = functools.partial(curves.curves, histories=histories, name=panel)
         pictures.append(Picture(panel.replace("/", "-"), f"{panel} by epoch, a line for each run", draw))
-    values = {"title": f"{len(runs)} runs", "names": names, "rows": rows, "means": repeated(runs), "curves": pictures}
-    return page("compare.html", pictures, **values)
+    values = {"names": names, "rows": rows, "means": repeated(runs), "settings": settings(runs)}
+    return page("compare.html", pictures, title=f"{len(runs)} runs", curves=pictures, **values)

@@ -93,11 +93,11 @@ def percent(share: Any) -> str:
     """Of a share; one decimal where it is below 100 %, and a dash for none.
 
     >>> percent(0.9749), percent(1.0), percent(float("nan"))
-    ('97.5\xa0%', '100\xa0%', '–')
+    ('97.5 %', '100 %', '–')
     """
     if share is None or not math.isfinite(share):
         return "–"
-    return f"{100 * share:.1f}\xa0%" if share < 1 else "100\xa0%"
+    return f"{100 * share:.1f} %" if share < 1 else "100 %"
 
 
 def files(page: Page, kind: str) -> dict[str, bytes]:

@@ -95,7 +95,7 @@ def _learning(folder: Path, members: list[dict[str, Any]], by: str) -> list[Pict
     """The learning curves of the metric, where the runs are not more than lines can be told apart."""
     rows = {each["folder"]: history.intervals(folder / each["folder"]) for each in members[: LINES + 1]}
     rows = {name: each for name, each in rows.items() if any(by in row for row in each)}
-    if not rows or len(rows) > LINES:
+    if not rows or len(rows) > LINES or max(map(len, rows.values())) < 2:
         return []
     draw = functools.partial(curves.curves, histories=rows, name=by)
     return [Picture("curves", f"{by} by epoch, a line for each run", draw)]
