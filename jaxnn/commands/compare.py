@@ -75,24 +75,31 @@ def _show(runs: Any) -> None:
         for row, *values in zip(rows, *settings.values(), strict=True):
             writer.writerow(["" if value is None else value for value in (*row, *values)])
         return
+    few = len(settings) <= FEW
+    whole = [dict(zip(names, row, strict=True)) for row in rows]
+    told = [name for name in names if name not in ("epochs", "ended") or len({row[name] for row in whole}) > 1]
+    _print([*told, *(settings if few else ())], [
+        [*(row[name] for name in told), *values]
+        for row, *values in zip(whole, *(settings.values() if few else ()), strict=True)
+    ])  # fmt: skip
+    names, means = compare.repeated(runs)
+    if means:
+        _print(names, means)
+    if not few:
+        _print(["", *(row["run"] for row in whole)], [[name, *values] for name, values in settings.items()])
+
+
+def _print(names: list[str], rows: list[list[Any]]) -> None:
+    """A table; names are cut into lines at slashes and dots, as a terminal of 80 columns has little room for them."""
+    from rich import box
     from rich.table import Table
 
     from jaxnn.report.page.html import number
     from jaxnn.report.screen import Screen
 
-    few = len(settings) <= FEW
-    table = Table(*map(printable, [*names, *(settings if few else ())]))
-    for row, *values in zip(rows, *(settings.values() if few else ()), strict=True):
-        table.add_row(*(printable(number(value)) for value in (*row, *values)))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for k, name in enumerate(names):
+        table.add_column(printable(name).replace("/", "/\n").replace(".", ".\n"), no_wrap=k == 0)
+    for row in rows:
+        table.add_row(*(printable(number(value)) for value in row))
     Screen().print(table)
-    names, means = compare.repeated(runs)
-    if means:
-        table = Table(*map(printable, names))
-        for row in means:
-            table.add_row(*map(printable, row))
-        Screen().print(table)
-    if not few:
-        differ = Table("", *(printable(row[0]) for row in rows))
-        for name, values in settings.items():
-            differ.add_row(name, *map(printable, values))
-        Screen().print(differ)

@@ -84,8 +84,8 @@ class Config:
     """the same bits on any number of devices that divides this number (--exact alone: 8): a batch is cut into so many
     parts, whose gradients are added in their order; up to four times the time, and so many gradients in memory"""
     report: str = field(default_factory=lambda: os.environ.get("JAXNN_REPORT") or "html")
-    """html: a finished run writes report.html, a page to look at, in its folder; off: it does not, and loads nothing for
-    it (default: $JAXNN_REPORT, or html)"""
+    """html: a finished run writes report.html, a page to look at, into its folder; off: it does not, and loads nothing
+    for it (default: $JAXNN_REPORT, or html)"""
     workdir: str | None = None
     """folder of the results (default: runs/NAME-TIME); a run that it holds goes on where it was"""
     data: DataConfig = field(default_factory=DataConfig)

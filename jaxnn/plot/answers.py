@@ -1,4 +1,4 @@
-"""What a network answers beside the truth: a confusion matrix, its calibration, amounts predicted and their residuals."""
+"""What a network answers beside the truth: a confusion matrix, calibration, predicted amounts and their residuals."""
 
 from __future__ import annotations
 

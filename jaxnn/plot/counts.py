@@ -50,8 +50,8 @@ def by_class(right: np.ndarray, answered: np.ndarray, there: np.ndarray) -> ByCl
 
 
 class Reliability(NamedTuple):
-    """Of ten equal ranges of confidence those that have answers, f64[bins]: the mean confidence, the share that is right,
-    and how many answers there are; and the expected calibration error of all.
+    """Of ten equal ranges of confidence those that have answers, f64[bins]: the mean confidence, the share that is
+    right, and how many answers there are; and the expected calibration error of all.
 
         ECE = sum_b n_b / n |right_b - confidence_b|
 

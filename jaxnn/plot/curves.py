@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxnn.config import paths
 from jaxnn.errors import InputError
 from jaxnn.plot import style
@@ -25,8 +27,8 @@ Rows = Sequence[Mapping[str, Any]]  # of a history
 
 
 def history(runs: Any) -> Figure:
-    """The learning curves of a run: loss and metrics of its training and validation examples, and its rate; the best row
-    by the metric that the run is judged by is marked. Of several runs each panel has a line for each, by their folders.
+    """The learning curves of a run: loss and metrics of its training and validation examples, and its rate; the best
+    row by the metric that the run is judged by is marked. Of several runs each panel has a line for each.
 
     runs: the folder of a run or a `jaxnn.Run` that was loaded from one; or several of these.
     Raises `InputError` for a folder that is no run, and for a history without rows.
@@ -49,9 +51,9 @@ def history(runs: Any) -> Figure:
 
 def _histories(runs: Any) -> dict[str, tuple[Rows, str | None]]:
     """The rows of each run, and the metric that it is judged by."""
-    alone = isinstance(runs, str | os.PathLike) or hasattr(runs, "folder")
+    several: Any = [runs] if isinstance(runs, str | os.PathLike) or hasattr(runs, "folder") else runs
     found: dict[str, tuple[Rows, str | None]] = {}
-    for run in [runs] if alone else runs:
+    for run in several:
         folder = getattr(run, "folder", run)
         if folder is None:
             raise InputError("runs=Run: has no folder, and so no history; load it with jaxnn.load_run")
@@ -81,8 +83,8 @@ def judged_by(config: Mapping[str, Any], rows: Rows) -> str | None:
 
 
 def panels_of(rows: Rows) -> list[str]:
-    """What is drawn of a history: `loss`, the main metrics of its parts, or where these have none the first ones, and `lr`
-    where it changes."""
+    """What is drawn of a history: `loss`, the main metrics of its parts, or where there are none the first ones, and
+    `lr` where it changes."""
     names = dict.fromkeys(name for row in rows for name in row)
     metrics = [name.partition("/")[2] for name in names if name.startswith(("train/", "val/")) and name.count("/") == 1]
     rates = {row.get("lr") for row in rows} - {None}
@@ -124,14 +126,16 @@ def _line(axes: Axes, rows: Rows, column: str, label: str, number: int) -> None:
     points = points[:: -(-len(points) // POINTS) or 1]
     if points:
         x, y = zip(*((x, math.nan if y is None else y) for x, y in points), strict=True)
-        alone = {"marker": "o"} if len(points) < 3 else {}
-        axes.plot(x, y, label=label or "_", **style.line(number), **alone)
+        axes.plot(x, y, label=label or "_", marker="o" if len(points) < 3 else None, **style.line(number))
 
 
 def _finished(axes: Axes, name: str) -> None:
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    epochs = {float(x) for line in axes.lines for x in np.asarray(line.get_xdata())}
+    if len(epochs) == 1:
+        axes.set_xlim(0, 2 * max(epochs))
+    axes.locator_params(axis="x", integer=True)
     axes.set(xlabel="epoch", title={"lr": "learning rate"}.get(name, style.word(name)))
-    values = [v for line in axes.lines for v in line.get_ydata() if math.isfinite(v)]
+    values = [v for line in axes.lines for v in np.asarray(line.get_ydata()) if math.isfinite(v)]
     if name.endswith("loss") and values and 0 < WIDE * min(values) < max(values):
         logarithmic(axes, "y")
     style.legend(axes)

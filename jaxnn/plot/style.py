@@ -74,7 +74,7 @@ def legend(axes: Axes) -> None:
 
 
 def _saved(figure: Figure, kind: str, salt: str) -> bytes:
-    """The bytes of a file; text stays text, and the same figure has the same bytes."""
+    """The bytes of a file; text stays text, and nothing depends on the clock."""
     import matplotlib
 
     file, metadata = io.BytesIO(), {"pdf": {"CreationDate": None}, "svg": NO_METADATA, "png": {}}[kind]
@@ -85,7 +85,7 @@ def _saved(figure: Figure, kind: str, salt: str) -> bytes:
 
 
 def packed(figure: Figure, kind: str) -> bytes:
-    """The file of a figure: `png`, `svg` or `pdf`; the same figure gives the same bytes."""
+    """The file of a figure: `png`, `svg` or `pdf`; of two figures made alike the bytes are the same."""
     return _saved(figure, kind, "jaxnn")
 
 

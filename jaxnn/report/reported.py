@@ -17,11 +17,9 @@ from jaxnn.types import Batch, Params, Recipe
 NAME = "report.html"
 
 
-def begin(
-    config: Config, recipe: Recipe, shapes: Any, parts: dict[str, Batch], pool: Executor
-) -> Future[Any] | None:
-    """Import what draws, and compile what the network is asked at the end, in a thread of `pool`; None where nobody asked
-    for a report. `shapes`: of the parameters."""
+def begin(config: Config, recipe: Recipe, shapes: Any, parts: dict[str, Batch], pool: Executor) -> Future[Any] | None:
+    """Import what draws, and compile what the network is asked at the end, in a thread of `pool`; None where nobody
+    asked for a report. `shapes`: of the parameters."""
     return pool.submit(_ready, recipe, shapes, parts) if config.report != "off" and hosts.leads() else None
 
 

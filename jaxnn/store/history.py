@@ -16,7 +16,9 @@ from jaxnn.store import durable
 
 NAME = "history.jsonl"
 MAIN = ("loss", "accuracy", "r2", "miou", "map50")  # metrics that are shown where there is room for a few
-MINIMIZED = frozenset(("loss", "mse", "mae", "pinball"))  # those of jaxnn's tasks; of a metric of one's own more is better
+MINIMIZED = frozenset(
+    ("loss", "mse", "mae", "pinball")
+)  # those of jaxnn's tasks; of a metric of one's own more is better
 
 
 def append(folder: Path, row: dict[str, Any]) -> None:
@@ -47,7 +49,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def intervals(folder: Path) -> list[dict[str, Any]]:
-    """The rows of intervals, without the final one; lines that a kill has torn, or another program wrote, are left out."""
+    """The rows of intervals, without the final one; lines that a kill has torn are left out."""
     found = []
     for line in _lines(folder):
         try:
@@ -75,9 +77,10 @@ def best(rows: Sequence[Mapping[str, Any]], by: str | None) -> Mapping[str, Any]
     >>> best([{"val/loss": 2.0}, {"val/loss": 1.0}, {"val/loss": None}], "val/loss")
     {'val/loss': 1.0}
     """
-    there = [row for row in rows if by is not None and row.get(by) is not None]
-    sign = -1 if by is not None and by.partition("/")[2] in MINIMIZED else 1
-    return max(there, key=lambda row: sign * row[by], default=None)
+    name = by or ""
+    there = [row for row in rows if row.get(name) is not None]
+    sign = -1 if name.partition("/")[2] in MINIMIZED else 1
+    return max(there, key=lambda row: sign * row[name], default=None)
 
 
 def _lines(folder: Path) -> list[str]:

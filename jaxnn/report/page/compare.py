@@ -68,8 +68,8 @@ def table(runs: Sequence[Compared]) -> tuple[list[str], list[list[Any]]]:
 
 
 def settings(runs: Sequence[Compared]) -> dict[str, list[str]]:
-    """The settings that differ between runs, by the names of their flags, each run's as text; `data.digest` where the same
-    settings met other data."""
+    """The settings that differ between runs, by the names of their flags, each run's as text; and `data.digest`, which
+    says whether the examples are the same."""
     names = [name for name in runs[0].settings if name not in PLACES]
     each = {name: [screen.value(run.settings[name]) for run in runs] for name in names}
     each["data.digest"] = [run.digest[:12] for run in runs]
@@ -77,7 +77,7 @@ def settings(runs: Sequence[Compared]) -> dict[str, list[str]]:
 
 
 def repeated(runs: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
-    """The names and the rows of a table: the metrics of runs that differ in their seed only, mean ± standard deviation."""
+    """The names and the rows of a table: mean ± standard deviation of the metrics of runs that differ in seed only."""
     names, rows = table(runs)
     at = [i for i, name in enumerate(names) if "/" in name]
     differ, groups = settings(runs), dict[str, list[int]]()

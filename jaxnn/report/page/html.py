@@ -24,7 +24,7 @@ class Picture(NamedTuple):
 
     name: str
     text: str
-    draw: Callable[[Axes], None]
+    draw: Callable[[Axes], Any]
 
     def figure(self) -> Figure:
         figure, (axes,) = style.panels(1)

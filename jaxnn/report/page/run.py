@@ -20,12 +20,15 @@ from jaxnn.report.page import amounts, classes, images
 from jaxnn.report.page.answers import Answers
 from jaxnn.report.page.html import Page, Picture, number, page
 from jaxnn.store import history, identity, weights
+from jaxnn.types import Task
 
 ROWS = 100  # of the history, in the table of all numbers
 PARTS = {"test": "test", "val": "validation", "train": "training"}
 
 
-NOTHING = dict.fromkeys(("tiles", "matrix", "pairs", "mistakes", "by_class", "classes", "amounts", "hidden"))
+NOTHING: dict[str, Any] = dict.fromkeys(
+    ("tiles", "matrix", "pairs", "mistakes", "by_class", "classes", "amounts", "hidden")
+)
 
 
 def made(
@@ -49,7 +52,6 @@ def made(
     learning = _curves(rows, best)
     found, answered, failed = _asked(config, run, data, ask)
     metrics = {name: value for name, value in ((rows[-1] if rows else {}) | last).items() if "/" in name}
-    tiles = answered["tiles"] or _of_history(metrics)
     params = None if run is None else run.params
     filters = None if params is None else images.filters(params, data["shape"])
     pictures = [*learning, *answered.get("pictures", ())]
@@ -59,7 +61,7 @@ def made(
         title=config.name,
         lead=_lead(config, data, params),
         notes=[*notes, *failed, *_ending(folder, config, rows), *_sampled(found)],
-        tiles=[*tiles, *_more(rows, last, best)],
+        tiles=[*(answered["tiles"] or _of_history(metrics)), *_more(rows, best)],
         curves=learning,
         part=None if found is None else PARTS[found.part],
         answered=answered,
@@ -93,18 +95,18 @@ def _asked(
         return None, NOTHING, []
     try:
         found = ask()
-        return found, NOTHING | _answered(config, run, data, found), []
+        return found, NOTHING | _answered(config, run.task, data, found), []
     except Exception as error:  # a function of the user's own, or examples that are not there any more
         return None, NOTHING, [f"What the network answers could not be looked at ({type(error).__name__}: {error})."]
 
 
-def _answered(config: Config, run: Run, data: dict[str, Any], found: Answers) -> dict[str, Any]:
+def _answered(config: Config, task: Task, data: dict[str, Any], found: Answers) -> dict[str, Any]:
     """What the answers come to, by what the labels are."""
-    if run.task.distribution is None:
+    if task.distribution is None:
         return amounts.of(data, found, config.task.quantiles)
     if data.get("classes") and found.y.ndim == 1:
-        return classes.of_one(run.task, data, found)
-    return classes.of_several(run.task, data, found)
+        return classes.of_one(task, data, found)
+    return classes.of_several(task, data, found)
 
 
 def _of_history(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -115,13 +117,9 @@ def _of_history(metrics: dict[str, Any]) -> list[tuple[str, str, str]]:
     return [(name.partition("/")[2], number(metrics[name]), of) for name in names[:4]]
 
 
-def _more(
-    rows: list[dict[str, Any]], last: dict[str, Any], best: Mapping[str, Any] | None
-) -> list[tuple[str, str, str]]:
+def _more(rows: list[dict[str, Any]], best: Mapping[str, Any] | None) -> list[tuple[str, str, str]]:
     """The tiles of every run."""
     tiles = []
-    if "test/loss" in last:
-        tiles.append(("test loss", number(last["test/loss"]), ""))
     if best is not None and rows:
         by = "validation" if "val/loss" in best else "training"
         tiles.append(("best epoch", number(best["epoch"]), f"of {number(rows[-1]['epoch'])}, by the {by} examples"))
