@@ -2,6 +2,7 @@
 
 import re
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,11 @@ from jaxnn.errors import InputError
 from jaxnn.plot import counts, curves, style
 
 NASTY = ["<script>alert(1)</script>", "$\\frac", "a" * 200, "line\nend", "日本"]
+
+
+def points(line: Any) -> np.ndarray:
+    """f[n, 2]: what a line of a figure goes through."""
+    return np.asarray(line.get_xydata())
 
 
 def test_a_confusion_matrix_counts_as_scikit_learn_does():
@@ -41,7 +47,7 @@ def test_calibration_is_that_of_scikit_learn():
     np.testing.assert_allclose(found.confidence, mean)
     proba = np.stack([1 - p, p], 1)
     line = plot.calibration(right.astype(int), proba).axes[0].lines[1]
-    np.testing.assert_allclose(line.get_ydata(), share)
+    np.testing.assert_allclose(points(line)[:, 1], share)
 
 
 def test_wilsons_interval_is_the_root_of_its_equation():
@@ -53,8 +59,8 @@ def test_wilsons_interval_is_the_root_of_its_equation():
 
 def test_amounts_lie_where_they_are():
     y, answers = np.array([1.0, 2.0, 4.0]), np.array([1.5, 2.0, 3.0])
-    np.testing.assert_array_equal(plot.predicted(y, answers).axes[0].lines[1].get_xydata(), np.stack([y, answers], 1))
-    left = plot.residuals(y, answers).axes[0].lines[1].get_xydata()
+    np.testing.assert_array_equal(points(plot.predicted(y, answers).axes[0].lines[1]), np.stack([y, answers], 1))
+    left = points(plot.residuals(y, answers).axes[0].lines[1])
     np.testing.assert_array_equal(left, np.stack([answers, y - answers], 1))
 
 
@@ -85,16 +91,16 @@ def test_a_panel_has_the_rows_of_its_history_and_a_gap_for_null():
     _, (axes,) = style.panels(1)
     curves.curve(axes, rows, "loss", rows[3])
     train, val, best = axes.lines
-    np.testing.assert_allclose(train.get_ydata(), [1, 1 / 2, 1 / 3, 0.1])
-    np.testing.assert_array_equal(val.get_ydata(), [np.nan, np.nan, np.nan, 2.0])
-    assert best.get_xydata().tolist() == [[4.0, 2.0]]
+    np.testing.assert_allclose(points(train)[:, 1], [1, 1 / 2, 1 / 3, 0.1])
+    np.testing.assert_array_equal(points(val)[:, 1], [np.nan, np.nan, np.nan, 2.0])
+    assert points(best).tolist() == [[4.0, 2.0]]
 
 
 def test_a_sweep_has_a_dot_for_each_finite_result_and_a_line_through_the_means():
     _, (axes,) = style.panels(1)
     curves.swept(axes, {"a<b": [(0.1, 1.0), (1.0, 3.0), (1.0, 5.0), (10.0, np.nan)]}, "optim.lr", "val/loss")
     line, dots = axes.lines
-    assert line.get_xydata().tolist() == [[0.1, 1.0], [1.0, 4.0]] and len(dots.get_xdata()) == 3
+    assert points(line).tolist() == [[0.1, 1.0], [1.0, 4.0]] and len(points(dots)) == 3
     _, (words,) = style.panels(1)
     curves.swept(words, {"": [("sgd", 1.0), ("adam", 2.0)]}, "optim.name", "val/loss")
     assert [label.get_text() for label in words.get_xticklabels()] == ["sgd", "adam"]

@@ -105,10 +105,10 @@ def test_the_report_of_digits_is_small_and_says_what_scikit_learn_says(digits):
     answers = run.predict(test.x)
     matrix = [[int(cell or 0) for cell in row[1:]] for row in found.tables["Confusion matrix"][1:]]
     np.testing.assert_array_equal(matrix, metrics.confusion_matrix(test.y, answers))
-    precision, recall, _, _ = metrics.precision_recall_fscore_support(test.y, answers)
+    scores: Any = metrics.precision_recall_fscore_support(test.y, answers)
     rows = found.tables["Precision and recall by class"][1:]
-    assert [row[1] for row in rows] == [pages.percent(share) for share in precision]
-    assert [row[2] for row in rows] == [pages.percent(share) for share in recall]
+    assert [row[1] for row in rows] == [pages.percent(share) for share in scores[0]]
+    assert [row[2] for row in rows] == [pages.percent(share) for share in scores[1]]
     wrong = np.flatnonzero(answers != test.y)
     sure = run.predict_proba(test.x).max(1)
     first = wrong[np.argmax(sure[wrong])]

@@ -61,7 +61,7 @@ def calibration(y: Any, proba: Any, classes: Sequence[Any] | None = None) -> Fig
 
     >>> figure = calibration([0, 1], np.array([[0.9, 0.1], [0.8, 0.2]]))
     >>> figure.axes[0].get_title()
-    'calibration: ECE 0.350'
+    'calibration: ECE 0.450'
     """
     y, proba = _alike(y, proba)
     labels = list(range(proba.shape[-1])) if classes is None else list(classes)

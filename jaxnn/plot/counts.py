@@ -16,7 +16,7 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
         (p + z^2/2n ± z sqrt(p (1 - p)/n + z^2/4n^2)) / (1 + z^2/n)
 
     >>> [round(end, 4) for end in wilson(9, 10)]
-    [0.5959, 0.9821]
+    [0.5958, 0.9821]
 
     Source: Wilson 1927.
     """

@@ -54,7 +54,7 @@ def intervals(folder: Path) -> list[dict[str, Any]]:
     for line in _lines(folder):
         try:
             row = json.loads(line)
-            good = "seconds" in row and isinstance(row["step"], int) and isinstance(row["epoch"], int | float)
+            good = isinstance(row["step"], int) and all(isinstance(row[k], int | float) for k in ("epoch", "seconds"))
         except (ValueError, TypeError, KeyError):
             good = False
         if good:

@@ -32,7 +32,7 @@ def of(data: dict[str, Any], found: Answers, quantiles: tuple[float, ...]) -> di
     off = np.abs((y - answers) / spread).max(1)
     worst = np.argsort(-off, kind="stable")[:SHOWN]
     at = np.abs((y - answers) / spread).argmax(1)
-    captions = [(float(y[i, at[i]]), float(answers[i, at[i]]), None) for i in worst]
+    captions = [(number(float(y[i, at[i]])), number(float(answers[i, at[i]])), None) for i in worst]
     return {
         "tiles": _tiles(y, answers),
         "mistakes": images.examples(found, worst, data, captions),

@@ -27,7 +27,7 @@ def of_one(task: Task, data: dict[str, Any], found: Answers) -> dict[str, Any]:
     right, sure = answers == y, proba[np.arange(len(y)), answers]
     wrong = np.flatnonzero(~right)
     worst = wrong[np.argsort(-sure[wrong], kind="stable")][:SHOWN]
-    captions = [(classes[y[i]], classes[answers[i]], float(sure[i])) for i in worst]
+    captions = [(str(classes[y[i]]), str(classes[answers[i]]), float(sure[i])) for i in worst]
     k = len(classes)
     hits, there = np.bincount(y[right], minlength=k), np.bincount(y, minlength=k)
     table = counts.by_class(hits, np.bincount(answers, minlength=k), there)
@@ -50,7 +50,7 @@ def of_several(task: Task, data: dict[str, Any], found: Answers) -> dict[str, An
     i, j = np.nonzero(~right)
     order = np.argsort(-sure[i, j], kind="stable")[:SHOWN]
     i, j = i[order], j[order]
-    said = lambda yes, name: name if yes else f"not {name}"
+    said = lambda yes, name: str(name) if yes else f"not {name}"
     cells = zip(i, j, strict=True)
     captions = [(said(y[a, b], names[b]), said(answers[a, b], names[b]), float(sure[a, b])) for a, b in cells]
     table = counts.by_class((y & answers).sum(0), answers.sum(0), y.sum(0))

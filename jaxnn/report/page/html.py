@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -103,20 +102,3 @@ def percent(share: Any) -> str:
 def files(page: Page, kind: str) -> dict[str, bytes]:
     """The pictures of a page as files of their own, by name: `png`, `svg` or `pdf`."""
     return {picture.name: style.packed(picture.figure(), kind) for picture in page.pictures}
-
-
-def data_uri(image: Any) -> str:
-    """An image u8[H, W, 1 or 3] as the source of `<img>`: PNG where it is small, JPEG of at most 160 pixels beyond."""
-    import base64
-
-    from PIL import Image
-
-    small = max(image.shape[:2]) <= 32
-    picture = Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
-    file = io.BytesIO()
-    if small:
-        picture.save(file, "PNG", optimize=True)
-    else:
-        picture.thumbnail((160, 160))
-        picture.save(file, "JPEG", quality=85)
-    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode()}"

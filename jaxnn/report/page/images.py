@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.report.page.answers import Answers
-from jaxnn.report.page.html import data_uri, number
+from jaxnn.report.page.html import number
 
 FEATURES = 8  # of a row of a table
 UNITS = 32
@@ -27,7 +29,7 @@ def examples(found: Answers, chosen: Sequence[int] | np.ndarray, data: dict[str,
         if is_image:
             from jaxnn.pictures.shown import as_bytes
 
-            each["image"] = data_uri(as_bytes(found.x[i : i + 1], data["scale"])[0])
+            each["image"] = thumbnail(as_bytes(found.x[i : i + 1], data["scale"])[0])
         else:
             names = data.get("features") or [f"x[{k}]" for k in range(found.x[i].size)]
             values = _as_read(found.x[i].ravel()[: len(names)], data)
@@ -49,16 +51,15 @@ def filters(params: Any, shape: Sequence[int]) -> tuple[str, str] | None:
     """
     if len(shape) != 3:
         return None
-    trained = {path: leaf for path, leaf in tree.by_name(params).items() if not tree.is_kept(path)}
-    leaves = {path: np.asarray(leaf, np.float32) for path, leaf in trained.items()}
+    leaves = {path: leaf for path, leaf in tree.by_name(params).items() if not tree.is_kept(path)}
     size = math.prod(shape)
     for path, w in leaves.items():
         if w.ndim == 4 and w.shape[2] == shape[2] and w.shape[0] > 1:
-            return _sheet(np.moveaxis(w, -1, 0)), path
+            return _sheet(np.moveaxis(np.asarray(w, np.float32), -1, 0)), path
     for path, w in leaves.items():
         w = w.T if path.endswith("kernel") and w.ndim == 2 else w
         if w.ndim > 1 and w.shape[-1] == size:
-            return _sheet(w.reshape(-1, *shape)), path
+            return _sheet(np.asarray(w, np.float32).reshape(-1, *shape)), path
     return None
 
 
@@ -73,32 +74,40 @@ def _sheet(units: np.ndarray) -> str:
         mean = mean / np.maximum(np.abs(mean).max((1, 2, 3), keepdims=True), 1e-30)
         end = np.where(mean > 0, np.array([213, 94, 0]), np.array([0, 114, 178])) / 255
         colours = 1 + np.abs(mean) * (end - 1)
-    return _png(grid.grid(np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8), 8))
-
-
-def _png(image: np.ndarray) -> str:
-    import base64
-
-    from jaxnn.pictures import grid
-
-    return "data:image/png;base64," + base64.b64encode(grid.png(image)).decode()
+    sheet = grid.grid(np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8), 8)
+    return _source(grid.png(sheet), "png")
 
 
 def kept(folder: Path) -> list[tuple[str, str]]:
     """The pictures that a run has left in its folder, by name: of masks, of boxes, of images that it generates."""
-    import base64
-    import io
-
     from PIL import Image
 
     found = []
     for path in sorted((folder / "pictures").glob("*.png")):
         content, kind = path.read_bytes(), "png"
         if len(content) > LARGE:
-            file = io.BytesIO()
-            picture = Image.open(io.BytesIO(content)).convert("RGB")
-            picture.thumbnail((1600, 1600))
-            picture.save(file, "JPEG", quality=85)
-            content, kind = file.getvalue(), "jpeg"
-        found.append((path.stem, f"data:image/{kind};base64,{base64.b64encode(content).decode()}"))
+            content, kind = _jpeg(Image.open(io.BytesIO(content)), 1600), "jpeg"
+        found.append((path.stem, _source(content, kind)))
     return found
+
+
+def thumbnail(image: np.ndarray) -> str:
+    """An image u8[H, W, 1 or 3] as the source of `<img>`: PNG where it is small, JPEG of at most 160 pixels beyond."""
+    from PIL import Image
+
+    from jaxnn.pictures import grid
+
+    if max(image.shape[:2]) <= 32:
+        return _source(grid.png(image), "png")
+    return _source(_jpeg(Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]), 160), "jpeg")
+
+
+def _jpeg(picture: Any, longest: int) -> bytes:
+    picture, file = picture.convert("RGB"), io.BytesIO()
+    picture.thumbnail((longest, longest))
+    picture.save(file, "JPEG", quality=85)
+    return file.getvalue()
+
+
+def _source(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

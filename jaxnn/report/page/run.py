@@ -22,10 +22,8 @@ from jaxnn.report.page.html import Page, Picture, number, page
 from jaxnn.store import history, identity, weights
 from jaxnn.types import Task
 
-ROWS = 100  # of the history, in the table of all numbers
+ROWS, COLUMNS = 100, 40  # of the history, in the table of all numbers
 PARTS = {"test": "test", "val": "validation", "train": "training"}
-
-
 NOTHING: dict[str, Any] = dict.fromkeys(
     ("tiles", "matrix", "pairs", "mistakes", "by_class", "classes", "amounts", "hidden")
 )
@@ -60,7 +58,7 @@ def made(
         pictures,
         title=config.name,
         lead=_lead(config, data, params),
-        notes=[*notes, *failed, *_ending(folder, config, rows), *_sampled(found)],
+        notes=[*notes, *failed, *_ending(folder, config, run), *_sampled(found)],
         tiles=[*(answered["tiles"] or _of_history(metrics)), *_more(rows, best)],
         curves=learning,
         part=None if found is None else PARTS[found.part],
@@ -138,8 +136,10 @@ def _lead(config: Config, data: dict[str, Any], params: Any) -> list[str]:
     return [*lead, f"seed {config.seed}", f"data digest {str(data.get('digest'))[:12]}"]
 
 
-def _ending(folder: Path, config: Config, rows: list[dict[str, Any]]) -> list[str]:
+def _ending(folder: Path, config: Config, run: Run | None) -> list[str]:
     """What is to be known of a run that has not come to its end."""
+    if run is not None and run.folder is None:  # it ends in this process
+        return []
     try:
         found = weights.read(folder)
     except InputError:
@@ -148,7 +148,7 @@ def _ending(folder: Path, config: Config, rows: list[dict[str, Any]]) -> list[st
         return ["The run failed with a number that is not finite; its weights mean nothing."]
     if found.ending == weights.STOPPED or found.epochs not in ("", str(config.epochs)):
         return [f"The run was stopped before the end of its {config.epochs} epochs; these are its weights so far."]
-    return [] if rows else ["The run has no row of a history."]
+    return []
 
 
 def _sampled(found: Answers | None) -> list[str]:
@@ -208,4 +208,5 @@ def _numbers(rows: list[dict[str, Any]], last: dict[str, Any]) -> dict[str, Any]
     every = -(-len(rows) // ROWS) or 1
     shown = [*rows[:-1:every], *rows[-1:], *([last] if last else [])]
     names = list(dict.fromkeys(name for row in shown for name in row if not name.startswith("seconds/")))
-    return {"names": names[:40], "rows": [[row.get(name) for name in names[:40]] for row in shown], "every": every}
+    cells = [[row.get(name) for name in names[:COLUMNS]] for row in shown]
+    return {"names": names[:COLUMNS], "rows": cells, "every": every, "hidden": max(len(names) - COLUMNS, 0)}
