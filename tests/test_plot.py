@@ -12,7 +12,7 @@ from jaxnn import plot
 from jaxnn.errors import InputError
 from jaxnn.plot import counts, curves, style
 
-NASTY = ["<script>alert(1)</script>", "$\\frac", "a" * 200, "line\nend", "日本"]
+NASTY = ["<script>alert(1)</script>", "$\\frac$", "a" * 200, "line\nend", "日本"]
 
 
 def points(line: Any) -> np.ndarray:

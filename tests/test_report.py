@@ -326,6 +326,13 @@ def test_images_that_are_bytes_are_not_black():
         assert shown.size == (50, 40) and np.asarray(shown).mean() > 200
 
 
+def test_weights_are_blue_below_0_white_at_0_and_red_above():
+    sheet, _ = images.filters({"dense_0": {"w": np.array([[4.0, -4.0, 0.0, 2.0]])}}, (2, 2, 1)) or ("", "")
+    content = base64.b64decode(sheet.removeprefix("data:image/png;base64,"))
+    pixels = np.asarray(Image.open(io.BytesIO(content)))[[10, 10, 50, 50], [10, 50, 10, 50]]
+    assert pixels.tolist() == [[213, 94, 0], [0, 114, 178], [255, 255, 255], [234, 174, 128]]
+
+
 @pytest.mark.parametrize(
     ("path", "shape", "image"),
     [
