@@ -61,6 +61,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if not request.flags.no_cache:
             cache.keep_programs()
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
+        page = reported.begin(config, made, shapes.params, data.parts, pool)  # imports, while XLA compiles
         feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
@@ -69,7 +70,6 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         compiled.wait()
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
-        page = reported.begin(config, made, shapes.params, data.parts, pool)  # beside the steps
         session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)
         with screen.told(console, steps, diagnosis.Alarms(made, rows)) as tell:
             event, row = recorded.take_steps(session, loop.Event(begun.step, progress), begun.row, saver, tell)

@@ -1,4 +1,4 @@
-"""report.html of a run that ends. What makes it is imported and compiled beside the steps; what fails is a warning."""
+"""report.html of a run that ends. What makes it is imported while the run compiles; what fails is a warning."""
 
 from __future__ import annotations
 
