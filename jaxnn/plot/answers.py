@@ -134,7 +134,7 @@ def against(axes: Axes, y: np.ndarray, answers: np.ndarray, name: str = "") -> N
     y, answers = _some(y), _some(answers)
     ends = [float(min(y.min(), answers.min())), float(max(y.max(), answers.max()))]
     axes.plot(ends, ends, color=style.INK, linewidth=0.8, linestyle=":")
-    axes.plot(y, answers, "o", color=style.COLORS[0], markersize=3.5, alpha=0.6, markeredgewidth=0)
+    axes.plot(y, answers, "o", color=style.COLORS[0], markersize=3.5, alpha=0.75, markeredgewidth=0)
     axes.set(xlabel="true", ylabel="predicted", title=style.word(name, 40))
 
 
@@ -142,7 +142,7 @@ def left(axes: Axes, y: np.ndarray, answers: np.ndarray, name: str = "") -> None
     """True minus predicted amounts over the predicted ones."""
     y, answers = _some(y), _some(answers)
     axes.axhline(0, color=style.INK, linewidth=0.8, linestyle=":")
-    axes.plot(answers, y - answers, "o", color=style.COLORS[1], markersize=3.5, alpha=0.6, markeredgewidth=0)
+    axes.plot(answers, y - answers, "o", color=style.COLORS[1], markersize=3.5, alpha=0.75, markeredgewidth=0)
     axes.set(xlabel="predicted", ylabel="true - predicted", title=style.word(name, 40))
 
 
