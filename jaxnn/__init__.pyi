@@ -4,6 +4,7 @@ from . import devices as devices
 from . import engine as engine
 from . import image as image
 from . import keras as keras
+from . import plot as plot
 from . import tree as tree
 from .config import CheckpointConfig as CheckpointConfig
 from .config import Config as Config

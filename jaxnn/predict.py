@@ -59,6 +59,13 @@ class Run(NamedTuple):
     data: dict[str, Any]
     outputs: Callable[[Params, Any], jax.Array]  # probabilities (or numbers) of a batch, compiled once
     lacks: tuple[str, ...] = ()  # what the run's config file brought for its metrics, and is not here
+    folder: Path | None = None  # that it was loaded from
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the metrics of the run and its learning curves."""
+        from jaxnn.report.page import notebook
+
+        return notebook.card(self)
 
     def predict_proba(self, x: Any, unknown: Any = "refuse") -> np.ndarray:
         """f32[n, K], the probabilities of `data["classes"]` (binary: K = 2; multilabel: each on its own)."""
@@ -275,7 +282,7 @@ def load_run(
     params = arrays.restore(found.leaves, shapes, "weights")
     given = {"loss": loss, "metrics": metrics}
     lacks = tuple(name for name in saved.get("own", ()) if name in given and given[name] is None)
-    return run_of(config, saved["data"], made, means, params)._replace(lacks=lacks)
+    return run_of(config, saved["data"], made, means, params)._replace(lacks=lacks, folder=folder)
 
 
 def run_of(config: Config, data: dict[str, Any], model: Model, task: Task, params: Params) -> Run:

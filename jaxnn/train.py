@@ -12,7 +12,7 @@ from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
-from jaxnn.report import diagnosis, flops, log, pictures, screen, stopwatch
+from jaxnn.report import diagnosis, flops, log, pictures, reported, screen, stopwatch
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
 from jaxnn.training import loop, plan, process, recorded, streamed
@@ -63,6 +63,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if not request.flags.no_cache:
             cache.keep_programs()
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
+        page = reported.begin(config, made, shapes.params, data.parts, pool)  # imports, while XLA compiles
         feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
@@ -79,6 +80,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if result.ended == loop.FINISHED:
             pictures.save(begun.folder, config, known, made, result.params, data.parts)
         screen.ending(console, config.name, session, event, row, begun.step)
+        if result.ended == loop.FINISHED:
+            reported.end(page, console, begun.folder, config, known, made, result.params, data.parts)
         loop.check_finite(event.step, row)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
         if result.ended == loop.FINISHED:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAXNN_REPORT", "off")  # a page for each of a thousand runs would take minutes
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # the user's cache folder is none of the tests' business
 if "JAXNN_TEST_PROGRAMS" not in os.environ:  # the workers of pytest-xdist inherit the folder
     os.environ["JAXNN_TEST_PROGRAMS"] = tempfile.mkdtemp(prefix="jaxnn-tests-")

@@ -71,6 +71,7 @@ REFUSED = [
     (DataConfig, "class_weight", ["equal", (1.0, -1.0)]),
     (Config, "seed", [-1, 2**32]),
     (Config, "epochs", [0]),
+    (Config, "report", ["pdf", ""]),
     (Config, "batch_size", [0, -3]),
     (Config, "tol", [-1.0, float("nan")]),
     (Config, "patience", [0]),

@@ -19,7 +19,7 @@ LAYERS = [  # a folder or file may import from the rows above its own, and withi
     {"data"},
     {"engine"},
     {"training", "store", "recipe"},
-    {"predict", "generation", "estimators", "report", "style", "keras"},
+    {"predict", "generation", "estimators", "plot", "report", "style", "keras"},
     {"train"},
     {"sweep"},
     {"commands"},
@@ -88,6 +88,8 @@ def test_import_jaxnn_loads_nothing_heavy():
         (["configs"], 0), (["configs", "iris_mlp"], 0), (["completion", "bash"], 0), (["train", "--log", "wandbb"], 2),
         (["diagnose", "--help"], 0), (["diagnose", "run", "--porba"], 2),
         (["lr", "--help"], 0), (["lr", "--optim.lr", "1"], 2), (["lr", "--optim.lrr", "1"], 2),
+        (["report", "--help"], 0), (["report", "r", "--picture", "svg"], 2), (["report", "r", "--pictures", "gif"], 2),
+        (["compare", "--help"], 0), (["compare"], 2), (["compare", "run", "--outptu", "a.html"], 2),
         (["sample", "--help"], 0), (["sample", "run", "--lable", "3"], 2), (["sample", "run", "-n", "0"], 2),
     ],
 )  # fmt: skip
@@ -113,7 +115,8 @@ def test_data_are_read_without_jax():
 
 def test_the_whole_face_needs_no_optional_library():
     code = "import jaxnn\nfor name in jaxnn.__all__: name.startswith('MLP') or getattr(jaxnn, name)"
-    assert not {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax"} & loaded_by(code)
+    unused = {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax", "matplotlib", "jinja2"}
+    assert not unused & loaded_by(code)
 
 
 def test_a_run_on_idx_files_loads_no_library_that_it_does_not_use(tmp_path):
@@ -134,8 +137,8 @@ except SystemExit as end:
     assert not end.code, end.code"""
     loaded = loaded_by(code)
     assert "optax" in loaded
-    unused = {"flax", "orbax", "sklearn", "matplotlib", "tensorflow_datasets", "tensorflow", "PIL", "rich.progress"}
-    unused |= {"tensorboardX", "wandb", "mlflow", "jaxnn.report.loggers"}
+    unused = {"flax", "orbax", "sklearn", "tensorflow_datasets", "tensorflow", "PIL", "rich.progress"}
+    unused |= {"matplotlib", "jinja2", "tensorboardX", "wandb", "mlflow", "jaxnn.report.loggers"}
     assert not unused & loaded
 
 

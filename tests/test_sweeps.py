@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import xml.etree.ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from jaxnn.config.sweep import SweepFlags, expand
 from jaxnn.data import split
 from jaxnn.errors import InputError, NumericsError
 from jaxnn.sweep.halving import rungs
-from jaxnn.sweep.picture import svg
 from jaxnn.sweep.together import Together
 
 ROOT = Path(__file__).parent.parent
@@ -370,15 +368,3 @@ def test_folds_are_runs_that_differ_in_their_validation_examples(tmp_path, capsy
     assert_same(tmp_path / "single", last)
     losses = [rows(folder)[-2]["val/loss"] for folder in folders(tmp_path / "sweep")]
     assert f"{np.mean(losses):.4f} ± {np.std(losses, ddof=1):.4f}" in capsys.readouterr().out
-
-
-# ---- the picture ----
-
-
-def test_the_picture_has_a_dot_for_each_finite_result(swept):
-    root = xml.etree.ElementTree.parse(swept / "sweep.svg").getroot()
-    assert len([each for each in root.iter() if each.tag.endswith("circle")]) == 4
-    points = {"a<b": [(0.1, 1.0), (1.0, 3.0), (10.0, float("nan"))], "": [(1.0, 2.0)]}
-    drawn = xml.etree.ElementTree.fromstring(svg("t", "x", "y", points, log=True))
-    places = [(float(e.get("cx", 0)), float(e.get("cy", 0))) for e in drawn.iter() if e.tag.endswith("circle")]
-    assert places[0][0] < places[1][0] == places[2][0] and places[0][1] > places[2][1] > places[1][1]

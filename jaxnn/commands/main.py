@@ -24,6 +24,8 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
     jaxnn diagnose RUN                what is wrong with a run, and the flag that mends it
     jaxnn lr [CONFIG] [flags]         a learning rate for a config
+    jaxnn report RUN                  a page to look at: curves, mistakes, calibration; of a sweep too
+    jaxnn compare RUN RUN...          several runs: their metrics, the flags that differ, means over seeds
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn data DATA                   what is in the data: classes, ranges, missing values, duplicates, pictures
@@ -110,6 +112,20 @@ def lr(argv: list[str]) -> int:
     return lr.lr(argv, CONFIGS)
 
 
+def report(argv: list[str]) -> int:
+    """`jaxnn report`."""
+    from jaxnn.commands import report
+
+    return report.report(argv)
+
+
+def compare(argv: list[str]) -> int:
+    """`jaxnn compare`."""
+    from jaxnn.commands import compare
+
+    return compare.compare(argv)
+
+
 def sample(argv: list[str]) -> int:
     """`jaxnn sample`."""
     from jaxnn.commands import sample
@@ -165,6 +181,8 @@ COMMANDS = {
     "evaluate": evaluate,
     "diagnose": diagnose,
     "lr": lr,
+    "report": report,
+    "compare": compare,
     "sample": sample,
     "style": style,
     "data": data,

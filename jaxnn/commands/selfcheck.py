@@ -27,7 +27,7 @@ that your runs are written to), does something to it, and says what was expected
 minutes and ends with exit code 1 if anything was not as expected.
 """
 TRAIN = [sys.executable, "-m", "jaxnn", "train"]
-FLAGS = "digits_mlp --epochs 12 --model.dropout 0.1 --optim.momentum 0.9 --checkpoint.every 20".split()
+FLAGS = "digits_mlp --epochs 12 --model.dropout 0.1 --optim.momentum 0.9 --checkpoint.every 20 --report off".split()
 PATIENCE_S = 120  # a process that takes longer hangs
 
 

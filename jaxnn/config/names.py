@@ -23,6 +23,7 @@ DTYPES = ("bf16", "f32")
 AXES = ("data", "model")  # of a mesh of devices: rows of a batch, parameters
 SHARDINGS = ("fsdp", "replicate")
 LAYOUTS = ("coco", "masks", "voc", "yolo")  # formats of images with boxes or masks
+REPORTS = ("html", "off")
 RESIZES = ("fill", "fit", "stretch")
 FEEDS = ("auto", "resident", "stream")  # whether the rows are in memory or on the disk
 COLORS = ("grey", "rgb")

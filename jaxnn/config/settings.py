@@ -5,6 +5,7 @@ Nothing here imports jax, so that `--help` and a misspelt flag are answered at o
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from jaxnn.config.data import DataConfig
 from jaxnn.config.devices import axes, rule
 from jaxnn.config.durations import save_every, steps
 from jaxnn.config.model import ModelConfig
-from jaxnn.config.names import DTYPES, SHARDINGS, WEIGHTS
+from jaxnn.config.names import DTYPES, REPORTS, SHARDINGS, WEIGHTS
 from jaxnn.config.optim import OptimConfig
 from jaxnn.config.task import TaskConfig
 from jaxnn.config.values import typed
@@ -82,6 +83,9 @@ class Config:
     exact: int | None = None
     """the same bits on any number of devices that divides this number (--exact alone: 8): a batch is cut into so many
     parts, whose gradients are added in their order; up to four times the time, and so many gradients in memory"""
+    report: str = field(default_factory=lambda: os.environ.get("JAXNN_REPORT") or "html")
+    """html: a finished run writes report.html, a page to look at, into its folder; off: it does not, and loads nothing
+    for it (default: $JAXNN_REPORT, or html)"""
     workdir: str | None = None
     """folder of the results (default: runs/NAME-TIME); a run that it holds goes on where it was"""
     data: DataConfig = field(default_factory=DataConfig)
@@ -107,6 +111,8 @@ class Config:
             raise choices("--dtype", self.dtype, DTYPES)
         if self.restore not in WEIGHTS:
             raise choices("--restore", self.restore, WEIGHTS)
+        if self.report not in REPORTS:
+            raise choices("--report", self.report, REPORTS)
         if self.restore == "best" and not self.best:
             raise InputError("--restore=best: needs the metric that says which is best; add --checkpoint.best val/loss")
         steps("--eval_every", self.eval_every, steps_per_epoch=100, total=100)

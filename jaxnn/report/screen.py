@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import shlex
+import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -22,12 +23,13 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.devices import mesh, sharding
 from jaxnn.errors import printable
 from jaxnn.report import flops, summary
+from jaxnn.store import history
 from jaxnn.training.loop import Event, Session
 from jaxnn.training.plan import Plan
 from jaxnn.types import Model, State
 
 Show = Callable[[dict[str, Any]], None]
-SHOWN = ("/loss", "/accuracy", "/r2", "/miou", "/map50")  # metrics that have room in a line
+SHOWN = tuple(f"/{name}" for name in history.MAIN)  # metrics that have room in a line
 WIDTH_OF_BAR = 16
 LINES = 20  # about so many rows are shown where there is no terminal; the history has them all
 
@@ -199,6 +201,26 @@ def table(console: Console, row: dict[str, Any], title: str) -> None:
             *("" if value is None else f"{value:.4f}" if abs(value) < 1e6 else f"{value:.4g}" for value in values),
         )
     console.print(result)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, of one value that value.
+
+    >>> spread([0.5, 0.7]), spread([0.5])
+    ('0.6000 ± 0.1414', '0.5000')
+    """
+    if not values:
+        return ""
+    mean = sum(values) / len(values)
+    text = f"{mean:.4g}" if abs(mean) >= 1e6 else f"{mean:.4f}"
+    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.4f}"
+
+
+def value(given: Any) -> str:
+    """The value of a setting in a table, as a sweep takes it: lists with a plus between."""
+    if isinstance(given, tuple | list):
+        return "+".join(map(value, given))
+    return f"{given:.6g}" if isinstance(given, float) else str(given)
 
 
 def ending(console: Console, name: str, session: Session, event: Event, row: dict[str, Any], first_step: int) -> None:

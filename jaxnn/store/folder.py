@@ -3,6 +3,7 @@
 config.json           all values of the config, versions, what is known of the data   (identity.py)
 history.jsonl         a row an epoch or interval; the last one has the test metrics   (history.py)
 weights.safetensors   the weights by path (`dense_0/w`), with their SHA-256           (weights.py)
+report.html           all that, to look at                                            (jaxnn/report/page)
 checkpoints/          the newest checkpoints, so that the same command goes on        (checkpoint.py, saver.py)
 log.json              which rows of the history loggers were given; with --log        (report/log.py)
 lock                  held by the process that is writing, for as long as it lives    (here)
@@ -120,7 +121,7 @@ def refuse_full(folder: Path, need: int) -> None:
 
 def tidy(folder: Path) -> int:
     """Remove what a save that was killed left behind; how many there were."""
-    own = re.compile(r"(\d{9,}|\d{9,}\.old|config\.json|history\.jsonl|log\.json|weights\.safetensors)\.tmp")
+    own = re.compile(r"(\d{9,}|\d{9,}\.old|config\.json|history\.jsonl|log\.json|report\.html|weights\.safetensors)\.tmp")
     left = [path for path in (*folder.glob("*.tmp"), *folder.glob("checkpoints/*.tmp")) if own.fullmatch(path.name)]
     for path in left:
         durable.discard(path)

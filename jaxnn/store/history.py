@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from jaxnn.devices import hosts
 from jaxnn.store import durable
 
 NAME = "history.jsonl"
+MAIN = ("loss", "accuracy", "r2", "miou", "map50")  # metrics that are shown where there is room for a few
+MINIMIZED = frozenset(
+    ("loss", "mse", "mae", "pinball")
+)  # those of jaxnn's tasks; of a metric of one's own more is better
 
 
 def append(folder: Path, row: dict[str, Any]) -> None:
@@ -49,6 +54,46 @@ def since(folder: Path, place: int) -> tuple[list[dict[str, Any]], int]:
         file.seek(place)
         text = file.read()
     return [json.loads(line) for line in text.splitlines()], place + len(text)
+
+
+def intervals(folder: Path) -> list[dict[str, Any]]:
+    """The rows of intervals, without the final one; lines that a kill has torn are left out."""
+    found = []
+    for line in _lines(folder):
+        try:
+            row = json.loads(line)
+            good = isinstance(row["step"], int) and all(isinstance(row[k], int | float) for k in ("epoch", "seconds"))
+        except (ValueError, TypeError, KeyError):
+            good = False
+        if good:
+            found.append(row)
+    return found
+
+
+def last(folder: Path) -> dict[str, Any]:
+    """The final row, which has the test metrics; an empty one of a run that has not come to its end."""
+    try:
+        row = json.loads(_lines(folder)[-1])
+        return {} if "seconds" in row or not isinstance(row["step"], int) else row
+    except (IndexError, ValueError, TypeError, KeyError):
+        return {}
+
+
+def best(rows: Sequence[Mapping[str, Any]], by: str | None) -> Mapping[str, Any] | None:
+    """The first row with the best number of a metric; None where there is none.
+
+    >>> best([{"val/loss": 2.0}, {"val/loss": 1.0}, {"val/loss": None}], "val/loss")
+    {'val/loss': 1.0}
+    """
+    name = by or ""
+    there = [row for row in rows if row.get(name) is not None]
+    sign = -1 if name.partition("/")[2] in MINIMIZED else 1
+    return max(there, key=lambda row: sign * row[name], default=None)
+
+
+def _lines(folder: Path) -> list[str]:
+    file = folder / NAME
+    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
 
 
 def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]:

@@ -25,7 +25,7 @@ from jaxnn.store import durable
 FORMAT = 2  # early runs of it have no `program` and no `jax`; `own` is there where there is something in it
 FREE = (  # epochs: see `_longer`; init_from: its `start` says with what weights
     *("name", "workdir", "epochs", "eval_every", "tol", "patience", "restore", "init_from", "devices"),
-    *("mesh", "sharding", "tensor"),
+    *("mesh", "sharding", "tensor", "report"),
     *("checkpoint.every", "checkpoint.keep", "data.feed"),
 )
 BY_ROWS = ("stop_on", "checkpoint.best")  # what is asked of the rows of a history, from the first to the last

@@ -25,7 +25,10 @@ from jaxnn.training.programs import check_metrics, start_of
 from jaxnn.types import Recipe, State
 
 # What a run looks at on the host alone, so that no program depends on it.
-HOST = ("name", "seed", "workdir", "tol", "patience", "stop_on", "restore", "init_from", "data", "checkpoint")
+HOST = (
+    *("name", "seed", "workdir", "tol", "patience", "stop_on", "restore", "init_from", "data", "checkpoint"),
+    "report",
+)
 
 
 class Ready(NamedTuple):

@@ -1,28 +1,25 @@
-"""What a sweep has come to: sweep.json, a picture, a table on the screen, and the best member."""
+"""What a sweep has come to: sweep.json, a table on the screen, and the best member."""
 
 from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from jaxnn.config import strict_json
 from jaxnn.config.settings import Config
 from jaxnn.config.sweep import REPEATED, Member, Sweep
 from jaxnn.engine.tally import WORST, score
 from jaxnn.errors import InputError
 from jaxnn.report import screen
-from jaxnn.store import durable, history, weights
-from jaxnn.sweep.picture import svg
+from jaxnn.store import history, sweeps, weights
 from jaxnn.training.loop import FAILED, STOPPED
 from jaxnn.types import Task
 
-NAME, PICTURE = "sweep.json", "sweep.svg"
 BEGUN = "not begun"
 WIDTH = 160  # of the table, in a file
 
@@ -64,15 +61,14 @@ def described(asked: Sweep) -> dict[str, Any]:
 
 def check_same(folder: Path, asked: Sweep) -> None:
     """Refuse a folder that holds another sweep, or a run."""
-    file, cure = folder / NAME, "name another folder"
+    cure = "name another folder"
     if (folder / "config.json").exists():
         raise InputError(f"--workdir={folder}: holds a run, which is no sweep; {cure}")
-    if not file.exists():
+    if not sweeps.is_one(folder):
         return
-    saved = strict_json.loads(file.read_text(encoding="utf-8"), f"--workdir={file}")
+    saved = sweeps.read(folder, "--workdir")
     now = json.loads(json.dumps(described(asked)))
-    had = saved.get("members") if isinstance(saved, dict) else None
-    had = [{key: each.get(key) for key in ("folder", "values")} for each in had or () if isinstance(each, dict)]
+    had = [{key: each[key] for key in ("folder", "values")} for each in saved["members"]]
     if had != now["members"] or saved.get("halve") != asked.halve:
         differ = next((a["folder"] for a, b in zip(had, now["members"], strict=False) if a != b), None)
         what = f"{len(had)} runs, of which {differ} is none of these" if differ else f"{len(had)} runs"
@@ -88,31 +84,12 @@ def save(folder: Path, asked: Sweep, outcomes: Sequence[Outcome] = (), by: str =
     if outcomes:
         found = best(outcomes)
         about |= {"metric": by, "best": None if found is None else found.member.name}
-    durable.replace(folder / NAME, [json.dumps(about, indent=1, allow_nan=False).encode()])
-
-
-def draw(folder: Path, asked: Sweep, outcomes: Sequence[Outcome], by: str) -> None:
-    """sweep.svg: the metric over the first field with two numbers, a line for each combination of the others; none
-    where no such field was swept."""
-    numbers = lambda axis: {m.values[axis.name] for m in asked.members if isinstance(m.values[axis.name], int | float)}
-    axis = next((a for a in asked.axes if a.name not in REPEATED and len(numbers(a)) > 1), None)
-    if axis is None:
-        return
-    series: dict[str, list[tuple[float, float]]] = {}
-    for outcome in outcomes:
-        values = dict(outcome.member.setting)
-        x, rest = values.pop(axis.name), [f"{name.rpartition('.')[2]}={_text(v)}" for name, v in values.items()]
-        points = series.setdefault(" ".join(rest), [])
-        if by in outcome.row and isinstance(x, int | float):
-            points.append((float(x), float(outcome.row[by])))
-    title = f"{len(outcomes)} runs"
-    picture = svg(title, axis.name, by, series, log=axis.log and all(x > 0 for x in numbers(axis)))
-    durable.replace(folder / PICTURE, [picture.encode()])
+    sweeps.write(folder, about)
 
 
 def best(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The member with the best score of the setting with the best mean score; None where all have failed."""
-    by_setting = {setting: mean([o.score for o in each]) for setting, each in settings(outcomes).items()}
+    by_setting = {setting: fmean(o.score for o in each) for setting, each in settings(outcomes).items()}
     setting = max(by_setting, key=lambda s: by_setting[s])
     found = max(settings(outcomes)[setting], key=lambda outcome: outcome.score)
     return None if found.score == WORST else found
@@ -124,10 +101,6 @@ def settings(outcomes: Sequence[Outcome]) -> dict[Any, list[Outcome]]:
     for outcome in outcomes:
         found.setdefault(outcome.member.setting, []).append(outcome)
     return found
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
 
 
 def show(
@@ -147,9 +120,9 @@ def show(
     table = Table(*(name.rpartition(".")[2] for name in names), "runs", *shown, "")
     for setting, each in rows.items():
         values = dict(setting)
-        cells = [_text(values[name]) if name in values else "" for name in names]
+        cells = [screen.value(values[name]) if name in values else "" for name in names]
         cells[0] = cells[0] or "mean"
-        numbers = [spread([o.row[name] for o in each if name in o.row]) for name in shown]
+        numbers = [screen.spread([o.row[name] for o in each if name in o.row]) for name in shown]
         table.add_row(*cells, str(len(each)), *numbers, _endings(each))
     console.print(f"{len(outcomes)} runs, {seconds:.1f} s; {path}", soft_wrap=True)
     (console if console.is_terminal else screen.Screen(width=WIDTH)).print(table)
@@ -158,20 +131,6 @@ def show(
         return
     where = f"best by {by}: {path / found.member.name} ({by} {found.row[by]:.4f})"
     console.print(where, soft_wrap=True)
-
-
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation, of one value that value."""
-    if not values:
-        return ""
-    text = f"{mean(values):.4g}" if abs(mean(values)) >= 1e6 else f"{mean(values):.4f}"
-    return text if len(values) == 1 else f"{text} ± {statistics.stdev(values):.4f}"
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return "+".join(map(_text, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _endings(each: Sequence[Outcome]) -> str:

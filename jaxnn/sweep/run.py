@@ -22,7 +22,7 @@ from jaxnn.config.sweep import Sweep
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, mesh
 from jaxnn.errors import InputError, NumericsError
-from jaxnn.report import log, screen, stopwatch
+from jaxnn.report import log, reported, screen, stopwatch
 from jaxnn.store import folder, history
 from jaxnn.sweep import group, results
 from jaxnn.sweep.crew import Crew
@@ -86,8 +86,9 @@ def sweep(
         clock("report")
         outcomes = [results.read(path, ready.member, ready.recipe.task, by) for ready in members]
         results.save(path, asked, outcomes, by)
-        results.draw(path, asked, outcomes, by)
         results.show(console, asked, outcomes, by, path, clock.elapsed)
+        if config.report != "off":
+            reported.of_sweep(console, path)
         _failures(asked, crew.failed)
         return stop.exit_code
 
