@@ -20,6 +20,7 @@ LAYERS = [  # a folder or file may import from the rows above its own, and withi
     {"engine"},
     {"training", "store", "recipe"},
     {"predict", "generation", "estimators", "report", "style", "keras"},
+    {"export"},
     {"train"},
     {"sweep"},
     {"commands"},

@@ -22,6 +22,7 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn train [CONFIG] [flags]      train a neural network; `jaxnn train --help` shows configs and flags
     jaxnn predict RUN SOURCE...       answers for new examples: a table, images, a .npz
     jaxnn evaluate RUN LABELLED       the metrics of labelled examples
+    jaxnn export RUN --to FORMAT,...  a trained network for use without jaxnn: onnx, stablehlo, numpy, safetensors
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn convert SOURCE --to DIR     data as a folder that a run can read while it trains
@@ -91,6 +92,13 @@ def evaluate(argv: list[str]) -> int:
     return predict.evaluate(argv)
 
 
+def export(argv: list[str]) -> int:
+    """`jaxnn export`."""
+    from jaxnn.commands import export
+
+    return export.export(argv)
+
+
 def sample(argv: list[str]) -> int:
     """`jaxnn sample`."""
     from jaxnn.commands import sample
@@ -123,6 +131,7 @@ COMMANDS = {
     "train": train,
     "predict": predict,
     "evaluate": evaluate,
+    "export": export,
     "sample": sample,
     "style": style,
     "convert": convert,

@@ -18,6 +18,10 @@ METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
 KERAS_MODEL = "model.keras"  # in the folder of a run: its network, where that was made with jaxnn.keras
 WEIGHTS = ("best", "last")
+EXPORTS = {  # formats of a trained network, and their files
+    "numpy": ("predict_numpy.py", "weights.npz"), "onnx": ("model.onnx",), "safetensors": ("model.safetensors",),
+    "stablehlo": ("model.stablehlo",),
+}  # fmt: skip
 DTYPES = ("bf16", "f32")
 AXES = ("data", "model")  # of a mesh of devices: rows of a batch, parameters
 SHARDINGS = ("fsdp", "replicate")
