@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 
 from jaxnn.commands.words import known, load, parsed
-from jaxnn.config.names import EXPORTS
+from jaxnn.config.names import EXPORTED, EXPORTS
 from jaxnn.errors import InputError, choices, printable
 
 USAGE = """usage: jaxnn export RUN --to FORMAT,... [flags]
@@ -44,7 +43,7 @@ def export(argv: list[str]) -> int:
 
     folder, _ = known(words[0])
     output, force = given.get("--output", str(folder / "export")), "--force" in given
-    durable.check_new_folder("--output", output, itertools.chain(*EXPORTS.values()), force=force)
+    durable.check_new_folder("--output", output, EXPORTED, force=force)
     run = load(words[0], given)
 
     from jaxnn import export as exported

@@ -22,6 +22,7 @@ EXPORTS = {  # formats of a trained network, and their files
     "numpy": ("predict_numpy.py", "weights.npz"), "onnx": ("model.onnx",), "safetensors": ("model.safetensors",),
     "stablehlo": ("model.stablehlo",),
 }  # fmt: skip
+EXPORTED = frozenset(name for names in EXPORTS.values() for name in names)
 DTYPES = ("bf16", "f32")
 AXES = ("data", "model")  # of a mesh of devices: rows of a batch, parameters
 SHARDINGS = ("fsdp", "replicate")

@@ -22,7 +22,7 @@ Whatever has another name is a primitive of JAX that none of these can express.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -69,6 +69,7 @@ class Constant:
 
 
 Operand = Value | Constant
+Shape = Sequence[int]
 
 
 class Step(NamedTuple):
@@ -124,13 +125,28 @@ def refuse_unknown(graph: Graph, to: str) -> None:
         raise InputError(f"--to={to}: the network needs {named}, which cannot be written so; {cure}")
 
 
+class Unsupported(Exception):
+    """A primitive with parameters that no operation has."""
+
+
+def number(value: float, dtype: Any) -> Constant:
+    return Constant(np.asarray(value, dtype))
+
+
+def known(a: Operand) -> Any:
+    """The number. Raises `Unsupported` where it depends on x."""
+    if not isinstance(a, Constant):
+        raise Unsupported
+    return np.asarray(a.value)[()]
+
+
 class Builder:
     """Gathers steps. What is known already is computed, and what would move numbers to no end is left out."""
 
     def __init__(self) -> None:
         self.steps: list[Step] = []
         self.made_by: dict[int, Step] = {}
-        self.at = ("", "")  # the primitive that is being written, and its line
+        self.at: tuple[str, str] = ("", "")  # the primitive that is being written, and its line
 
     def add(self, operation: str, inputs: Sequence[Operand], shape: Sequence[int], dtype: Any, **params: Any) -> Value:
         step = Step(operation, tuple(inputs), Value(tuple(shape), np.dtype(dtype)), params, *self.at)
@@ -191,8 +207,8 @@ class Builder:
             inputs = [step.inputs[0] if (step := self.maker(a, "expand")) else a for a in inputs]
             turned = next((step for a in full if (step := self.maker(a, "transpose"))), None)
             for i, neutral in enumerate(NEUTRAL.get(operation, ())):
-                number, other = inputs[i], inputs[1 - i]
-                if isinstance(number, Constant) and not number.shape and number.value == neutral and other in full:
+                one, other = inputs[i], inputs[1 - i]
+                if isinstance(one, Constant) and not one.shape and one.value == neutral and other in full:
                     return other
             if turned and (moved := self._turned_back(inputs, turned.params["axes"])):
                 return self.transpose(self.elementwise(operation, moved, dtype), turned.params["axes"])
@@ -220,6 +236,3 @@ class Builder:
                 needed |= {id(a) for a in step.inputs}
                 kept.append(step)
         return Graph(x, y, tuple(reversed(kept)))
-
-
-Lowering = Callable[..., Sequence[Operand]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
+import functools
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxnn.config.names import EXPORTS
+from jaxnn.config.names import EXPORTED, EXPORTS
 from jaxnn.config.values import to_dict
 from jaxnn.errors import InputError, choices
 from jaxnn.export import numpy_file, onnx_file
@@ -31,14 +31,15 @@ ANSWERS = {  # of a task: what its answer is among the probabilities
 class Network(NamedTuple):
     """What is exported: a function `apply(params, x)` of any number of rows.
 
-    example: one row, a `jax.ShapeDtypeStruct`. about: what each format says of it, as JSON has it. offset: f64, what is
-    taken off x before it is made float32; None: nothing.
+    example: one row, a `jax.ShapeDtypeStruct`. about: what each format says of it, as JSON has it. config: the settings
+    of the model and the task, beside the weights. offset: f64, what is taken off x before it is made float32, or None.
     """
 
     apply: Callable[[Params, Any], Any]
     params: Params
     example: Any
     about: dict[str, Any]
+    config: dict[str, Any] | None = None
     offset: np.ndarray | None = None
 
     def graph(self) -> Graph:
@@ -104,11 +105,11 @@ def of_run(run: Run) -> Network:
     known = {"labels": data["labels"] or data["classes"], "features": data["features"]}
     made = of(run.model, run.params, row, task=run.task, **known)
     values = to_dict(run.config)
-    made.about["config"] = {name: values[name] for name in ("model", "task", "dtype")}
+    made = made._replace(config={name: values[name] for name in ("model", "task", "dtype")})
     if data.get("offset") is None:
         return made
-    made.about["dtype"] = "float64"
-    return made._replace(offset=np.array(data["offset"], np.float64))
+    offset = np.array(data["offset"], np.float64)
+    return made._replace(offset=offset, about=made.about | {"dtype": "float64"})
 
 
 def _outputs(task: Task | None) -> tuple[str, Callable[[Any], Any]]:
@@ -140,7 +141,7 @@ def stablehlo(network: Network) -> bytes:
     function = jax.jit(lambda x: apply(params, x))
     with for_any_rows():
         exported = jax.export.export(function, platforms=PLATFORMS)(rows_like(network.example))
-    return dataclasses.replace(exported, fun_name=json.dumps(network.about)).serialize()
+    return bytes(dataclasses.replace(exported, fun_name=json.dumps(network.about)).serialize())
 
 
 def files(network: Network, to: Sequence[str]) -> dict[str, bytes]:
@@ -148,23 +149,24 @@ def files(network: Network, to: Sequence[str]) -> dict[str, bytes]:
     for name in to:
         if name not in EXPORTS:
             raise choices("--to", name, EXPORTS)
-    graph = network.graph() if {"numpy", "onnx"} & {*to} else None
+    graph = functools.cache(network.graph)
+    makers: dict[str, Callable[[], tuple[bytes, ...]]] = {
+        "numpy": lambda: numpy_file.files(graph(), network.about),
+        "onnx": lambda: (onnx_file.model(graph(), network.about),),
+        "safetensors": lambda: (safetensors(network),),
+        "stablehlo": lambda: (stablehlo(network),),
+    }
     found: dict[str, bytes] = {}
     for name in to:
-        if name == "numpy":
-            contents = numpy_file.files(graph, network.about)
-        elif name == "onnx":
-            contents = [onnx_file.model(graph, network.about)]
-        else:
-            contents = [stablehlo(network) if name == "stablehlo" else safetensors(network)]
-        found |= dict(zip(EXPORTS[name], contents, strict=True))
+        found |= zip(EXPORTS[name], makers[name](), strict=True)
     return found
 
 
 def safetensors(network: Network) -> bytes:
-    """The parameters by path (`dense_0/w`), and what is known of the network in the metadata, as JSON."""
+    """The parameters by path (`dense_0/w`), and what is told of the network in the metadata, as JSON."""
     leaves = arrays.flatten(network.params)
-    head = arrays.header(leaves, **{name: json.dumps(value) for name, value in network.about.items()})
+    about = network.about | ({} if network.config is None else {"config": network.config})
+    head = arrays.header(leaves, **{name: json.dumps(value) for name, value in about.items()})
     return b"".join([head, *map(bytes, map(arrays.content, leaves.values()))])
 
 
@@ -174,7 +176,7 @@ def write(network: Network, folder: str | Path, to: Sequence[str], *, force: boo
     `force`: in the place of a folder that has no other files. Raises `InputError`, before anything is written, for a
     folder that is there and a network that a format cannot hold; `StorageError` for a disk that fails.
     """
-    path = durable.check_new_folder("--output", str(folder), itertools.chain(*EXPORTS.values()), force=force)
+    path = durable.check_new_folder("--output", str(folder), EXPORTED, force=force)
     made = files(network, to)
     with durable.new_folder(path) as beside:
         for name, content in made.items():

@@ -14,17 +14,14 @@ from jaxnn.export.graph import COMPARED, Constant, Graph, Operand, Step, Value, 
 
 HEAD = '''"""A trained network in NumPy alone; weights.npz must lie beside this file.
 
-    python predict_numpy.py new.npy          a line for each row of an array; also of a .csv with the columns of FEATURES
+    python predict_numpy.py new.npy       a line for each row; of a .csv too, which has the columns of FEATURES
 
     import predict_numpy
-    predict_numpy.predict(x)                 the answers
-    predict_numpy.outputs(x)                 the outputs of the network, OUTPUTS
+    predict_numpy.predict(x)              the answers for x [n, *SHAPE]
+    predict_numpy.outputs(x)              what the network gives: OUTPUTS
 """
 
-import csv
-import functools
-import math
-import sys
+{imports}
 from pathlib import Path
 
 import numpy as np
@@ -98,14 +95,19 @@ KINDS = {"and": "all", "or": "any"}
 
 
 def files(graph: Graph, about: dict[str, Any]) -> tuple[bytes, bytes]:
-    """What is in `predict_numpy.py` and in `weights.npz`. Raises `InputError` for a network that needs a primitive it cannot have."""
+    """What is in `predict_numpy.py` and in `weights.npz`.
+
+    Raises `InputError` for a network that needs a primitive which none of the operations is.
+    """
     refuse_unknown(graph, "numpy")
     arrays = graph.arrays()
     body = _Function({id(a): f"W[{name!r}]" for name, a in arrays.items()}).lines(graph)
     used = {step.operation for step in graph.steps}
     functions = [inspect.getsource(f) for f in (plain.conv, plain.window, plain.erf) if f.__name__ in used]
     known = "".join(f"{name.upper()} = {value!r}\n" for name, value in about.items())
-    text = "\n\n".join([HEAD.replace("{known}\n", known), *functions, "\n".join(body) + "\n", TAIL])
+    imports = {"csv": True, "functools": "window" in used, "math": bool(used & {"conv", "erf"}), "sys": True}
+    head = HEAD.replace("{imports}", "\n".join(f"import {name}" for name, needed in imports.items() if needed))
+    text = "\n\n".join([head.replace("{known}\n", known), *functions, "\n".join(body) + "\n", TAIL])
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **{name: np.asarray(a.value) for name, a in arrays.items()})
     return text.encode(), packed.getvalue()

@@ -10,7 +10,7 @@ def conv(x, w, strides, padding, dilation, groups):
     """x [n, ..., C], w [..., C / groups, O] -> y [n, ..., O]: patches of x times w."""
     axes = tuple(range(1, x.ndim - 1))
     x = np.pad(x, ((0, 0), *padding, (0, 0)))
-    reach = [(k - 1) * d + 1 for k, d in zip(w.shape, dilation)]
+    reach = [(k - 1) * d + 1 for k, d in zip(w.shape, dilation, strict=False)]
     patches = np.lib.stride_tricks.sliding_window_view(x, reach, axes)  # [n, ..., C, *reach]
     every = lambda steps: [slice(None, None, step) for step in steps]
     patches = patches[(slice(None), *every(strides), slice(None), *every(dilation))]
@@ -25,7 +25,7 @@ def conv(x, w, strides, padding, dilation, groups):
 
 def window(join, x, sizes, strides, dilation):
     """The sum, maximum or minimum (`join` of two arrays) of each window."""
-    counts = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(x.shape, sizes, strides, dilation)]
+    counts = [(n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(x.shape, sizes, strides, dilation, strict=True)]
     cut = lambda i, n, s, d: slice(i * d, i * d + (n - 1) * s + 1, s)
     parts = (x[tuple(map(cut, place, counts, strides, dilation))] for place in np.ndindex(*sizes))
     return functools.reduce(join, parts)

@@ -15,11 +15,12 @@ from jax.extend.core import ClosedJaxpr, Literal
 from jaxnn import tree
 from jaxnn.errors import Error, InputError
 from jaxnn.export import lower
-from jaxnn.export.graph import Builder, Constant, Graph, Operand, Value
+from jaxnn.export.graph import Builder, Constant, Graph, Operand, Unsupported, Value
 from jaxnn.types import Params
 
 CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # what jit, remat, custom_jvp, custom_vjp and their like call a function
 ALIKE = ("copy", "copy_p", "stop_gradient", "optimization_barrier", "sharding_constraint", "device_put", "pvary")
+ROWS = "dim_as_value"  # the number of rows, as a number
 PACKAGES = Path(jax.__file__).parent.parent
 NOT_OF_THE_NETWORK = (*(f"{PACKAGES / name}{os.sep}" for name in ("jax", "jaxlib", "flax")), f"{Path(__file__).parent}")
 
@@ -59,7 +60,7 @@ def for_any_rows() -> Iterator[None]:
         raise
     except Exception as reason:
         first = (str(reason).splitlines() or [type(reason).__name__])[0]
-        raise InputError(f"model: cannot be traced for any number of rows ({first}); mend its apply") from reason
+        raise InputError(f"model: cannot be traced for any number of rows ({first}); use x.shape[0], not len(x), and treat rows alike") from reason
 
 
 def full(leaf: Any) -> Any:
@@ -81,10 +82,14 @@ class _Walker:
         known |= dict(zip(jaxpr.invars, given, strict=True))
 
         def read(atom: Any) -> Operand:
-            return Constant(full(np.asarray(atom.val, atom.aval.dtype))) if isinstance(atom, Literal) else known[atom]
+            if not isinstance(atom, Literal):
+                return known[atom]
+            kind: Any = atom.aval
+            return Constant(full(np.asarray(atom.val, kind.dtype)))
 
         for equation in jaxpr.eqns:
-            known |= dict(zip(equation.outvars, self.equation(equation, [*map(read, equation.invars)], called)))
+            found = self.equation(equation, [*map(read, equation.invars)], called)
+            known |= dict(zip(equation.outvars, found, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
 
     def equation(self, equation: Any, given: list[Operand], called: Any) -> Sequence[Operand]:
@@ -103,13 +108,14 @@ class _Walker:
             return self.run(inner.jaxpr if closed else inner, inner.consts if closed else (), given, lines)
         self.built.at = (name, place(lines))
         outputs = [(self.shape(v.aval.shape), _in_full(v.aval.dtype)) for v in equation.outvars]
-        if all(isinstance(a, Constant) for a in given) and all(_is_known(variable) for variable in equation.outvars):
+        known = name != ROWS and all(_is_known(variable) for variable in equation.outvars)
+        if known and all(isinstance(a, Constant) for a in given):
             return self.computed(equation.primitive, params, given)
         lowered = lower.LOWER.get(name)
         try:
             if lowered is not None:
                 return lowered(self.built, given, params, *outputs[0])
-        except lower.Unsupported:
+        except Unsupported:
             pass
         return [self.built.add(name, given, shape, _dtype(dtype)) for shape, dtype in outputs]
 
