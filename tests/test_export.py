@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import venv
@@ -138,7 +139,7 @@ def test_a_dense_layer_is_one_product_and_its_weights_keep_their_names():
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
-def as_run(folder: Path, source: Path, task: str = "auto", **flags: Any) -> Path:
+def as_run(folder: Path, source: Path | str, task: str = "auto", **flags: Any) -> Path:
     """A run's folder as it would be after training, with the parameters of the start."""
     config = Config(model=jaxnn.ModelConfig(hidden=(5,)), data=DataConfig(str(source), **flags), task=TaskConfig(task))
     loaded = data.from_config(config.data, task)
@@ -264,6 +265,33 @@ def test_the_answers_are_those_of_the_task(task, answer, tmp_path):
     x = np.array([[3.0, -3.0], [-3.0, 3.0]], np.float32)
     network = export.of(lambda params, x: x[:, : task.outputs], {}, x[0], task=task)
     assert module(export.write(network, tmp_path / "e", ["numpy"])).predict(x).tolist() == answer
+
+
+def test_the_page_is_true(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    jaxnn export (.*)", page, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    as_run(Path("runs/iris"), "iris")
+    assert command.export(line.split()) == 0
+    with jax.numpy_rank_promotion("allow"):
+        exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
+    del sys.modules["predict_numpy"]
+    assert capsys.readouterr().out.count("setosa") >= 3
+    (there,) = tmp_path.glob("distances/model.onnx")
+    (found,) = session(there.parent).run(None, {"x": np.ones((2, 4), np.float32)})
+    assert (found == 0).all() and found.shape == (2, 3)
+
+
+def test_the_decoder_of_a_vae_is_a_function_of_rows(tmp_path):
+    from jaxnn.nn import generative
+
+    config = jaxnn.ModelConfig(hidden=(6,))
+    example = {"x": jax.ShapeDtypeStruct((4, 4, 1), "float32"), "noise": jax.ShapeDtypeStruct((2,), "float32")}
+    model = generative.build(config, example)
+    params = model.init(jax.random.key(0), example)
+    decoder = lambda params, z: jax.nn.sigmoid(model.apply(params, {"z": z}))
+    agree(tmp_path, export.of(decoder, params, F[0, :2]), F[:, :2])
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------
