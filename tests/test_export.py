@@ -376,6 +376,21 @@ def test_without_the_package_onnx_one_line_says_how_to_get_it(monkeypatch):
         export.files(export.of(lambda params, x: x, {}, F[0]), ["onnx"])
 
 
+def test_arguments_that_are_no_network_and_no_row_are_refused():
+    with pytest.raises(InputError, match="model=Linen: is a Flax module; wrap it in from_linen"):
+        export.of(Linen(), {}, F[0])
+    with pytest.raises(InputError, match="example=list: must be one row of x"):
+        export.of(lambda params, x: x, {}, [1.0, 2.0])
+    with pytest.raises(InputError, match="--to=numpi: unknown; did you mean numpy?"):
+        export.files(export.of(lambda params, x: x, {}, F[0]), ["numpi"])
+
+
+def test_parameters_may_be_called_as_they_like(tmp_path):
+    names = ("file", "x", "h0", "outputs", "constant_1", "a'b\"c", "../up", "n")
+    params = {name: F[i % 5] for i, name in enumerate(names)}
+    agree(tmp_path, export.of(lambda params, x: sum((a[None] * x for a in params.values()), x), params, F[0]), F)
+
+
 def test_a_network_that_generates_is_refused(flowers):
     run = flowers.run._replace(task=flowers.run.task._replace(prepare=lambda batch, key: batch))
     with pytest.raises(InputError, match="prepares its examples itself; export a function of yours"):

@@ -86,6 +86,7 @@ def test_import_jaxnn_loads_nothing_heavy():
         (["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2),
         (["predict", "--help"], 0), (["predict", "run", "new.csv", "--porba"], 2), (["evaluate", "--help"], 0),
         (["convert", "--help"], 0),
+        (["export", "--help"], 0), (["export", "run", "--too", "onnx"], 2), (["export", "run", "--to", "onx"], 2),
         (["sample", "--help"], 0), (["sample", "run", "--lable", "3"], 2), (["sample", "run", "-n", "0"], 2),
     ],
 )  # fmt: skip
@@ -111,7 +112,7 @@ def test_data_are_read_without_jax():
 
 def test_the_whole_face_needs_no_optional_library():
     code = "import jaxnn\nfor name in jaxnn.__all__: name.startswith('MLP') or getattr(jaxnn, name)"
-    assert not {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax"} & loaded_by(code)
+    assert not {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax", "onnx"} & loaded_by(code)
 
 
 def test_a_run_on_idx_files_loads_no_library_that_it_does_not_use(tmp_path):

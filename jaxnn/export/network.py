@@ -50,9 +50,8 @@ class Network(NamedTuple):
         given = Value(found.x.shape, np.dtype(np.float64))
         moved = Value(given.shape, given.dtype)
         off = Step("sub", (given, Constant(self.offset, "offset")), moved, {}, "sub", "")
-        return Graph(
-            given, found.y, (off, Step("cast", (moved,), found.x, {}, "convert_element_type", ""), *found.steps)
-        )
+        cast = Step("cast", (moved,), found.x, {}, "convert_element_type", "")
+        return Graph(given, found.y, (off, cast, *found.steps))
 
 
 def of(
@@ -70,8 +69,10 @@ def of(
       model: the network; a Flax module through `jaxnn.from_linen` or `from_nnx`.
       params: its parameters.
       example: one row of x, or its `jax.ShapeDtypeStruct`.
-      task: what its outputs mean: probabilities are exported where the task has them.
+      task: what its outputs mean: probabilities are exported where the task has them, else its answers.
       labels, features: the names of the classes, and of the columns of x.
+
+    Raises `InputError` for a Flax module by itself, and an example that is no array.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> model = jaxnn.mlp((3,), 2)
@@ -80,6 +81,12 @@ def of(
     >>> sorted(jaxnn.export.files(network, ["numpy", "stablehlo"]))
     ['model.stablehlo', 'predict_numpy.py', 'weights.npz']
     """
+    if not hasattr(example, "dtype"):
+        raise InputError(
+            f"example={type(example).__name__}: must be one row of x; give an array or its shape and dtype"
+        )
+    if any(kind.__module__.startswith("flax.") for kind in type(model).__mro__):
+        raise InputError(f"model={type(model).__name__}: is a Flax module; wrap it in from_linen or from_nnx")
     apply = model.apply if isinstance(model, Model) else model
     outputs, link = _outputs(task)
     about = {
@@ -102,7 +109,7 @@ def of_run(run: Run) -> Network:
         raise InputError(f"run={run.config.name}: a {run.task.name} prepares its examples itself; {cure}")
     data = run.data
     row = jax.ShapeDtypeStruct(tuple(data["shape"]), np.dtype(data["dtype"]))
-    known = {"labels": data["labels"] or data["classes"], "features": data["features"]}
+    known = {"labels": data.get("labels") or data["classes"], "features": data.get("features")}
     made = of(run.model, run.params, row, task=run.task, **known)
     values = to_dict(run.config)
     made = made._replace(config={name: values[name] for name in ("model", "task", "dtype")})
@@ -118,7 +125,7 @@ def _outputs(task: Task | None) -> tuple[str, Callable[[Any], Any]]:
         return "outputs", lambda y: y
     if distribution := task.distribution:
         return "probabilities", lambda y: distribution(task.link(y))
-    if task.name == "regression" and task.columns is None:
+    if task.labels == "whole" and task.columns is None:
         return "predictions", lambda y: task.decide(task.link(y))
     return "outputs", task.link
 
@@ -134,9 +141,8 @@ def stablehlo(network: Network) -> bytes:
     x must have 64 bits, which JAX does not have by default.
     """
     if network.offset is not None:
-        raise InputError(
-            "--to=stablehlo: some columns need float64, which JAX lacks by default; use --to onnx or numpy"
-        )
+        rule = "some columns need float64, which JAX has not by default"
+        raise InputError(f"--to=stablehlo: {rule}; use --to onnx or numpy")
     apply, params = network.apply, network.params
     function = jax.jit(lambda x: apply(params, x))
     with for_any_rows():

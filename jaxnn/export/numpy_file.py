@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import zipfile
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,10 @@ def files(graph: Graph, about: dict[str, Any]) -> tuple[bytes, bytes]:
     head = HEAD.replace("{imports}", "\n".join(f"import {name}" for name, needed in imports.items() if needed))
     text = "\n\n".join([head.replace("{known}\n", known), *functions, "\n".join(body) + "\n", TAIL])
     packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **{name: np.asarray(a.value) for name, a in arrays.items()})
+    with zipfile.ZipFile(packed, "w") as file:  # np.savez takes no array that is called `file`
+        for name, a in arrays.items():
+            with file.open(f"{name}.npy", "w") as part:
+                np.lib.format.write_array(part, np.asarray(a.value), allow_pickle=False)
     return text.encode(), packed.getvalue()
 
 

@@ -22,7 +22,8 @@ CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # what jit, remat, custom_jvp, cus
 ALIKE = ("copy", "copy_p", "stop_gradient", "optimization_barrier", "sharding_constraint", "device_put", "pvary")
 ROWS = "dim_as_value"  # the number of rows, as a number
 PACKAGES = Path(jax.__file__).parent.parent
-NOT_OF_THE_NETWORK = (*(f"{PACKAGES / name}{os.sep}" for name in ("jax", "jaxlib", "flax")), f"{Path(__file__).parent}")
+OTHERS = (*(PACKAGES / name for name in ("jax", "jaxlib", "flax")), Path(__file__).parent)
+NOT_OF_THE_NETWORK = tuple(f"{path}{os.sep}" for path in OTHERS)
 
 
 def walk(function: Callable[[Params, Any], Any], params: Params, example: Any) -> Graph:
@@ -35,7 +36,7 @@ def walk(function: Callable[[Params, Any], Any], params: Params, example: Any) -
     rows = rows_like(example)
     with for_any_rows():
         closed = jax.jit(function).trace(params, rows).jaxpr
-    leaves = [Constant(full(leaf), name) for name, leaf in tree.by_name(params).items()]
+    leaves = [Constant(full(jax.numpy.asarray(leaf)), name) for name, leaf in tree.by_name(params).items()]
     if len(closed.out_avals) != 1:
         raise InputError(f"model: gives {len(closed.out_avals)} arrays; must give one; export a function that does")
     walker = _Walker(rows.shape[0])
@@ -60,7 +61,8 @@ def for_any_rows() -> Iterator[None]:
         raise
     except Exception as reason:
         first = (str(reason).splitlines() or [type(reason).__name__])[0]
-        raise InputError(f"model: cannot be traced for any number of rows ({first}); use x.shape[0], not len(x), and treat rows alike") from reason
+        cure = "use x.shape[0], not len(x), and treat rows alike"
+        raise InputError(f"model: cannot be traced for any number of rows ({first}); {cure}") from reason
 
 
 def full(leaf: Any) -> Any:
@@ -141,11 +143,7 @@ class _Walker:
 
 def _in_full(value: Any) -> Any:
     """A parameter of an equation, float32 in place of half precision."""
-    is_dtype = isinstance(value, np.dtype | type) and not isinstance(value, str)
-    try:
-        return np.dtype(np.float32) if is_dtype and _is_half(value) else value
-    except TypeError:  # a class that is no dtype
-        return value
+    return np.dtype(np.float32) if isinstance(value, np.dtype) and _is_half(value) else value
 
 
 def _dtype(dtype: Any) -> np.dtype:
