@@ -33,7 +33,9 @@ def module(folder: Path) -> ModuleType:
 
 
 def session(folder: Path) -> Any:
-    return onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # rows this few are answered by one thread; several wait for one another
+    return onnxruntime.InferenceSession(folder / "model.onnx", options, providers=["CPUExecutionProvider"])
 
 
 def reading(folder: Path) -> dict[str, Callable[[Any], np.ndarray]]:

@@ -136,6 +136,13 @@ def test_a_dense_layer_is_one_product_and_its_weights_keep_their_names():
     assert list(graph.arrays()) == ["dense_0/w", "dense_0/b", "dense_1/w", "dense_1/b"]
 
 
+def test_a_convolution_is_in_its_plain_form():
+    model = raw(jaxnn.cnn((2,), 2))
+    graph = export.of(model, *with_params(model, BYTES)).graph()
+    blocks = ["conv", "window", "add", "max"]
+    assert [step.operation for step in graph.steps] == ["cast", "mul", *blocks, "reshape", "matmul", "add"]
+
+
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
@@ -423,7 +430,7 @@ def model(outputs):
 """
 NETWORK = {  # the words of `jaxnn train`
     **{name: [name] for name in ("mnist_mlp", "mnist_cnn", "mnist_maxout")},
-    "flax": ["--config", "network.py"], "resnet": ["--model.kind", "resnet"],
+    "flax": ["network.py"], "resnet": ["--model.kind", "resnet"],
 }  # fmt: skip
 IN_BATCHES = """
 import sys, numpy as np, predict_numpy
@@ -448,7 +455,7 @@ def test_all_test_images_of_mnist_in_batches_of_1_and_7(name, mnist_dir, numpy_o
     python, how = [sys.executable, "-m", "jaxnn"], {"cwd": tmp_path, "check": True, "capture_output": True}
     flags = ["--data.name", "part.npz", "--epochs", "1", "--workdir", "run"]
     subprocess.run([*python, "train", *NETWORK[name], *flags], **how)
-    own = NETWORK[name] if name == "flax" else []
+    own = ["--config", "network.py"] if name == "flax" else []
     to = ["--to", "onnx,stablehlo,numpy", "--output", "exported"]
     subprocess.run([*python, "export", "run", *own, *to], **how)
 
@@ -459,7 +466,7 @@ def test_all_test_images_of_mnist_in_batches_of_1_and_7(name, mnist_dir, numpy_o
     folder = tmp_path / "exported"
     np.save(folder / "images.npy", images)
     (folder / "batches.py").write_text(IN_BATCHES)
-    env = {**os.environ, "PYTHONPATH": str(folder)}
+    env = {**os.environ, "PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run([numpy_only, "-W", "error", "batches.py"], cwd=folder, env=env, check=True)
     assert np.load(folder / "labels.npy").tolist() == live.predict(images).tolist()
     found = {("numpy", k): np.load(folder / f"{k}.npy") for k in (1, 7)}

@@ -143,8 +143,7 @@ class _Function:
 
     def text(self, a: Operand) -> str:
         if isinstance(a, Constant) and not a.shape:
-            number = np.asarray(a.value)[()]
-            return f"np.{a.dtype.name}({_literal(number)})" if a.dtype != bool else str(bool(number))
+            return _number(np.asarray(a.value)[()], a.dtype)
         return self.names[id(a)]
 
     def expression(self, step: Step) -> str:
@@ -162,10 +161,12 @@ class _Function:
         return f"np.{NAMES.get(step.operation, step.operation)}({', '.join(given)})"
 
 
-def _literal(number: Any) -> str:
-    """A number as Python has it, to the last digit."""
-    value = number.item()
-    return repr(value) if np.isfinite(value) else f'"{value}"'
+def _number(value: Any, dtype: np.dtype) -> str:
+    """A number of this dtype, to the last digit."""
+    plain = value.item()
+    if dtype.kind == "b":
+        return str(plain)
+    return f"np.{dtype.name}({plain!r})" if np.isfinite(plain) else f'np.{dtype.name}("{plain}")'
 
 
 def _typed(a: Value) -> str:
@@ -188,7 +189,7 @@ def _slice(x: str, step: Step, cuts: Any) -> str:
 
 
 def _pad(x: str, step: Step, widths: Any, value: Any) -> str:
-    return f"np.pad({x}, {widths}, constant_values={_literal(np.asarray(value))})".replace('"-inf"', "-np.inf")
+    return f"np.pad({x}, {widths}, constant_values={_number(np.asarray(value), step.output.dtype)})"
 
 
 def _reduce(x: str, step: Step, kind: str, axes: Any) -> str:

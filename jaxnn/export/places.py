@@ -77,7 +77,7 @@ def gather(b: Builder, given: list[Operand], p: dict[str, Any], shape: Shape, dt
     if len(axes) != 1 or tuple(dims.collapsed_slice_dims) != tuple(axes) or not whole or a.shape[axes[0]] < 0:
         raise Unsupported
     places, last = b.reshape(index, index.shape[:-1]), a.shape[axes[0]] - 1
-    inside = b.elementwise("min", [_at_least(b, places, 0), number(last, index.dtype)], index.dtype)
+    inside = places if _all_inside(places, last) else _clip(b, places, last)
     n = len(places.shape)
     found = [
         *(a.shape[i] for i in range(axes[0])),
@@ -85,7 +85,7 @@ def gather(b: Builder, given: list[Operand], p: dict[str, Any], shape: Shape, dt
         *(a.shape[i] for i in range(axes[0] + 1, len(a.shape))),
     ]
     y: Operand = b.add("take", [a, inside], found, dtype, axis=axes[0])
-    if "FILL" in mode and dtype.kind == "f" and not _all_inside(places, last):
+    if "FILL" in mode and dtype.kind == "f" and inside is not places:
         right = b.elementwise("eq", [places, inside], np.dtype(bool))
         right = b.reshape(right, [*[1] * axes[0], *places.shape, *[1] * (len(a.shape) - 1 - axes[0])])
         y = b.add("where", [right, y, number(np.nan, dtype)], found, dtype)
@@ -100,8 +100,10 @@ def _clipped(starts: Sequence[Any], shape: Shape, sizes: Sequence[Any]) -> bool:
     return any(n > 0 and not 0 <= start <= n - k for start, n, k in zip(starts, shape, sizes, strict=True))
 
 
-def _at_least(b: Builder, a: Operand, least: int) -> Operand:
-    return b.elementwise("max", [a, number(least, a.dtype)], a.dtype)
+def _clip(b: Builder, index: Operand, last: int) -> Operand:
+    """Between 0 and the last one."""
+    low = b.elementwise("max", [index, number(0, index.dtype)], index.dtype)
+    return b.elementwise("min", [low, number(last, index.dtype)], index.dtype)
 
 
 def _all_inside(index: Operand, last: int) -> bool:
