@@ -296,7 +296,8 @@ def test_the_decoder_of_a_vae_is_a_function_of_rows(tmp_path):
     config = jaxnn.ModelConfig(hidden=(6,))
     example = {"x": jax.ShapeDtypeStruct((4, 4, 1), "float32"), "noise": jax.ShapeDtypeStruct((2,), "float32")}
     model = generative.build(config, example)
-    params = model.init(jax.random.key(0), example)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), example)
+    params = jax.tree.map(lambda a: jnp.linspace(-1, 1, a.size).reshape(a.shape), shapes)
     decoder = lambda params, z: jax.nn.sigmoid(model.apply(params, {"z": z}))
     agree(tmp_path, export.of(decoder, params, F[0, :2]), F[:, :2])
 
