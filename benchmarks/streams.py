@@ -112,9 +112,9 @@ def memory(gib: float, limit: float, seconds: float) -> None:
             large(folder, size)
             flags = ["mnist_mlp", "--data.name", folder, "--data.feed", "stream", "--batch-size", 1024, "--epochs", 1]
             flags += ["--eval-every", 500, "--workdir", Path(scratch) / "run"]
-            cap = int(limit * 2**30)
+            cap, end = int(limit * 2**30), ["timeout", "--foreground", "-s", "TERM", str(seconds)]
             done = subprocess.run(
-                ["timeout", "--foreground", "-s", "TERM", str(seconds), sys.executable, "-c", WATCHED, *map(str, flags)],
+                [*end, sys.executable, "-c", WATCHED, *map(str, flags)],
                 capture_output=True, text=True,
                 preexec_fn=lambda cap=cap: resource.setrlimit(resource.RLIMIT_AS, (cap, cap)),
             )  # fmt: skip

@@ -2,6 +2,7 @@ from . import augment as augment
 from . import data as data
 from . import devices as devices
 from . import engine as engine
+from . import export as export
 from . import image as image
 from . import keras as keras
 from . import plot as plot

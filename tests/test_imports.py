@@ -20,6 +20,7 @@ LAYERS = [  # a folder or file may import from the rows above its own, and withi
     {"engine"},
     {"training", "store", "recipe"},
     {"predict", "generation", "estimators", "plot", "report", "style", "keras"},
+    {"export"},
     {"train"},
     {"sweep"},
     {"commands"},
@@ -90,6 +91,7 @@ def test_import_jaxnn_loads_nothing_heavy():
         (["lr", "--help"], 0), (["lr", "--optim.lr", "1"], 2), (["lr", "--optim.lrr", "1"], 2),
         (["report", "--help"], 0), (["report", "r", "--picture", "svg"], 2), (["report", "r", "--pictures", "gif"], 2),
         (["compare", "--help"], 0), (["compare"], 2), (["compare", "run", "--outptu", "a.html"], 2),
+        (["export", "--help"], 0), (["export", "run", "--too", "onnx"], 2), (["export", "run", "--to", "onx"], 2),
         (["sample", "--help"], 0), (["sample", "run", "--lable", "3"], 2), (["sample", "run", "-n", "0"], 2),
     ],
 )  # fmt: skip
@@ -115,7 +117,7 @@ def test_data_are_read_without_jax():
 
 def test_the_whole_face_needs_no_optional_library():
     code = "import jaxnn\nfor name in jaxnn.__all__: name.startswith('MLP') or getattr(jaxnn, name)"
-    unused = {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax", "matplotlib", "jinja2"}
+    unused = {"sklearn", "tensorflow_datasets", "PIL", "tensorflow", "orbax", "matplotlib", "jinja2", "onnx"}
     assert not unused & loaded_by(code)
 
 

@@ -37,7 +37,9 @@ def test_the_wheel_trains_from_another_folder(installed):
     assert "test" in run(installed, "train", "--epochs", "1")
     run(installed, "configs", "iris_mlp", "--copy", "mine.py")
     assert "iris_mlp after 7 steps" in run(installed, "train", "mine.py", "--epochs", "1")
-    assert len(list((installed.parent / "runs").glob("*/weights.safetensors"))) == 2
+    first, second = (installed.parent / "runs").glob("*/weights.safetensors")
+    assert "model.onnx" in run(installed, "export", str(first.parent), "--to", "onnx,stablehlo,numpy,safetensors")
+    assert len(list((first.parent / "export").iterdir())) == 5 and not (second.parent / "export").exists()
     found = {path.name for path in (installed / "jaxnn" / "configs").glob("*.py")}
     assert found == {path.name for path in (ROOT / "configs").glob("*.py")}
     assert "jaxnn selfcheck" in run(installed, "--help")

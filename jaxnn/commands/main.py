@@ -26,6 +26,7 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn lr [CONFIG] [flags]         a learning rate for a config
     jaxnn report RUN                  a page to look at: curves, mistakes, calibration; of a sweep too
     jaxnn compare RUN RUN...          several runs: their metrics, the flags that differ, means over seeds
+    jaxnn export RUN --to FORMAT,...  a trained network for use without jaxnn: onnx, stablehlo, numpy, safetensors
     jaxnn sample RUN                  images that a network generates
     jaxnn style CONTENT STYLE         a picture with the content of one and the style of another
     jaxnn data DATA                   what is in the data: classes, ranges, missing values, duplicates, pictures
@@ -126,6 +127,13 @@ def compare(argv: list[str]) -> int:
     return compare.compare(argv)
 
 
+def export(argv: list[str]) -> int:
+    """`jaxnn export`."""
+    from jaxnn.commands import export
+
+    return export.export(argv)
+
+
 def sample(argv: list[str]) -> int:
     """`jaxnn sample`."""
     from jaxnn.commands import sample
@@ -183,6 +191,7 @@ COMMANDS = {
     "lr": lr,
     "report": report,
     "compare": compare,
+    "export": export,
     "sample": sample,
     "style": style,
     "data": data,

@@ -121,7 +121,8 @@ def refuse_full(folder: Path, need: int) -> None:
 
 def tidy(folder: Path) -> int:
     """Remove what a save that was killed left behind; how many there were."""
-    own = re.compile(r"(\d{9,}|\d{9,}\.old|config\.json|history\.jsonl|log\.json|report\.html|weights\.safetensors)\.tmp")
+    files = r"\d{9,}|\d{9,}\.old|config\.json|history\.jsonl|log\.json|report\.html|weights\.safetensors"
+    own = re.compile(rf"({files})\.tmp")
     left = [path for path in (*folder.glob("*.tmp"), *folder.glob("checkpoints/*.tmp")) if own.fullmatch(path.name)]
     for path in left:
         durable.discard(path)
