@@ -12,7 +12,7 @@ from jaxnn.config.request import Request
 from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
-from jaxnn.report import diagnosis, flops, log, pictures, reported, screen, stopwatch
+from jaxnn.report import diagnosis, flops, log, reported, screen, stopwatch
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
 from jaxnn.training import loop, plan, process, recorded, streamed
@@ -38,14 +38,8 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         check_metrics(config, made, shapes.params, data.parts)
         about = request.own() | program.describe(made, example, rows, own)
         about = hosts.agreed(identity.describe(config, known, devices, **about))
-        source, steps, about = origin.find(
-            config,
-            about,
-            steps,
-            shapes,
-            request.start,
-            functools.partial(recipe.head, config, task, example, own.model),
-        )
+        head = functools.partial(recipe.head, config, task, example, own.model)
+        source, steps, about = origin.find(config, about, steps, shapes, request.start, head)
         screen.warn("note", data.notes)
         if request.flags.dry_run:
             screen.dry_run(console, config.name, data, steps, devices, model, example, shapes)
@@ -77,11 +71,9 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             with screen.told(console, steps, diagnosis.Alarms(made, rows)) as tell:
                 event, row = recorded.take_steps(session, loop.Event(begun.step, progress), begun.row, saver, tell)
             event, row, result = recorded.end(config, session, saver, event, row, shapes, data.statistics)
-        if result.ended == loop.FINISHED:
-            pictures.save(begun.folder, config, known, made, result.params, data.parts)
         screen.ending(console, config.name, session, event, row, begun.step)
         if result.ended == loop.FINISHED:
-            reported.end(page, console, begun.folder, config, known, made, result.params, data.parts)
+            reported.end(page, begun.folder, config, known, made, result.params, data.parts)
         loop.check_finite(event.step, row)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
         if result.ended == loop.FINISHED:

@@ -336,6 +336,6 @@ def test_every_path_that_is_typed_is_expanded(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="^folder=~nobodyhere: ~nobodyhere is no user's home here"):
         jaxnn.load_run("~nobodyhere")
     with pytest.raises(InputError, match="^folder=~nobodyhere: ~nobodyhere is no user's home here"):
-        selfcheck.main(["~nobodyhere"])
+        selfcheck.selfcheck(["~nobodyhere"])
     with pytest.raises(InputError, match="^config=: unknown"):
         parsed("")

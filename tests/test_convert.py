@@ -27,7 +27,7 @@ assert tfds  # it is imported once, before the clock of a test
 
 
 def convert(source: object, folder: Path, *flags: object) -> Path:
-    assert main.convert([str(source), "--to", str(folder), *map(str, flags)]) == 0
+    assert main.command("convert")([str(source), "--to", str(folder), *map(str, flags)]) == 0
     return folder
 
 
@@ -173,7 +173,7 @@ def test_other_folders_sources_and_settings_are_refused(tmp_path, capsys):
 def test_command_lines_that_cannot_be_are_refused(argv, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=message):
-        command.convert(argv, main.CONFIGS)
+        command.convert(argv)
     assert not list(tmp_path.iterdir())
 
 
@@ -202,12 +202,12 @@ def test_a_fold_is_decided_when_data_are_converted(tmp_path):
 def test_another_data_set_is_not_taken_for_the_one_that_was_converted(tmp_path):
     convert("iris", tmp_path / "c")
     with pytest.raises(InputError):
-        main.convert(["wine", "--to", str(tmp_path / "c")])
+        main.command("convert")(["wine", "--to", str(tmp_path / "c")])
     one = images(tmp_path / "img")
     convert(one, tmp_path / "i", "--data.image_size", 4)
     (one / "cat").rename(one / "cats")
     with pytest.raises(InputError):
-        main.convert([str(one), "--to", str(tmp_path / "i"), "--data.image_size", "4"])
+        main.command("convert")([str(one), "--to", str(tmp_path / "i"), "--data.image_size", "4"])
 
 
 def test_a_run_on_converted_images_reads_new_ones_as_they_were_converted(tmp_path):

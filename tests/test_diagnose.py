@@ -18,6 +18,7 @@ import jaxnn
 from jaxnn import data
 from jaxnn.commands import diagnose as command
 from jaxnn.commands import main, words
+from jaxnn.config import paths
 from jaxnn.config.own import Own
 from jaxnn.errors import InputError
 from jaxnn.nn import models
@@ -145,7 +146,7 @@ def test_a_broken_network_is_named_rightly_whatever_the_seed(name, seed, tmp_pat
     assert broken(name, seed, tmp_path)[0] == BROKEN[name].finding
 
 
-CONFIGS = main.CONFIGS
+CONFIGS = paths.CONFIGS
 FEW = {"digits_detection": 1, "digits_segmentation": 1, "digits_flow": 20, "mnist_maxout": 3, "fashion_resnet": 1}
 
 
@@ -166,7 +167,7 @@ def healthy(tmp_path_factory) -> Path:
 
 
 def test_the_command_gives_json_in_a_pipe_and_a_table_on_a_terminal(healthy, capsys):
-    assert main.diagnose([str(healthy)]) == 0
+    assert main.command("diagnose")([str(healthy)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["findings"] == [] and list(told["layers"]) == ["dense_0", "dense_1"]
     assert told["guess"] == pytest.approx(np.log(3)) and told["loss"]["end"] < told["loss"]["start"]
@@ -191,7 +192,7 @@ def test_a_failed_run_is_diagnosed_too(healthy, tmp_path):
 
 def refused(*argv: object) -> str:
     with pytest.raises(InputError) as caught:
-        main.diagnose([*map(str, argv)])
+        main.command("diagnose")([*map(str, argv)])
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

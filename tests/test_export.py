@@ -364,7 +364,7 @@ def test_bad_words_and_folders_are_refused_before_anything_is_loaded(flowers, tm
     (tmp_path / "mine" / "letter.txt").touch()
     assert "has letter.txt" in refused(run, "--to", "numpy", "--output", tmp_path / "mine", "--force")
     before = (flowers.to / "predict_numpy.py").read_bytes()
-    main.export([str(run), "--to", "onnx,numpy,safetensors", "--force"])
+    main.command("export")([str(run), "--to", "onnx,numpy,safetensors", "--force"])
     assert (flowers.to / "predict_numpy.py").read_bytes() == before
 
 

@@ -14,7 +14,8 @@ import safetensors.numpy
 
 import jaxnn
 from jaxnn import data, recipe
-from jaxnn.commands import arguments, main
+from jaxnn.commands import arguments
+from jaxnn.config import paths
 from jaxnn.config.data import DataConfig
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, NumericsError
@@ -221,10 +222,10 @@ def test_the_default_config_is_that_of_the_kind_of_data(tmp_path, monkeypatch):
     (tmp_path / "t.tsv").write_text("a\ty\n1\t2\n")
     names = {"rows.npz": "table", "images.npz": "digits_mlp", "t.tsv": "table", "iris": "table", "digits": "digits_mlp"}
     for name, expected in {**names, "no.csv": "digits_mlp"}.items():
-        assert arguments.parse(["--data.name", name], main.CONFIGS).source == expected
-    assert arguments.parse(["iris_mlp", "--data.name", "rows.npz"], main.CONFIGS).source == "iris_mlp"
+        assert arguments.parse(["--data.name", name], paths.CONFIGS).source == expected
+    assert arguments.parse(["iris_mlp", "--data.name", "rows.npz"], paths.CONFIGS).source == "iris_mlp"
     for flags, expected in (([], None), (["--data.standardize"], True), (["--data.no-standardize"], False)):
-        assert arguments.parse(flags, main.CONFIGS).flags.run.data.standardize is expected
+        assert arguments.parse(flags, paths.CONFIGS).flags.run.data.standardize is expected
 
 
 @pytest.mark.parametrize(
@@ -243,7 +244,7 @@ def test_class_weights_by_label_and_in_order(tmp_path, given, expected):
         words = [f"{label}={weight}" for label, weight in given.items()]
     if words:
         flags = ["--data.name", str(tmp_path / "t.npz"), "--data.class-weight", *words]
-        config = arguments.parse(flags, main.CONFIGS).flags.run.data
+        config = arguments.parse(flags, paths.CONFIGS).flags.run.data
         found = data.from_config(config)
         np.testing.assert_array_equal(found.train.weight, np.array(expected)[found.train.y])
         assert json.loads(json.dumps(config.class_weight)) in (list(config.class_weight or ()), "balanced")

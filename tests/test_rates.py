@@ -12,6 +12,7 @@ from test_train import here
 
 from jaxnn import engine, recipe
 from jaxnn.commands import arguments, main
+from jaxnn.config import paths
 from jaxnn.config.own import Own
 from jaxnn.data import from_config
 from jaxnn.devices import mesh
@@ -23,7 +24,7 @@ SHORT = ["iris_mlp", "--epochs", "4", "--eval-every", "1epoch"]
 
 
 def test_each_loss_is_that_of_a_run_with_this_rate_and_the_grid_is_moved_to_the_best_one(tmp_path, capsys):
-    assert main.lr([*SHORT, "--seed", "3"]) == 0
+    assert main.command("lr")([*SHORT, "--seed", "3"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["steps"] == 28  # so few that the best rate of Adam is beyond the first grid
     assert len(told["rates"]) == len(told["losses"]) == 2 * rates.RATES
@@ -47,7 +48,7 @@ def test_no_rate_beside_those_that_diverge_is_taken_nor_the_end_of_a_plain():
 
 
 def of(*argv: object) -> tuple[Any, Any]:
-    config = arguments.parse(list(map(str, argv)), main.CONFIGS).flags.run
+    config = arguments.parse(list(map(str, argv)), paths.CONFIGS).flags.run
     return config, from_config(config.data, config.task.name)
 
 
@@ -69,7 +70,7 @@ def test_of_an_epoch_of_many_steps_some_rows_are_taken():
 
 def refused(*argv: str) -> str:
     with pytest.raises(InputError) as caught:
-        main.lr(list(argv))
+        main.command("lr")(list(argv))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -30,7 +30,6 @@ from jaxnn.report.page import amounts, images
 from jaxnn.report.page import html as pages
 from jaxnn.report.page import run as of_run
 from jaxnn.report.page.answers import Answers, answered, question
-from jaxnn.report.screen import Screen
 from jaxnn.store import identity
 
 EVIL = "<script>alert(1)</script>"
@@ -146,13 +145,13 @@ def test_what_fails_is_a_warning(digits, tmp_path, capsys):
     failed.set_exception(RuntimeError("no letters left"))
     run: Any = jaxnn.load_run(digits)
     trained = (run.config, run.data, jaxnn.Recipe(run.model, run.task, None), run.params, {})  # pyright: ignore[reportArgumentType]
-    reported.end(failed, Screen(), digits, *trained)
+    reported.end(failed, digits, *trained)
     told = capsys.readouterr().err
     assert told.startswith("warning: report.html: could not be made (RuntimeError: no letters left); try jaxnn report")
     folder, ready = copied(digits, tmp_path / "run"), Future[Any]()
     (folder / "report.html").mkdir()  # root may write anywhere, but no file over a folder
     ready.set_result(None)
-    reported.end(ready, Screen(), folder, *trained)
+    reported.end(ready, folder, *trained)
     assert "could not be made (StorageError: " in capsys.readouterr().err
     with pytest.raises(StorageError, match="report.html: cannot be written"):
         report.report([str(folder)])

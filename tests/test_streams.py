@@ -19,6 +19,7 @@ from test_train import here
 
 from jaxnn import data
 from jaxnn.commands import main
+from jaxnn.config import paths
 from jaxnn.data import order
 from jaxnn.data.streams import memory
 from jaxnn.data.streams.order import Order, permute
@@ -31,7 +32,7 @@ SHORT = ["--epochs", 2, "--batch-size", 128]
 
 
 def converted(source: str, folder: Path, *flags: str) -> Path:
-    assert main.convert([source, "--to", str(folder), *flags]) == 0
+    assert main.command("convert")([source, "--to", str(folder), *flags]) == 0
     return folder
 
 
@@ -244,7 +245,7 @@ def test_reading_is_done_while_other_threads_read(tmp_path):
 @pytest.mark.slow
 def test_a_run_over_ten_times_its_memory_ends_well(tmp_path):
     """Under RLIMIT_AS: 25 GiB of rows, of which the file is one hole."""
-    sys.path.insert(0, str(Path(main.PACKAGE).parent))
+    sys.path.insert(0, str(Path(paths.PACKAGE).parent))
     from benchmarks import streams
 
     streams.large(tmp_path, 25)

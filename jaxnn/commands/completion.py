@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
-from jaxnn.commands import arguments
+from jaxnn.commands import arguments, main
 from jaxnn.commands.words import parsed
+from jaxnn.config.paths import CONFIGS
 from jaxnn.errors import InputError, choices
 
 USAGE = """usage: jaxnn completion bash|zsh|fish
@@ -44,8 +44,8 @@ CASE = """\
 ZSH = "autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n"
 
 
-def completion(argv: list[str], commands: Mapping[str, Callable[[list[str]], int]], configs: Path) -> int:
-    """`jaxnn completion`: the exit code. `commands`: each answers --help with a page that has its flags."""
+def completion(argv: list[str]) -> int:
+    """`jaxnn completion`: the exit code. Each command answers --help with a page that has its flags."""
     if not {"-h", "--help"}.isdisjoint(argv):
         print(USAGE.strip())
         return 0
@@ -55,18 +55,18 @@ def completion(argv: list[str], commands: Mapping[str, Callable[[list[str]], int
         raise InputError(f"{' '.join(['completion', *words])}: needs one shell, {', '.join(shells)}")
     if words[0] not in shells:
         raise choices("shell", words[0], shells)
-    names = sorted(path.stem for path in configs.glob("*.py"))
+    names = sorted(path.stem for path in CONFIGS.glob("*.py"))
     takes = {"train": names, "configs": names, "data": names, "completion": list(shells)}
-    flags = {name: list(arguments.FLAGS) if name == "train" else _flags(call) for name, call in commands.items()}
+    flags = {name: list(arguments.FLAGS) if name == "train" else _flags(name) for name in main.COMMANDS}
     print(shells[words[0]](flags, takes), end="")
     return 0
 
 
-def _flags(command: Callable[[list[str]], int]) -> list[str]:
+def _flags(name: str) -> list[str]:
     """Those that the page of a command's --help names; all of them for `--data.*`."""
     page = io.StringIO()
     with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
-        command(["--help"])
+        main.command(name)(["--help"])
     found = set(re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", page.getvalue()))
     if "--data" in found:
         found = found - {"--data"} | {flag for flag in arguments.FLAGS if flag.startswith("--data.")}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from jaxnn.commands import shown
 from jaxnn.commands.arguments import promises
 from jaxnn.commands.words import parsed
+from jaxnn.config.paths import CONFIGS
 from jaxnn.errors import InputError, choices, printable
 
 USAGE = """usage: jaxnn configs [NAME] [--copy [FILE.py]]
@@ -21,7 +21,7 @@ it is written.
 """
 
 
-def configs(argv: list[str], folder: Path) -> int:
+def configs(argv: list[str]) -> int:
     """`jaxnn configs`: the exit code."""
     if not {"-h", "--help"}.isdisjoint(argv):
         print(USAGE.strip())
@@ -34,9 +34,9 @@ def configs(argv: list[str], folder: Path) -> int:
     if not words:
         if copied:
             raise InputError("--copy: needs the config to copy; write jaxnn configs NAME --copy")
-        shown.table(["config", "what"], list(promises(folder).items()))
+        shown.table(["config", "what"], list(promises(CONFIGS).items()))
         return 0
-    names = {path.stem: path for path in folder.glob("*.py")}
+    names = {path.stem: path for path in CONFIGS.glob("*.py")}
     name = words[0].replace("-", "_").removesuffix(".py")
     if name not in names:
         raise choices("config", words[0], names)

@@ -34,12 +34,12 @@ where they are larger than that (docs/streams.md).
 OF_TRAINING = ("augment", "class_weight", "feed")
 
 
-def convert(argv: list[str], configs: Path) -> int:
+def convert(argv: list[str]) -> int:
     """`jaxnn convert`: the exit code."""
     if not {"-h", "--help"}.isdisjoint(argv):
         print(USAGE.strip())
         return 0
-    config, task, to = _parsed(argv, configs)
+    config, task, to = _parsed(argv)
 
     from jaxnn.data.streams import sources
     from jaxnn.store import converted
@@ -72,7 +72,7 @@ def _listed(whole: dict[str, Any]) -> str:
     return f"{sizes} examples of {shape}"
 
 
-def _parsed(argv: Sequence[str], configs: Path) -> tuple[DataConfig, str, str]:
+def _parsed(argv: Sequence[str]) -> tuple[DataConfig, str, str]:
     """The settings of the data, the task, and the folder. Raises `InputError` for flags that are none of those."""
     from jaxnn.commands import arguments
 
@@ -89,7 +89,7 @@ def _parsed(argv: Sequence[str], configs: Path) -> tuple[DataConfig, str, str]:
         if name.startswith("--data.") and option in (*OF_TRAINING, "name"):
             cure = "give it to jaxnn train" if option != "name" else "name the source first"
             raise InputError(f"{word}: does not change what is converted; {cure}")
-    run = arguments.parse(["--data.name", source, *flags], configs).flags.run
+    run = arguments.parse(["--data.name", source, *flags], paths.CONFIGS).flags.run
     return run.data, run.task.name, to
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from jaxnn.commands import arguments, environment, shown
 from jaxnn.commands.words import own_flags
 from jaxnn.config.data import DataConfig
+from jaxnn.config.paths import CONFIGS
 from jaxnn.config.request import Request
 from jaxnn.errors import InputError, check, choices, nearest, printable
 
@@ -39,7 +40,7 @@ HOLDS = ("images.png", "augmented.png")
 CLASSES = 40  # of which a terminal is shown the counts
 
 
-def data(argv: list[str], configs: Path) -> int:
+def data(argv: list[str]) -> int:
     """`jaxnn data`: the exit code."""
     if not {"-h", "--help"}.isdisjoint(argv):
         print(USAGE.strip())
@@ -51,9 +52,9 @@ def data(argv: list[str], configs: Path) -> int:
         check("--image", text, "a whole number >= 0, of a training example", text.isascii() and text.isdigit())
     source, *flags = rest
     _check_flags(flags)
-    with _words(source, configs) as words:
+    with _words(source) as words:
         named = (words[-1], "standard input") if source == "-" else ("", "")
-        return _look(arguments.parse([*words, *flags], configs), given, named)
+        return _look(arguments.parse([*words, *flags], CONFIGS), given, named)
 
 
 def _check_flags(flags: Sequence[str]) -> None:
@@ -71,12 +72,12 @@ def _check_flags(flags: Sequence[str]) -> None:
 
 
 @contextlib.contextmanager
-def _words(source: str, configs: Path) -> Iterator[list[str]]:
+def _words(source: str) -> Iterator[list[str]]:
     """The words of `jaxnn train` that name these data."""
     from jaxnn.data import incoming
     from jaxnn.data.readers.bundled import BESIDE
 
-    names = {path.stem for path in configs.glob("*.py")}
+    names = {path.stem for path in CONFIGS.glob("*.py")}
     if source == "-":
         with incoming.standard_input() as path:
             yield ["--data.name", str(path)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jaxnn.commands import arguments, environment
+from jaxnn.config.paths import CONFIGS
 from jaxnn.errors import InputError, printable
 
 if TYPE_CHECKING:  # which imports jax
@@ -25,7 +25,7 @@ diverge. On a terminal a curve, in a pipe JSON; nothing is written.
 WIDTH = 40  # of a bar
 
 
-def lr(argv: list[str], configs: Path) -> int:
+def lr(argv: list[str]) -> int:
     """`jaxnn lr`: the exit code."""
     if not {"-h", "--help"}.isdisjoint(argv):
         print(USAGE.strip())
@@ -33,7 +33,7 @@ def lr(argv: list[str], configs: Path) -> int:
     given = next((word for word in argv if word.partition("=")[0] == "--optim.lr"), None)
     if given is not None:
         raise InputError(f"{given}: is what is looked for; leave it out")
-    request = arguments.parse(argv, configs)
+    request = arguments.parse(argv, CONFIGS)
     if request.sweep or request.flags.several():
         raise InputError(f"lr {' '.join(argv)}: a learning rate is found for one run; leave out what asks for several")
     config = request.flags.run

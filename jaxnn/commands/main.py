@@ -6,14 +6,16 @@ import contextlib
 import errno
 import functools
 import gc
+import importlib
 import json
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from jaxnn.commands import environment
+from jaxnn.config.paths import CONFIGS
 from jaxnn.errors import Error, StorageError, choices
 from jaxnn.training import process
 
@@ -38,9 +40,6 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
 """
 STARTED = time.perf_counter()
-PACKAGE = Path(__file__).parent.parent
-# In a wheel the configs are inside the package, in a checkout beside it.
-CONFIGS = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
 
 
 def train(argv: list[str]) -> int:
@@ -85,120 +84,23 @@ def train(argv: list[str]) -> int:
     return code
 
 
-def predict(argv: list[str]) -> int:
-    """`jaxnn predict`."""
-    from jaxnn.commands import predict
-
-    return predict.predict(argv)
-
-
-def evaluate(argv: list[str]) -> int:
-    """`jaxnn evaluate`."""
-    from jaxnn.commands import predict
-
-    return predict.evaluate(argv)
-
-
-def diagnose(argv: list[str]) -> int:
-    """`jaxnn diagnose`."""
-    from jaxnn.commands import diagnose
-
-    return diagnose.diagnose(argv)
-
-
-def lr(argv: list[str]) -> int:
-    """`jaxnn lr`."""
-    from jaxnn.commands import lr
-
-    return lr.lr(argv, CONFIGS)
-
-
-def report(argv: list[str]) -> int:
-    """`jaxnn report`."""
-    from jaxnn.commands import report
-
-    return report.report(argv)
-
-
-def compare(argv: list[str]) -> int:
-    """`jaxnn compare`."""
-    from jaxnn.commands import compare
-
-    return compare.compare(argv)
-
-
-def export(argv: list[str]) -> int:
-    """`jaxnn export`."""
-    from jaxnn.commands import export
-
-    return export.export(argv)
-
-
-def sample(argv: list[str]) -> int:
-    """`jaxnn sample`."""
-    from jaxnn.commands import sample
-
-    return sample.sample(argv)
-
-
-def style(argv: list[str]) -> int:
-    """`jaxnn style`."""
-    from jaxnn.commands import style
-
-    return style.style(argv)
-
-
-def convert(argv: list[str]) -> int:
-    """`jaxnn convert`."""
-    from jaxnn.commands import convert
-
-    return convert.convert(argv, CONFIGS)
-
-
-def data(argv: list[str]) -> int:
-    """`jaxnn data`."""
-    from jaxnn.commands import data
-
-    return data.data(argv, CONFIGS)
-
-
-def configs(argv: list[str]) -> int:
-    """`jaxnn configs`."""
-    from jaxnn.commands import configs
-
-    return configs.configs(argv, CONFIGS)
-
-
-def completion(argv: list[str]) -> int:
-    """`jaxnn completion`."""
-    from jaxnn.commands import completion
-
-    return completion.completion(argv, COMMANDS, CONFIGS)
-
-
-def selfcheck(argv: list[str]) -> int:
-    """`jaxnn selfcheck`."""
-    from jaxnn.commands import selfcheck
-
-    return selfcheck.main(argv)
-
-
+# In which file of jaxnn/commands each word is a function of that name, imported when it is asked for.
 COMMANDS = {
-    "train": train,
-    "predict": predict,
-    "evaluate": evaluate,
-    "diagnose": diagnose,
-    "lr": lr,
-    "report": report,
-    "compare": compare,
-    "export": export,
-    "sample": sample,
-    "style": style,
-    "data": data,
-    "configs": configs,
-    "convert": convert,
-    "selfcheck": selfcheck,
-    "completion": completion,
+    "train": "main",
+    "predict": "predict",
+    "evaluate": "predict",
+    "diagnose": "diagnose",
+    "lr": "lr",
+    "report": "report",
+    "compare": "compare",
+    "export": "export",
+    "sample": "sample",
+    "style": "style",
+    "data": "data",
+    "configs": "configs",
+    "convert": "convert",
+    "selfcheck": "selfcheck",
+    "completion": "completion",
 }
 
 
@@ -225,6 +127,11 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(code)
 
 
+def command(word: str) -> Callable[[list[str]], int]:
+    """The function of a word."""
+    return getattr(importlib.import_module(f"jaxnn.commands.{COMMANDS[word]}"), word)
+
+
 def _command(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE.strip())
@@ -232,7 +139,7 @@ def _command(argv: list[str]) -> int:
     if argv[0] not in COMMANDS:
         raise choices("command", argv[0], COMMANDS)
     try:
-        return COMMANDS[argv[0]](argv[1:])
+        return command(argv[0])(argv[1:])
     except SystemExit as end:
         if end.code:  # from a config file
             raise

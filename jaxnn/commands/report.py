@@ -56,10 +56,10 @@ def report(argv: list[str]) -> int:
 
 def _output(folder: Path, given: dict[str, str]) -> Path:
     """Where the page is written: what is there is replaced if it is the run's own, or with --force."""
-    from jaxnn.report import reported
     from jaxnn.store import predictions
+    from jaxnn.store.folder import REPORT
 
-    own = folder / reported.NAME
+    own = folder / REPORT
     if "--output" not in given or paths.expand("--output", given["--output"]).absolute() == own.absolute():
         return own
     return predictions.check_output(given["--output"], (".html",), force="--force" in given)

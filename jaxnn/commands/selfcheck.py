@@ -243,7 +243,7 @@ def check(folder: Path, show: Callable[[str], None] = lambda line: None) -> list
     return table
 
 
-def main(argv: list[str]) -> int:
+def selfcheck(argv: list[str]) -> int:
     console = Console(markup=False, highlight=False)
     if argv[:1] in (["-h"], ["--help"]):
         print(USAGE.strip())

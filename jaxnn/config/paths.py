@@ -7,6 +7,10 @@ from pathlib import Path
 
 from jaxnn.errors import InputError
 
+PACKAGE = Path(__file__).parent.parent
+# In a wheel the configs are inside the package, in a checkout beside it.
+CONFIGS = PACKAGE / "configs" if (PACKAGE / "configs").is_dir() else PACKAGE.parent / "configs"
+
 
 def expand(flag: str, text: str | os.PathLike[str]) -> Path:
     """The path that a person typed, `~` and `~user` replaced.

@@ -1,4 +1,4 @@
-"""report.html of a run that ends. What makes it is imported while the run compiles; what fails is a warning."""
+"""What a finished run leaves to look at: pictures, and report.html, which is a warning where it cannot be made."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 
 from jaxnn.config.settings import Config
 from jaxnn.devices import hosts, mesh
-from jaxnn.report import screen
+from jaxnn.report import pictures, screen
 from jaxnn.store import durable
+from jaxnn.store.folder import REPORT
 from jaxnn.types import Batch, Params, Recipe
-
-NAME = "report.html"
 
 
 def begin(config: Config, recipe: Recipe, shapes: Any, parts: dict[str, Batch], pool: Executor) -> Future[Any] | None:
@@ -33,7 +32,6 @@ def _ready(recipe: Recipe, shapes: Any, parts: dict[str, Batch]) -> Any:
 
 def end(
     ready: Future[Any] | None,
-    console: screen.Screen,
     folder: Path,
     config: Config,
     known: dict[str, Any],
@@ -41,10 +39,14 @@ def end(
     params: Params,
     parts: dict[str, Batch],
 ) -> None:
-    """Write the report of a finished run and say where it is, or why there is none: the run has its results."""
+    """Write them; `ready` comes from `begin`. A report that cannot be made costs nothing else: the run has its results.
+
+    Raises `StorageError` where pictures cannot be written.
+    """
+    pictures.save(folder, config, known, recipe, params, parts)
     if ready is None:
         return
-    with _told(console, folder):
+    with _warned(folder):
         question = ready.result()
         from jaxnn.predict import run_of
         from jaxnn.report.page import answers, run
@@ -53,25 +55,24 @@ def end(
         ask = lambda: answers.answered(question, recipe.task, params, parts)
         with mesh.use(1):
             page = run.made(folder, trained, None if question is None else ask)
-        durable.replace(folder / NAME, [page.text.encode()])
+        durable.replace(folder / REPORT, [page.text.encode()])
 
 
 def of_sweep(console: screen.Screen, folder: Path) -> None:
-    """Write the report of a sweep."""
-    with _told(console, folder):
+    """Write the report of a sweep, and say where it is."""
+    with _warned(folder):
         from jaxnn.report.page import html, sweep
 
         html.warm()
-        durable.replace(folder / NAME, [sweep.made(folder).text.encode()])
+        durable.replace(folder / REPORT, [sweep.made(folder).text.encode()])
+        console.print(f"report   {folder / REPORT}", soft_wrap=True)
 
 
 @contextlib.contextmanager
-def _told(console: screen.Screen, folder: Path) -> Iterator[None]:
-    """Say where the report is, or why there is none."""
+def _warned(folder: Path) -> Iterator[None]:
+    """Say why there is no report."""
     try:
         yield
     except Exception as error:  # of the library that draws, or a disk that is full
         cure = f"try jaxnn report {folder} --traceback, or leave it out with --report off"
         screen.warn("warning", [f"report.html: could not be made ({type(error).__name__}: {error}); {cure}"])
-    else:
-        console.print(f"report: {folder / NAME}", soft_wrap=True)

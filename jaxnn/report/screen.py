@@ -24,6 +24,7 @@ from jaxnn.devices import mesh, sharding
 from jaxnn.errors import printable
 from jaxnn.report import flops, summary
 from jaxnn.store import history
+from jaxnn.store.folder import REPORT
 from jaxnn.training.loop import Event, Session
 from jaxnn.training.plan import Plan
 from jaxnn.types import Model, State
@@ -252,6 +253,6 @@ def next_steps(console: Console, folder: Path, request: Request, data: Dataset) 
         new = "new.csv" if data.features else "images" if len(data.shape) == 3 else "new.npz"
         use = f"predict  jaxnn predict {run} {new}{' --output DIR' * (data.task in PICTURED)}{more}"
     console.print(use, soft_wrap=True)
-    if (report := folder / "report.html").exists():
+    if (report := folder / REPORT).exists():
         console.print(f"report   {report}", soft_wrap=True)
     console.print(f"export   jaxnn export {run} --to onnx{more}", soft_wrap=True)

@@ -27,6 +27,7 @@ try:
 except ImportError:  # Windows has none
     raise InputError("platform: must be Linux or macOS, whose locks keep two runs apart; on Windows use WSL") from None
 
+REPORT = "report.html"
 FILES = ("config.json", "history.jsonl", "weights.safetensors", "lock", "checkpoints")
 
 

@@ -37,7 +37,7 @@ def test_what_was_not_expected_is_said(tmp_path, monkeypatch, capsys):
     for name, value in ({"PYTHONPATH": str(ROOT)} | QUICKLY).items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("JAX_ENABLE_COMPILATION_CACHE")  # of the programs in the folder that is checked
-    assert selfcheck.main([str(tmp_path)]) == 1
+    assert selfcheck.selfcheck([str(tmp_path)]) == 1
     assert "NOT AS EXPECTED" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
 
