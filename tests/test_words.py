@@ -42,13 +42,13 @@ TWICE = PEOPLE.index[[10, 10]]
 
 def out(capsys: Any, word: str, *argv: object) -> str:
     """What a command prints into a pipe."""
-    assert main.COMMANDS[word]([*map(str, argv)]) == 0
+    assert main.command(word)([*map(str, argv)]) == 0
     return capsys.readouterr().out
 
 
 def refused(word: str, *argv: object) -> str:
     with pytest.raises(Error) as caught:
-        main.COMMANDS[word]([*map(str, argv)])
+        main.command(word)([*map(str, argv)])
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -121,7 +121,7 @@ def test_data_of_masks_and_boxes_are_counted_by_pixel_and_box(tmp_path, capsys):
 
 def test_an_image_is_the_lectures_table_of_numbers(terminal):
     with redirect_stdout(terminal):
-        assert main.COMMANDS["data"](["digits", "--image", "3"]) == 0
+        assert main.command("data")(["digits", "--image", "3"]) == 0
     title, *lines = terminal.getvalue().splitlines()
     data = jaxnn.data.load("digits")
     assert title == f"image 3, {data.train.y[3]}"
@@ -207,8 +207,8 @@ import io, sys
 class Terminal(io.StringIO):
     isatty = lambda self: True
 sys.stdout = Terminal()
-from jaxnn.commands.main import COMMANDS
-assert COMMANDS["configs"]([]) == 0 and "iris_mlp" in sys.stdout.getvalue()
+from jaxnn.commands.main import command
+assert command("configs")([]) == 0 and "iris_mlp" in sys.stdout.getvalue()
 assert not {"jax", "numpy"} & sys.modules.keys()"""
     subprocess.run([sys.executable, "-c", code], env=ENV, check=True)
 

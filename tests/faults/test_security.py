@@ -98,9 +98,12 @@ MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "joblib", "dill"
 CALLS = {"eval", "exec", "compile", "__import__"}  # by their bare names: re.compile and jit's .compile are others
 METHODS = {"import_module", "run_path", "run_module", "system", "popen", "unsafe_load", "load_module", "exec_module"}
 SAFE = {"safe_load", "YAMLError"}  # of yaml
-# A config file in Python, whose path or name only a person types, and so --log module:function; and the names of
-# classes, by yaml.safe_load.
-ALLOWED = {("config_file.py", "compile"), ("config_file.py", "exec"), ("log.py", "import_module"), ("yolo.py", "yaml")}
+# A config file in Python, whose path or name only a person types, and so --log module:function; the commands of jaxnn,
+# by their table; and the names of classes, by yaml.safe_load.
+ALLOWED = {
+    *(("config_file.py", "compile"), ("config_file.py", "exec"), ("log.py", "import_module")),
+    *(("main.py", "import_module"), ("yolo.py", "yaml")),
+}
 
 
 def forbidden(source: str) -> list[str]:
