@@ -74,6 +74,7 @@ def test_leading_axes_are_free(name):
     np.testing.assert_allclose(f(xs), jax.vmap(jax.vmap(f))(xs), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_first_and_second_derivatives_agree_with_central_differences():
     @jax.jit
     def all_of_them(x):

@@ -126,6 +126,7 @@ def test_a_run_that_never_beats_one_answer_is_told_of(name, y, scores, told):
     assert len(diagnosis.never_better({"train": part, "val": part}, rows)) == told
 
 
+@pytest.mark.long
 def test_a_table_of_one_s_own_is_standardised_and_a_hopeless_one_says_so(tmp_path):
     income, noise = RNG.uniform(2e4, 2e5, 200), RNG.normal(size=200)
     for name, y in (("good", 3 * income + 7e5), ("bad", noise)):

@@ -78,6 +78,7 @@ def test_shift_and_crop_are_slices_of_a_padded_image_each_as_often(made, mode):
     uniform(equal.sum(0))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("x", [GREY, COLORED, COLORED.astype(np.float32) / 255])
 def test_affine_is_scipys_with_the_matrix_that_was_drawn(x):
     degrees, shift, scale, shear = 40, 1.5, 0.3, 20
@@ -224,6 +225,7 @@ TASKS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", TASKS)
 def test_mixup_is_the_loss_of_the_soft_label(kind):
     task, y, soft = TASKS[kind]
@@ -343,6 +345,7 @@ def test_row_i_draws_by_its_number():
         assert np.array_equal(both[i], augment.flip(second, augment.shift(2)(first, x[i])))
 
 
+@pytest.mark.long
 def test_any_cut_and_fit_take_the_same_steps():
     model = jaxnn.chain(jaxnn.scale(std=255), jaxnn.flatten(3), jaxnn.linear(3))
     task, tx, key = jaxnn.multiclass(3), optax.adam(1e-2), jax.random.key(0)
@@ -360,6 +363,7 @@ def test_any_cut_and_fit_take_the_same_steps():
     assert flat(whole).tobytes() == flat(cut).tobytes() == flat(fitted).tobytes()
 
 
+@pytest.mark.long
 def test_parts_of_a_batch_are_of_the_batch_as_it_was_augmented():
     batch, key = batch_of(8), jax.random.key(3)
     recipe, params = of_linear(jaxnn.multiclass(3), augment=listed("shift:1", "mixup:1"))
@@ -370,6 +374,7 @@ def test_parts_of_a_batch_are_of_the_batch_as_it_was_augmented():
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), found, whole)
 
 
+@pytest.mark.long
 def test_an_evaluation_is_without():
     batch = batch_of(8)
     recipe, params = of_linear(jaxnn.multiclass(3), augment=listed("flip", "mixup:1"))
@@ -381,6 +386,7 @@ def test_an_evaluation_is_without():
     assert gradient(recipe, params, batch, None)[0] == gradient(recipe._replace(augment=None), params, batch, None)[0]
 
 
+@pytest.mark.long
 def test_a_fault_is_found_in_the_rows_as_they_were_augmented():
     data = batch_of(12)
     data = data._replace(x=jnp.asarray(data.x, jnp.float32) / 255)
@@ -398,6 +404,7 @@ RUN = "digits_mlp --model.hidden 8 --batch-size 512 --optim.schedule constant --
 RUN += ["--data.augment"]
 
 
+@pytest.mark.long
 def test_a_run_that_goes_on_is_that_of_one_piece(tmp_path):
     words = ["shift:1,mixup:0.5"]
     assert here(*RUN, *words, "--epochs", 2, "--workdir", tmp_path / "a") == 0
@@ -407,6 +414,7 @@ def test_a_run_that_goes_on_is_that_of_one_piece(tmp_path):
     assert all(whole[name].tobytes() == again[name].tobytes() for name in whole)
 
 
+@pytest.mark.long
 def test_flips_average_the_logits(tmp_path):
     assert here(*RUN, "flip", "--epochs", 1, "--workdir", tmp_path / "run") == 0
     plain, both = (jaxnn.load_run(tmp_path / "run", flips=flips) for flips in (False, True))
@@ -422,6 +430,7 @@ def test_flips_average_the_logits(tmp_path):
     assert both.evaluate(tmp_path / "x.npz")["accuracy"] == pytest.approx(right)
 
 
+@pytest.mark.long
 def test_no_images_no_flips(tmp_path):
     only = ["--data.validation-fraction", 0, "--data.test-fraction", 0, "--model.kind", "linear"]
     assert here("iris_mlp", "--epochs", 1, *only, "--workdir", tmp_path) == 0

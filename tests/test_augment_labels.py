@@ -124,6 +124,7 @@ def test_corners_move_as_by_numpy(name):
     np.testing.assert_allclose(found[0, 1:], [*moved.min(0)[::-1], *moved.max(0)[::-1]], rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["mask", "boxes"])
 def test_what_moves_no_pixels_leaves_labels_alone(kind):
     batch = labelled(kind)

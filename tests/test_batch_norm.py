@@ -270,6 +270,7 @@ def test_without_a_batch_leading_axes_are_free(shape):
     np.testing.assert_allclose(each, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_rows_that_weigh_nothing_have_no_part():
     given, params = rows("mixed"), begun(MODEL, rows().x)
     weight = jnp.asarray(given.weight)
@@ -360,6 +361,7 @@ def test_settings_that_cannot_be_are_refused(momentum, eps, words):
 # ---- the engine --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_steps_are_the_same_bits_however_they_are_cut():
     recipe = recipe_of(jaxnn.chain(jaxnn.dropout(0.2), *LAYERS), name="sgd", momentum=0.5, ema=0.9)
     given, run = rows("mixed"), program(recipe)
@@ -416,6 +418,7 @@ def test_a_pattern_of_statistics_alone_leaves_scale_and_b_to_train():
     engine.init(recipe, KEY, tree.example(given.x))  # does not refuse the pattern
 
 
+@pytest.mark.long
 def test_wrappers_pass_on_what_is_frozen():
     inner = jaxnn.chain(jaxnn.residual(jaxnn.chain(NORM)), jaxnn.dense(2))
     model = norms.in_units(norms.standardized(inner, np.full(4, 2.0), np.full(4, 3.0)), [1.0, 1.0], [2.0, 2.0])
@@ -453,6 +456,7 @@ def last_loss(lr: Any, params: Any) -> Any:
     return info["loss"][-1]
 
 
+@pytest.mark.long
 def test_steps_are_mapped_over_seeds_and_differentiated():
     params, lr, by = begun(MODEL, rows().x), jnp.float32(0.05), jnp.float32(1e-3)
     many = jax.tree.map(lambda a: jnp.stack([a, 1.5 * a]), params)
@@ -541,6 +545,7 @@ def leaves(folder: Path) -> dict[str, np.ndarray]:
     return safetensors.numpy.load_file(folder / "weights.safetensors")
 
 
+@pytest.mark.long
 def test_a_run_is_resumed_bit_for_bit_and_read_again(finished, tmp_path):
     run = jaxnn.load_run(
         finished / "run", model=lambda n: jaxnn.chain(jaxnn.dense(6), jaxnn.batch_norm(), jaxnn.relu, jaxnn.dense(n))
@@ -563,6 +568,7 @@ def test_a_run_is_resumed_bit_for_bit_and_read_again(finished, tmp_path):
         np.testing.assert_array_equal(leaf, leaves(finished / "run")[name])
 
 
+@pytest.mark.long
 def test_a_run_that_begins_with_anothers_weights_begins_with_its_statistics(finished, tmp_path):
     flags = ["--init_from", finished / "run", "--workdir", tmp_path / "run", "--epochs", "1"]
     frozen = ["--optim.freeze", "dense_0", "batch_norm_0"]

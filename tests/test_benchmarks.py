@@ -44,6 +44,7 @@ def test_a_mistake_is_answered_in_one_line_and_nothing_runs(argv, expected):
     assert done.stderr.startswith(f"error: {expected}") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.long
 def test_peers_take_turns_on_synthetic_data_and_the_absent_one_is_named(tmp_path):
     file = tmp_path / "results.jsonl"
     few = ["--limit", 512, "--rounds", 1, "--epochs", 1]

@@ -52,6 +52,7 @@ def test_leading_axes_are_free_and_one_box_meets_many():
         np.testing.assert_array_equal(pairs[1, 3, 2], f(a[1, 3], b[1, 2]))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("f", [iou, giou, diou])
 def test_gradients_are_those_of_finite_differences(f):
     rng = np.random.default_rng(2)
@@ -103,6 +104,7 @@ def test_nms_is_the_plain_loop_on_1000_random_sets(by_class):
     assert 1000 < stay < 10000
 
 
+@pytest.mark.long
 def test_nms_of_many_images_at_once():
     rng = np.random.default_rng(4)
     boxes, scores, classes = (

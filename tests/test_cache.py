@@ -32,6 +32,7 @@ def programs(home: Path) -> list[Path]:
     return sorted(path for path in home.rglob("*-cache"))
 
 
+@pytest.mark.long
 def test_the_next_run_finds_its_programs(first, tmp_path):
     home, weights = first
     kept = programs(home)
@@ -40,6 +41,7 @@ def test_the_next_run_finds_its_programs(first, tmp_path):
     assert programs(home) == kept
 
 
+@pytest.mark.long
 def test_rubbish_is_compiled_anew_with_one_warning(first, tmp_path):
     home, weights = first
     for path in programs(home):
@@ -50,6 +52,7 @@ def test_rubbish_is_compiled_anew_with_one_warning(first, tmp_path):
     assert train(home, tmp_path / "after") == (weights, "")  # what was damaged has been replaced
 
 
+@pytest.mark.long
 def test_a_folder_that_cannot_be_written_is_one_warning(first, tmp_path):
     (tmp_path / "file").touch()
     weights, said = train(tmp_path / "file", tmp_path / "run")
@@ -57,6 +60,7 @@ def test_a_folder_that_cannot_be_written_is_one_warning(first, tmp_path):
     assert said.startswith("warning: compiled programs are not kept (") and said.count("\n") == 1
 
 
+@pytest.mark.long
 def test_the_flag_keeps_nothing(first, tmp_path):
     assert train(tmp_path / "home", tmp_path / "run", "--no-cache") == (first[1], "")
     assert not (tmp_path / "home").exists()

@@ -27,6 +27,7 @@ REVIEWED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("model", "optimizer", "batch", "dots", "transposes", "copies"), REVIEWED.values(), ids=REVIEWED
 )

@@ -210,6 +210,7 @@ def test_another_data_set_is_not_taken_for_the_one_that_was_converted(tmp_path):
         main.command("convert")([str(one), "--to", str(tmp_path / "i"), "--data.image_size", "4"])
 
 
+@pytest.mark.long
 def test_a_run_on_converted_images_reads_new_ones_as_they_were_converted(tmp_path):
     folder = convert(images(tmp_path / "img"), tmp_path / "c", "--data.image_size", 4)
     flags = ["--data.name", str(folder), "--epochs", "1", "--batch-size", "4", "--devices", "1", "--no-cache"]

@@ -60,6 +60,7 @@ GROUPED = [
 DEPTHWISE = [((3, 3), 1, "SAME", 1, 4), ((3, 5), 2, "SAME", 1, 4), ((3, 2), 1, "VALID", 2, 4)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "groups"), PLAIN + DILATED + GROUPED + DEPTHWISE)
 def test_fast_and_plain_convolution_agree_in_value_and_gradient(kernel, stride, padding, dilation, groups):
     size = (7, 8)
@@ -213,6 +214,7 @@ def test_a_population_of_kernels_is_one_vmap():
     close(jax.vmap(block, (None, 0))(x, w), jnp.stack([block(x, one) for one in w]))
 
 
+@pytest.mark.long
 def test_derivatives_agree_with_central_differences_in_both_modes_and_orders():
     with jax.enable_x64(True):
         x, w = (a.astype(jnp.float64) for a in (normal(0, 5, 5, 2), normal(1, 2, 2, 2, 2)))

@@ -69,6 +69,7 @@ def test_the_loss_is_that_of_the_plain_loop():
     np.testing.assert_allclose(jax.jit(TASK.loss)(z, y), expected, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_gradients_are_those_of_finite_differences():
     with jax.enable_x64(True):
         y = jnp.asarray(labels(2, 4), jnp.float64)
@@ -77,6 +78,7 @@ def test_gradients_are_those_of_finite_differences():
         )
 
 
+@pytest.mark.long
 def test_images_without_boxes_and_extreme_outputs_train_without_nan():
     z, y = outputs(4, 3), labels(5, 3)
     y[1] = np.nan  # what is there if a row of weight 0 is damaged
@@ -144,6 +146,7 @@ def test_the_ap_of_the_history_is_nearly_that_of_coco():
     assert int(sums["hits"].sum() + sums["misses"].sum()) == (found[counted][..., 5] >= 0).sum()
 
 
+@pytest.mark.long
 def test_rows_of_weight_0_count_nowhere_even_if_they_are_nan():
     z, y, weight = outputs(9, 6), labels(10, 6), np.ones(6, np.float32)
     sums_of = jax.jit(functools.partial(measure, TASK))
@@ -157,6 +160,7 @@ def test_rows_of_weight_0_count_nowhere_even_if_they_are_nan():
     assert final[0] == final[1] and set(final[0]) == {"map", "map50"}
 
 
+@pytest.mark.long
 def test_the_numbers_of_the_end_are_those_of_coco_map():
     y = labels(11, 20, m=2, whole=True)
     sums = jax.device_get(measure(TASK, jnp.asarray(perfect(y)), y, jnp.ones(20)))
@@ -259,6 +263,7 @@ def same_weights(a: Path, b: Path) -> bool:
     return all(np.array_equal(leaf, second[name]) for name, leaf in first.items())
 
 
+@pytest.mark.long
 def test_a_run_measures_and_answers(finished):
     *history, last = rows(finished / "run")
     assert {"train/loss", "val/loss", "val/map50"} <= history[0].keys() and "train/map50" not in history[0]
@@ -271,6 +276,7 @@ def test_a_run_measures_and_answers(finished):
     assert [exact["map50"], exact["map"]] == pytest.approx([last["test/map50"], last["test/map"]], abs=1e-3)
 
 
+@pytest.mark.long
 def test_a_run_has_the_same_bits_however_it_is_cut_and_if_it_is_resumed(finished, tmp_path):
     again(finished, tmp_path / "cut", "--checkpoint.every", "4")
     assert same_weights(tmp_path / "cut", finished / "run")
@@ -282,6 +288,7 @@ def test_a_run_has_the_same_bits_however_it_is_cut_and_if_it_is_resumed(finished
     assert same_weights(tmp_path / "resumed", finished / "run")
 
 
+@pytest.mark.long
 def test_eight_devices_and_parts_of_a_batch_take_the_same_steps(finished, tmp_path):
     expected = rows(finished / "run")
     for flags in (["--devices", "8"], ["--optim.accumulate", "2"]):

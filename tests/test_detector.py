@@ -15,6 +15,7 @@ SMALL = detector(3, channels=(4, 5))
 X = jax.ShapeDtypeStruct((8, 12, 1), "uint8")
 
 
+@pytest.mark.long
 def test_every_image_is_on_its_own_and_classes_begin_rare():
     params = SMALL.init(jax.random.key(0), jnp.zeros((8, 12, 2)))
     x = jax.random.normal(jax.random.key(1), (2, 3, 8, 12, 2))
@@ -27,6 +28,7 @@ def test_every_image_is_on_its_own_and_classes_begin_rare():
     assert SMALL.micro_batch == 16
 
 
+@pytest.mark.long
 def test_gradients_are_those_of_finite_differences_and_remat_changes_none():
     with jax.enable_x64(True):
         x = jax.random.normal(jax.random.key(1), (8, 8, 1))
@@ -37,6 +39,7 @@ def test_gradients_are_those_of_finite_differences_and_remat_changes_none():
         jax.tree.map(np.testing.assert_allclose, *grads)
 
 
+@pytest.mark.long
 def test_it_is_built_from_a_config():
     model = jaxnn.build(ModelConfig(kind="detector", channels=(4, 5)), X, (2, 3, 7))
     params = model.init(jax.random.key(0), X)

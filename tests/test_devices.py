@@ -59,6 +59,7 @@ def trained(recipe: Recipe, data: Batch, devices: int, *cut: int, batch_size: in
         return tree.by_name(jax.device_get((state, sums))) | {"losses": np.concatenate(losses)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_exact_gives_the_same_bits_on_any_number_of_devices(kind):
     recipe, data = network(kind)
@@ -73,6 +74,7 @@ def test_exact_gives_the_same_bits_on_any_number_of_devices(kind):
         assert plain["losses"].tobytes() != one["losses"].tobytes()  # so the test can fail
 
 
+@pytest.mark.long
 def test_exact_parts_are_the_whole_batch():
     """Without noise and statistics of the batch: the gradient, to rounding, and the sums, exactly where they count."""
     data, task = rows(24, 6), jaxnn.multiclass(10)
@@ -129,6 +131,7 @@ def split_run(axes: dict[str, int], kind: str, tensor: tuple[str, ...] = ()) -> 
 WHOLE = {"data": 4}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("axes", "kind", "tensor"),
     [
@@ -223,6 +226,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row if name.endswith("/loss")} for row in told]
 
 
+@pytest.mark.long
 def test_an_exact_run_goes_on_on_other_devices_with_the_same_bits(undisturbed, tmp_path, capsys):
     for epochs, devices in ((1, 8), (2, 2), (3, 4)):
         flags = ["--epochs", epochs, "--exact", "--devices", devices, "--workdir", begun(tmp_path / "run")]
@@ -237,6 +241,7 @@ def test_an_exact_run_goes_on_on_other_devices_with_the_same_bits(undisturbed, t
         here(*NET, "--devices", 1, "--workdir", begun(tmp_path / "run"))
 
 
+@pytest.mark.long
 def test_a_run_with_split_parameters_is_saved_whole(tmp_path):
     flags = ["--devices", 4, "--mesh", "data=2,model=2", "--sharding", "fsdp", "--workdir", tmp_path / "run"]
     assert here(*NET[:1], *NET[3:], "--epochs", 1, *flags) == 0

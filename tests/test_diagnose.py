@@ -49,6 +49,7 @@ def dead_units(model, params, x):
     return jax.jit(functools.partial(diagnose.dead_units, model))(params, x)
 
 
+@pytest.mark.long
 def test_a_bias_of_minus_100_kills_every_unit_and_all_are_reported(digits):
     model = models.mlp((20, 10), 3)
     params = begin(model, digits)
@@ -67,6 +68,7 @@ def test_dead_units_are_those_whose_activation_is_zero_for_every_example(digits)
     np.testing.assert_array_equal(dead_units(model, params, digits)["dense_0/b"], expected)
 
 
+@pytest.mark.long
 def test_leaky_units_never_die(digits):
     model = models.mlp((20,), 3, activation="leaky_relu")
     params = begin(model, digits)

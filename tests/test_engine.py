@@ -186,6 +186,7 @@ def test_the_bits_do_not_depend_on_how_the_whole_program_is_cut(image, size):
         assert same_bits(other, results[0])
 
 
+@pytest.mark.long
 def test_the_bits_of_convolutions_do_not_depend_on_how_the_run_is_cut():
     run, rows = training(50, 20, image=True, lr=0.01), window(digits(50, image=True), 20, 4)
     assert same_bits(in_parts(run, rows, [1] * 4), in_parts(run, rows, [4]))
@@ -212,6 +213,7 @@ def huber() -> tuple[Training, Window]:
     return run, window(data, 32, 12)
 
 
+@pytest.mark.long
 def test_a_chunk_of_one_step_has_the_bits_of_any_other():
     """A loop of one step is one that a compiler likes to unroll; this one it then rounds differently."""
     run, rows = huber()
@@ -323,6 +325,7 @@ def test_rows_are_gathered_for_as_many_steps_as_fit_the_cache(n, size, rows, tog
     assert gathered_together(n, 32, {"a": x[:, : size // 2], "b": x[:, size // 2 :]}) == together
 
 
+@pytest.mark.long
 def test_the_bits_do_not_depend_on_how_rows_are_gathered():
     """512 steps are gathered in two loads, 509 (a prime) in one, as a few are."""
     rng = np.random.default_rng(0)
@@ -334,6 +337,7 @@ def test_the_bits_do_not_depend_on_how_rows_are_gathered():
     np.testing.assert_allclose(info["weight"][::2] + info["weight"][1::2], data.weight.sum(), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_fit_equals_the_steps_it_is_made_of_and_networks_that_share_an_order_see_the_same_rows():
     data, (recipe, _, steps), keys = digits(), training(lr=0.1), jax.random.split(KEY, 2)
 
@@ -511,6 +515,7 @@ def test_fit_refuses_numbers_that_cannot_be(wrong):
 XOR = Batch(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0]), np.ones(4, np.float32))
 
 
+@pytest.mark.long
 def test_fit_is_pure_under_vmap_over_keys_and_rates_and_under_grad():
     data, rate, eps = XOR._replace(y=np.array([0, 1, 1, 1])), np.float32(0.02), np.float32(2e-3)
     keys = jax.random.split(KEY, 2)[np.array([0, 0, 0, 1, 0])]
@@ -531,6 +536,7 @@ def test_fit_is_pure_under_vmap_over_keys_and_rates_and_under_grad():
     np.testing.assert_allclose(many["lr"], np.broadcast_to(rates[:, None], (5, 10)), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_inputs_and_labels_in_parts_train_as_the_single_arrays_they_make():
     """x = {a, b} side by side; y = value * sign, of which one is gathered in the loop and one before."""
     rng = np.random.default_rng(1)

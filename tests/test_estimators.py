@@ -149,6 +149,7 @@ ELSEWHERE = {"verbose", "warm_start", "keep_state", "callback"}  # tests of thei
 ELSEWHERE |= {"loss"}  # in test_estimators_parity.py
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "value", "settings", "law"), HONOURED, ids=lambda v: v if isinstance(v, str) else "")
 def test_each_parameter_does_its_work(name: str, value: Any, settings: dict[str, Any], law: Any) -> None:
     base, changed = fitted(**settings), fitted(**{**settings, name: value})
@@ -438,6 +439,7 @@ def compiled(caplog: pytest.LogCaptureFixture, run: Callable[[], Any]) -> list[s
     return re.findall(r"Compiling jit\((\w+)\)", caplog.text)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_a_search_over_numbers_compiles_once(caplog: pytest.LogCaptureFixture) -> None:
     grid = {"learning_rate_init": [0.01, 0.02, 0.03, 0.04, 0.05], "alpha": [0.0, 0.1]}

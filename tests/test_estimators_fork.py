@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 # In a process of its own: pytest's has used JAX already, and JAX warns at each fork.
 FORKS = textwrap.dedent("""
     import multiprocessing, signal, sys, warnings
@@ -49,6 +51,7 @@ FORKS = textwrap.dedent("""
 """)
 
 
+@pytest.mark.long
 def test_forks() -> None:
     done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=240)
     lines = done.stdout.splitlines()

@@ -101,6 +101,7 @@ def test_early_stopping(params: dict[str, Any], weighted: bool) -> None:
     assert len(ours.validation_scores_) == ours.n_iter_
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("task", Y)
 def test_tasks_predict_and_score(task: str) -> None:
     ours, theirs = same_fit(task, learning_rate_init=0.02, weight=WEIGHT if task == "poisson" else None)

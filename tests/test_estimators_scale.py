@@ -32,6 +32,7 @@ def score(net: Any, y: np.ndarray, dtype: Any) -> float:
     return r2_score(y, net.predict(X.astype(dtype)).astype(float))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_scale_of_the_target_changes_nothing(dtype: Any) -> None:
     """The fit of y is as good whatever the unit of y; scikit-learn's is worse the larger it is."""

@@ -34,6 +34,7 @@ def compiled(caplog: pytest.LogCaptureFixture) -> Callable[[Callable[[], Any]], 
     return names
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_parts_of_any_size_are_few_programs_and_scikit_learns_epochs(compiled: Any) -> None:
     """Steps of 16, 128 and 200 rows serve them all, and sparse rows too; a row of padding moves nothing."""
@@ -61,6 +62,7 @@ def test_parts_of_any_size_are_few_programs_and_scikit_learns_epochs(compiled: A
     np.testing.assert_array_equal(thin.coefs_[0], ours.coefs_[0])
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 def test_validation_of_any_size_is_few_programs(compiled: Any) -> None:
     def run() -> None:
@@ -73,6 +75,7 @@ def test_validation_of_any_size_is_few_programs(compiled: Any) -> None:
     assert names.count("raw") <= 3 and names.count("judge") <= 4
 
 
+@pytest.mark.long
 def test_four_epochs_of_wide_batches_are_four_partial_fits() -> None:
     """Bit for bit, in a single step and in two: fit takes the rows from where they are, partial_fit brings them."""
     for n in (70, 390):

@@ -71,6 +71,7 @@ def test_labels_are_one_hot_and_dropped_in_a_part_of_the_rows():
     assert not np.asarray(flow(label_dropout=0.0).prepare(batch, KEY).x["label"])[:, -1].any()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 @pytest.mark.parametrize("task", [flow(), jaxnn.vae(SHAPE, 4, scale=16)], ids=lambda task: task.name)
 def test_without_a_key_the_noise_is_that_of_the_row_whatever_its_batch(task, dtype):
@@ -89,6 +90,7 @@ def test_without_a_key_the_noise_is_that_of_the_row_whatever_its_batch(task, dty
     assert scipy.stats.kstest(np.asarray(numbers), "uniform").pvalue > 0.01
 
 
+@pytest.mark.long
 def test_with_a_key_a_row_draws_the_same_whatever_stands_behind_it():
     batch = images(20)
     padded = jax.tree.map(lambda a: jnp.concatenate([a, a[:12]]), batch)
@@ -96,6 +98,7 @@ def test_with_a_key_a_row_draws_the_same_whatever_stands_behind_it():
         assert (a == b[:20]).all()
 
 
+@pytest.mark.long
 def test_the_loss_is_the_mean_square_and_rows_of_no_weight_count_nowhere():
     task, batch = flow(), images(6)
     velocity = task.prepare(batch, KEY).y
@@ -141,6 +144,7 @@ def kl_of_gaussians(m: np.ndarray, s: np.ndarray, mean: np.ndarray, covariance: 
     return float(np.trace(inverse @ s) + d @ inverse @ d - len(m) + logs) / 2
 
 
+@pytest.mark.long
 def test_the_elbo_of_a_linear_vae_falls_short_of_the_likelihood_by_the_divergence_from_the_posterior():
     shape, latent, deviation = (2, 3, 1), 2, 0.3
     with jax.enable_x64(True):
@@ -167,6 +171,7 @@ def test_the_elbo_of_a_linear_vae_falls_short_of_the_likelihood_by_the_divergenc
         assert gap > 0.1 and abs(likelihood[i] - elbo[i] - gap) < 1e-9
 
 
+@pytest.mark.long
 def test_the_terms_of_the_elbo_are_sums_over_pixels_and_over_the_latent():
     task, batch = jaxnn.vae(SHAPE, 4, scale=16, beta=3.0), images(5)
     prepared = task.prepare(batch, KEY)
@@ -189,6 +194,7 @@ def test_the_terms_of_the_elbo_are_sums_over_pixels_and_over_the_latent():
 # ---- networks ----
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", [flow_mlp(SHAPE, 2, 16), flow_unet(SHAPE, (4, 8))], ids=["mlp", "unet"])
 def test_leading_axes_of_a_velocity_are_free(model):
     x, apply = jax.jit(flow().prepare)(images(6), KEY).x, jax.jit(model.apply)
@@ -201,6 +207,7 @@ def test_leading_axes_of_a_velocity_are_free(model):
         assert not np.allclose(outputs, apply(params, other), atol=1e-4), name
 
 
+@pytest.mark.long
 def test_leading_axes_of_an_autoencoder_are_free():
     model, x = autoencoder(SHAPE, 4, (16,)), jaxnn.vae(SHAPE, 4, scale=16).prepare(images(6), KEY).x
     params = jax.jit(lambda key: model.init(key, example(x)))(KEY)
@@ -251,6 +258,7 @@ def test_guidance_goes_beyond_the_velocity_of_the_label():
     assert np.allclose(guided - plain, change, rtol=1e-2) and np.allclose(other - guided, change, rtol=1e-2)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["mlp", "unet", "vae"])
 def test_image_i_does_not_depend_on_how_many_there_are(kind):
     if kind == "vae":

@@ -30,6 +30,7 @@ def runs(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TINY)
 def test_a_finished_run_has_a_picture_of_what_its_weights_generate(runs, name):
     run = jaxnn.load_run(runs / name)
@@ -38,6 +39,7 @@ def test_a_finished_run_has_a_picture_of_what_its_weights_generate(runs, name):
         assert (np.asarray(picture)[2:66:8, 2:66:8] == np.round(images[0, ..., 0] / 16 * 255)).all()
 
 
+@pytest.mark.long
 def test_a_run_that_has_failed_has_no_picture(tmp_path):
     x = np.random.default_rng(0).uniform(size=(40, 4, 4, 1)).astype(np.float32)
     np.savez(tmp_path / "x.npz", x=x, y=np.arange(40) % 2)
@@ -68,12 +70,14 @@ def test_a_run_is_resumed_bit_for_bit(runs, name, tmp_path):
     assert first == last and np.isfinite(first)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["flow", "vae"])
 def test_a_run_has_the_same_bits_however_it_is_cut(runs, name, tmp_path):
     assert here(*TINY[name], *LENGTH, "--checkpoint.every", "1", "--workdir", tmp_path / "run") == 0
     assert_same(tmp_path / "run", runs / name)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["flow", "vae"])
 def test_on_eight_devices_a_run_takes_the_same_steps(runs, name, tmp_path):
     assert here(*TINY[name], *LENGTH, "--workdir", tmp_path / "run", "--devices", "8") == 0
@@ -149,6 +153,7 @@ config = Config(name="own", epochs=1, batch_size=512, data=DataConfig(test_fract
 """
 
 
+@pytest.mark.long
 def test_a_vae_of_a_config_file_is_sampled_by_its_own_latent(tmp_path):
     file = tmp_path / "own.py"
     file.write_text(f"{OWN}\ndef task(data):\n    return jaxnn.vae(data['shape'], 3, scale=data['scale'])")
@@ -174,6 +179,7 @@ def test_a_model_that_decodes_no_z_is_refused_before_it_is_trained(apply, told, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_a_classifier_and_a_folder_that_is_no_run_generate_nothing(tmp_path):
     flags = ["--model.hidden", "4", "--epochs", "1", "--batch-size", "512", "--data.test-fraction", "0"]
     assert here("digits_mlp", *flags, "--workdir", tmp_path / "run") == 0
@@ -213,6 +219,7 @@ def test_settings_that_do_not_fit_are_refused_before_a_folder_is_made(flags, tol
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_images_of_one_class_can_be_learned(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), np.uint8)
     np.savez(tmp_path / "one.npz", x=x, y=np.full(40, "cat"))

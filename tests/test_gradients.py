@@ -52,6 +52,7 @@ def richardson(fn, params, eps=1e-2):
     return jax.tree.map(lambda t: t[0], table)
 
 
+@pytest.mark.long
 def test_four_roads_lead_to_the_gradient_of_logistic_regression():
     with jax.enable_x64(True):
         beta, x, y = normal(0, 3), normal(1, 20, 3), (normal(2, 20) > 0)
@@ -111,6 +112,7 @@ def test_each_stage_of_the_chain_rule_is_the_jacobian_of_its_stage():
         np.testing.assert_allclose(product, passes.gradient[1], rtol=1e-10)
 
 
+@pytest.mark.long
 def test_a_batch_of_backpropagations_is_a_vmap():
     params, x, y = theta(4, 3, 5, 2), normal(8, 6, 4), jnp.eye(2)[jnp.array([0, 1, 1, 0, 1, 0])]
     each = jax.jit(jax.vmap(gradients.backpropagation, (None, 0, 0)))(params, x, y).gradient

@@ -121,6 +121,7 @@ def test_the_whole_face_needs_no_optional_library():
     assert not unused & loaded_by(code)
 
 
+@pytest.mark.long
 def test_a_run_on_idx_files_loads_no_library_that_it_does_not_use(tmp_path):
     for part, n in (("train", 40), ("t10k", 10)):
         for name, array in (

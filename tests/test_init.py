@@ -26,6 +26,7 @@ def test_the_variance_is_the_one_stated(name, variance, shape):
     assert abs(float(w.mean())) < 4 * (expected / w.size) ** 0.5
 
 
+@pytest.mark.long
 def test_glorot_is_uniform_and_he_is_normal():
     def kurtosis(name):
         w = init.TABLE[name](jax.random.key(0), (300, 300), jnp.float32)

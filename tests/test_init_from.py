@@ -89,6 +89,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_two_epochs_and_two_more_are_four_bit_for_bit(name, tmp_path, capsys):
     flags = [*OPTIMIZERS[name].split(), "--model.dropout", "0.2"]
@@ -112,6 +113,7 @@ def test_a_schedule_begins_anew_over_its_own_epochs(tmp_path, capsys):
     assert [row["step"] for row in rows(more)] == list(range(11, 21))
 
 
+@pytest.mark.long
 def test_the_same_network_on_other_terms_begins_with_the_weights_alone(source, tmp_path, capsys):
     other = run(tmp_path / "run", "--seed", 1, "--init-from", source)
     said = capsys.readouterr().out
@@ -171,6 +173,7 @@ def test_as_many_classes_that_are_others_have_a_new_head_unless_a_file_is_named(
     assert same(by_place, weights(source))
 
 
+@pytest.mark.long
 def test_amounts_instead_of_classes_have_a_new_head(tmp_path):
     binary = run(tmp_path / "binary", *table(tmp_path / "two.npz", 2))
     _, _, lines = begun(*table(tmp_path / "amounts.npz", None), "--init-from", binary)
@@ -197,6 +200,7 @@ def test_the_head_is_what_depends_on_the_number_of_outputs():
     assert recipe.head(parsed.flags.run, task, example, parsed.brought.model) == {"Dense_1/bias", "Dense_1/kernel"}
 
 
+@pytest.mark.long
 def test_columns_in_another_order_are_refused_and_taken_by_place_from_a_file(tmp_path):
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(80, 3)), columns=["a", "b", "y"])
     frame.to_csv(tmp_path / "one.csv", index=False)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "keras.md").read_text(encoding="utf-8")
 BEFORE = """\
@@ -30,6 +32,7 @@ model = tf.keras.Sequential()
 """
 
 
+@pytest.mark.long
 def test_the_example_runs(tmp_path):
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

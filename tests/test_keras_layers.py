@@ -199,6 +199,7 @@ def test_random_flips_are_those_of_numpy_for_each_image():
     close(layers.RandomFlip()(x), x)
 
 
+@pytest.mark.long
 def test_warps_by_whole_pixels_and_quarter_turns_are_those_of_numpy():
     x = normal(2, 6, 6, 3)
     around = ((0, 0), (2, 2), (2, 2), (0, 0))

@@ -159,6 +159,7 @@ CLOSED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CLOSED)
 def test_a_loss_is_its_closed_form(name):
     kind, arguments, y_true, y_pred = LOSSES[name]
@@ -179,6 +180,7 @@ def test_the_loss_of_logits_is_that_of_their_probabilities_and_never_clipped(nam
     assert getattr(losses, kind)(**arguments | {"from_logits": True}).final is None
 
 
+@pytest.mark.long
 def test_metrics_are_those_of_scikit_learn():
     def measured(kind, y_true, y_pred, **arguments):
         metric = getattr(metrics, kind)(**arguments)
@@ -293,6 +295,7 @@ def test_what_cannot_be_measured_is_refused(refused, words):
         refused()
 
 
+@pytest.mark.long
 def test_labels_that_are_none_become_nan_and_a_nan_is_never_right():
     assert np.isnan(losses.sparse_categorical_crossentropy([K], PROBS[:1])).all()
     assert np.isnan(losses.sparse_categorical_crossentropy([0.5], PROBS[:1])).all()

@@ -48,6 +48,7 @@ def softmax(z):
     return e / e.sum(-1, keepdims=True)
 
 
+@pytest.mark.long
 def test_the_lines_of_the_lecture():
     model = Sequential()
     model.add(Dense(50, activation="relu", input_dim=6))
@@ -63,6 +64,7 @@ def test_the_lines_of_the_lecture():
     assert loss == pytest.approx(-np.log(p).mean(), rel=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.mnist
 def test_the_lines_of_the_lecture_learn_mnist(mnist_dir):
     (x, y), (x_test, y_test) = keras.datasets.mnist.load_data(path=mnist_dir)
@@ -75,6 +77,7 @@ def test_the_lines_of_the_lecture_learn_mnist(mnist_dir):
     assert model.evaluate(x_test.reshape(-1, 784) / 255, keras.utils.to_categorical(y_test), verbose=0)[1] >= 0.97
 
 
+@pytest.mark.long
 def test_a_step_in_numpy_with_weights_a_penalty_and_a_class_weight():
     """Keras divides the weighted losses by the number of rows, not by the sum of the weights."""
     model = Sequential([Input((6,)), Dense(3, activation="softmax", kernel_regularizer=keras.regularizers.L2(0.1))])
@@ -138,6 +141,7 @@ def test_a_network_that_begins_confidently_wrong_learns(loss):
     assert model.predict(x[:1], verbose=0).max() <= 1
 
 
+@pytest.mark.long
 def test_two_fits_are_one_longer_one_bit_for_bit():
     once, twice = compiled(), compiled()
     twice.set_weights(once.get_weights())
@@ -188,6 +192,7 @@ class Looks(callbacks.Callback):
         self.seen.append((batch, logs["loss"]))
 
 
+@pytest.mark.long
 def test_a_callback_that_looks_at_each_batch_changes_no_bit():
     plain, looked, looks = compiled(small(layers.Dropout(0.3))), compiled(small(layers.Dropout(0.3))), Looks()
     looked.set_weights(plain.get_weights())
@@ -231,6 +236,7 @@ class Sized(keras.utils.PyDataset):
         return X[i * 40 : i * 40 + 40], LABELS[i * 40 : i * 40 + 40]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("source", ["generator", "list of batches", "sized"])
 def test_batches_of_a_generator_are_those_rows(source):
     arrays, streamed = compiled(), compiled()
@@ -247,6 +253,7 @@ def test_batches_of_a_generator_are_those_rows(source):
     assert found["val_loss"][-1] == pytest.approx(streamed.evaluate(X, LABELS, verbose=0)[0], rel=1e-5)
 
 
+@pytest.mark.long
 def test_one_batch_is_one_step():
     model, other = compiled(), compiled()
     other.set_weights(model.get_weights())
@@ -258,6 +265,7 @@ def test_one_batch_is_one_step():
     np.testing.assert_allclose(model.test_on_batch(X, LABELS), model.evaluate(X, LABELS, verbose=0))
 
 
+@pytest.mark.long
 def test_branches_inputs_and_a_layer_that_is_shared():
     a, b = Input((6,), name="a"), Input((6,), name="b")
     shared = Dense(4, activation="tanh")
@@ -273,6 +281,7 @@ def test_branches_inputs_and_a_layer_that_is_shared():
     np.testing.assert_allclose(between.predict([X, X], verbose=0), np.tanh(X @ shared.kernel + shared.bias), atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_model_is_a_layer_of_another_and_a_frozen_one_stays():
     base = Sequential([Input((6,)), Dense(5, activation="tanh"), layers.BatchNormalization()])
     base.trainable = False
@@ -286,6 +295,7 @@ def test_a_model_is_a_layer_of_another_and_a_frozen_one_stays():
     np.testing.assert_allclose(probabilities.predict(X, verbose=0).sum(1), 1, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), "file", "folder"])
 def test_a_copy_predicts_the_same_and_trains_on_the_same(how, tmp_path):
     model = compiled(small(layers.Dropout(0.2), layers.BatchNormalization()))
@@ -342,6 +352,7 @@ def test_functions_of_ones_own_are_saved_by_name(tmp_path):
     assert models.load_model(tmp_path / "model.keras", compile=False).loss is None
 
 
+@pytest.mark.long
 def test_a_trained_model_is_a_run(tmp_path, capsys):
     model = compiled(loss="categorical_crossentropy")
     model.fit(X, ONE_HOT, epochs=3, batch_size=40, verbose=0)
@@ -360,6 +371,7 @@ def test_a_trained_model_is_a_run(tmp_path, capsys):
         model.as_run(tmp_path / "run")
 
 
+@pytest.mark.long
 def test_the_recipe_is_jaxnns():
     model = compiled(loss="categorical_crossentropy")
     recipe, key = model.to_recipe(), jaxnn.engine.fit
@@ -484,6 +496,7 @@ def test_validation_is_after_the_epochs_that_validation_freq_divides():
     assert seen == [(1, True), (2, False), (3, True)]
 
 
+@pytest.mark.long
 def test_steps_are_as_many_batches_of_arrays():
     model = compiled()
     expected = model.evaluate(X[:20], LABELS[:20], verbose=0)
@@ -508,6 +521,7 @@ class Again:
         return batches(forever=False)
 
 
+@pytest.mark.long
 def test_numbered_batches_are_shuffled_and_steps_go_on_from_where_they_were():
     both = Seen()
     compiled().fit(both, epochs=4, verbose=0)

@@ -65,6 +65,7 @@ def normal(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", LAYERS)
 def test_leading_axes_are_free_and_the_promised_shape_is_returned(case):
     layer, shape, out = LAYERS[case]
@@ -80,6 +81,7 @@ def test_leading_axes_are_free_and_the_promised_shape_is_returned(case):
     assert str(of_shape) == str(of_array)
 
 
+@pytest.mark.long
 def test_gradients_of_all_layers_agree_with_central_differences():
     together = compose.chain(
         norms.scale(0.5, 2), layers.conv(4, 2), norms.group_norm(2), layers.max_pool(2), compose.residual(
@@ -422,6 +424,7 @@ def test_other_features_than_the_weights_are_refused(shape, message):
         layers.dense(2).apply(params, jnp.ones(shape))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("padding", ["VALID", "SAME"])
 @pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), ((5, 3), (2, 3)), (4, 1)])
 def test_a_transposed_convolution_is_the_transpose_of_one(padding, kernel, stride):

@@ -27,6 +27,7 @@ def double_well(rate: float, batch_size: int, epochs: int) -> tuple[np.ndarray, 
     return jax.device_get(jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 200)))
 
 
+@pytest.mark.long
 def test_gradient_descent_stays_in_its_well_and_mini_batches_jump():
     gd, gd_loss = double_well(0.04, batch_size=20, epochs=400)
     sgd, sgd_loss = double_well(0.04, batch_size=1, epochs=40)

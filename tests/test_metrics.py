@@ -85,6 +85,7 @@ def test_r_squared_of_a_constant_is_one_or_zero_as_in_scikit_learn(prediction, s
     assert r2_of(sums, jnp.array(7.0)) == score == sk.r2_score(np.full(7, 0.5), np.full(7, 0.2 + prediction))
 
 
+@pytest.mark.long
 @each_kind
 def test_sums_add_up_over_batches_and_leading_axes_are_free(sums):
     outputs, y = CASES[sums]

@@ -171,6 +171,7 @@ def first_to_last_gradient(activation):
     return float(ratio(jax.random.split(KEY, 21)))
 
 
+@pytest.mark.long
 def test_the_gradient_vanishes_through_twenty_sigmoids_but_not_through_twenty_relus():
     assert first_to_last_gradient("sigmoid") < 1e-6
     assert first_to_last_gradient("relu") > 1e-2
@@ -246,6 +247,7 @@ def test_dropout_is_noise_only_with_a_key_and_after_the_layers_it_is_asked_for()
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["linear", "mlp", "cnn"])
 def test_a_config_with_input_dropout_drops_inputs_in_every_kind_of_model(kind):
     x = jax.ShapeDtypeStruct((6, 6, 1), "float32")

@@ -236,6 +236,7 @@ def test_every_optimizer_minimises_at_its_default_rate(name: str) -> None:
         np.testing.assert_allclose(rate, OPTIMIZERS[name])
 
 
+@pytest.mark.long
 def test_lbfgs_finds_the_coefficients_of_scikit_learn() -> None:
     (after, _), _ = train(make(OptimConfig(name="lbfgs")), logistic, start(), 40)
     peer = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(X, Y)
@@ -403,6 +404,7 @@ def test_a_plateau_shorter_than_an_epoch_is_judged_over_that_many_steps() -> Non
 # ---- a pure function of the state ----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_numbers_do_not_depend_on_how_the_run_is_cut() -> None:
     config = OptimConfig(name="adamw", schedule="plateau", warmup="5", decay_every="2")
     config = dataclasses.replace(config, clip_value=0.5, clip_norm=0.9, max_norm=1.0, ema=0.9)

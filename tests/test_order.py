@@ -49,6 +49,7 @@ def test_neighbours_and_places_are_uniform(n):
     assert chisquare(np.bincount(gaps.ravel(), minlength=n)[1:]).pvalue > 1e-4
 
 
+@pytest.mark.long
 def test_epochs_and_seeds_differ_and_repeat_exactly():
     first, again = epoch(KEY, 50, 8)[0], epoch(KEY, 50, 8)[0]
     assert np.array_equal(first, again)

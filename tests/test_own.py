@@ -77,6 +77,7 @@ def cut(finished: Path, folder: Path, text: str = FOUR) -> list[object]:
     return [folder / "own.py", "--workdir", folder / "run"]
 
 
+@pytest.mark.long
 def test_a_run_takes_all_four_and_says_so(finished):
     *history, last = rows(finished / "run")
     assert [row["lr"] for row in history] == pytest.approx([0.05, 0.03875, 0.0275, 0.01625])
@@ -96,6 +97,7 @@ def test_a_run_takes_all_four_and_says_so(finished):
     assert last["test/loss"] == pytest.approx(float(expected), rel=1e-5)
 
 
+@pytest.mark.long
 def test_it_is_the_pure_function_of_the_same_four(finished):
     given, functions = data.load("iris"), runpy.run_path(str(finished / "own.py"))
     config = from_dict(json.loads((finished / "run" / "config.json").read_text())["config"], Config)
@@ -228,6 +230,7 @@ def test_an_optimizer_of_ones_own_needs_its_rate(tmp_path):
         here(tmp_path / "own.py", "--dry-run")
 
 
+@pytest.mark.long
 def test_metrics_that_are_asked_for_are_in_the_history_and_change_no_weights(tmp_path):
     argv = ["--data.name", "breast_cancer", "--model.kind", "linear", "--batch-size", "full", "--epochs", 2]
     argv += ["--data.test-fraction", 0]
@@ -241,6 +244,7 @@ def test_metrics_that_are_asked_for_are_in_the_history_and_change_no_weights(tmp
         here(*argv, *asked[:-1], "train/auc", "--workdir", tmp_path / "none")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["gaussian", "quantile"])
 def test_deviations_and_quantiles_of_amounts(loss, tmp_path):
     """Of two groups, the mean and deviation, or the quantiles, of each: what NumPy says of its rows."""

@@ -620,6 +620,7 @@ def runs(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_run_that_read_the_cache_has_the_same_weights(runs):
     first, again = ((runs / name / "weights.safetensors").read_bytes() for name in ("run", "again"))
     assert first == again

@@ -164,6 +164,7 @@ def test_settings_that_are_called_data_or_task_are_settings(tmp_path):
     assert brought.own.names() == [] and brought.config.data.name == "iris"
 
 
+@pytest.mark.long
 def test_a_config_file_brings_its_data_and_its_task(tmp_path, capsys):
     file = tmp_path / "own.py"
     file.write_text(OWN.replace("FACTOR", '"huber"'))
@@ -223,6 +224,7 @@ def model(outputs):
 """
 
 
+@pytest.mark.long
 def test_a_task_that_does_not_say_where_its_labels_lie_neither_moves_nor_marks_images(tmp_path):
     path, file, run = saved(tmp_path, x=X, y=MASKS), tmp_path / "own.py", tmp_path / "run"
     file.write_text(WHOLE.replace("SET", str(path)))
@@ -275,6 +277,7 @@ def test_a_task_that_prepares_examples_standardises_them_itself(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_bytes_that_a_task_leaves_as_they_are_are_scaled_as_ever(tmp_path):
     """White is 16 in the digits."""
     assert own_task(tmp_path, "y=batch.y") == 0

@@ -43,6 +43,7 @@ def test_a_product_is_that_of_the_rounded_numbers():
     assert (rounded(y) == np.asarray(y)).all()
 
 
+@pytest.mark.long
 def test_parameters_gradients_moments_and_loss_are_float32():
     recipe = Recipe(in_bfloat16(network()), classification.multiclass(3), optax.adam(1e-3))
     state = engine.init(recipe, KEY, tree.example(IMAGES))
@@ -69,6 +70,7 @@ def test_small_updates_are_not_lost():
     assert float(state.params["w"][0, 0]) == pytest.approx(0.7, abs=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"maxout"}))
 def test_every_activation_is_computed_in_half_under_strict_promotion(name):
     x = jnp.linspace(0.05, 0.95, 19)

@@ -108,6 +108,7 @@ def refused(*argv: object, by: Any = command.predict) -> str:
     return str(caught.value)
 
 
+@pytest.mark.long
 def test_predictions_of_a_new_csv_are_those_of_scikit_learns_pipeline_and_numpy(table, capsysbinary):
     run = table.loaded
     train = data.from_config(run.config.data).train
@@ -205,6 +206,7 @@ def test_labels_are_as_they_were_written(labels, written, tmp_path, capsysbinary
     assert jaxnn.load_run(run).evaluate(frame)["accuracy"] == pytest.approx((back == frame["y"]).mean(), abs=1e-6)
 
 
+@pytest.mark.long
 def test_amounts_one_or_several_have_columns_of_their_own(tmp_path, capsysbinary):
     x = RNG.normal(size=(40, 3))
     np.savez(tmp_path / "one.npz", x=x, y=x @ [1.5, 2, 3])

@@ -45,12 +45,14 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_the_commands_run(folder):
     assert len(COMMANDS) >= 5
     first, again = (folder / "runs" / name / "weights.safetensors" for name in ("cnn", "again"))
     assert first.read_bytes() == again.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.split()[-1])
 def test_the_python_runs(program, folder):
     assert run([sys.executable, "-W", "error", "-c", program], folder)

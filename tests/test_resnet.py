@@ -299,6 +299,7 @@ def test_remat_keeps_name_paths_statistics_and_a_plain_function():
 # ---- in a run --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_every_leaf_of_a_network_has_a_gradient():
     model, xs = resnet.resnet(2, blocks=(1, 1), width=4, norm="group"), normal(0, 4, 6, 6, 1)
     grads = jax.jit(jax.grad(lambda params: jnp.square(model.apply(params, xs) - 1).sum()))(begin(model, 6, 6, 1))

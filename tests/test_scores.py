@@ -68,6 +68,7 @@ def expected_of(task, logits, y, weight):
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [64, 1024])
 @pytest.mark.parametrize("task", [BINARY, MULTICLASS], ids=["binary", "multiclass"])
 def test_they_are_scikit_learns_in_blocks_of_any_size(task, batch_size):
@@ -151,6 +152,7 @@ def spread() -> jaxnn.Metric:
     return jaxnn.Metric(lambda z, y, w: {"max": z.max()}, lambda sums: sums["max"], whole=True)
 
 
+@pytest.mark.long
 def test_a_metric_of_whole_splits_is_none_of_training():
     task = jaxnn.multiclass(5, metrics={"greatest": spread(), "top_2": jaxnn.top_k(2)})
     model, data = jaxnn.linear(5), jaxnn.Batch(jnp.asarray(X), jnp.asarray(Y5), jnp.asarray(WEIGHT))

@@ -57,6 +57,7 @@ def by_hand(logits, y, dice):
     return loss + dice * np.mean(apart)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dice", [0.0, 0.7])
 def test_the_loss_is_the_mean_over_the_pixels_that_have_a_class_and_dice_that_over_the_classes_there(dice):
     y, logits = masks(0, 4, classes=3), normal(1, 4, 6, 4, 5)  # classes 3 and 4 are absent
@@ -143,6 +144,7 @@ def test_counts_stay_exact_beyond_what_int32_and_float32_hold():
     assert task.summary(sums | {"pixels": np.asarray(blocks)})["miou"] == expected["miou"]
 
 
+@pytest.mark.long
 def test_a_prediction_that_is_nan_is_wrong_and_no_class():
     task, y = segmentation(2, size=(1, 2)), np.zeros((1, 1, 2), np.uint8)
     logits = jnp.array([[[[jnp.nan, 0], [9.0, 0]]]])
@@ -159,6 +161,7 @@ def test_a_set_without_a_pixel_of_any_class_has_no_nan():
 # ---- what it is asked, and answers -------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_names_of_classes_answers_and_the_settings():
     task = module.of(TaskConfig(dice=0.5), {"classes": ["road", "sky"], "shape": [6, 4, 3]})
     assert task.outputs == (6, 4, 2) and task.labels == "mask"
@@ -229,6 +232,7 @@ def small(**settings):
     return unet(3, channels=(4, 6), **settings)
 
 
+@pytest.mark.long
 def test_a_unet_follows_the_law_and_keeps_its_names_under_remat():
     x = normal(0, 2, 3, 8, 12, 2)
     params = jax.jit(small().init)(KEY, x[0, 0])
@@ -243,6 +247,7 @@ def test_a_unet_follows_the_law_and_keeps_its_names_under_remat():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), slope(small()), slope(again))
 
 
+@pytest.mark.long
 def test_a_unet_is_what_its_layers_say():
     """Level by level, with the functions of lax."""
     x = normal(0, 2, 8, 8, 1)
@@ -305,6 +310,7 @@ def scenes(n=24, size=8):
     return x.clip(0, 255).astype(np.uint8)[..., None], y
 
 
+@pytest.mark.long
 def test_any_cut_gives_the_same_bits_and_devices_and_parts_the_same_losses():
     x, y = scenes()
     data = Batch(x, y, np.ones(len(x), np.float32))
@@ -346,6 +352,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.mark.long
 def test_a_run_learns_and_its_history_has_each_class(finished):
     rows = [json.loads(line) for line in (finished / "run" / "history.jsonl").read_text().splitlines()]
     assert {"train/miou", "train/accuracy", "val/miou", "val/iou/light"} <= rows[0].keys()
@@ -381,6 +388,7 @@ def test_what_a_run_answers_are_masks_and_what_it_measures_a_plain_count(finishe
         assert row[f"test/{name}"] == pytest.approx(expected[index], abs=1e-15)
 
 
+@pytest.mark.long
 def test_bfloat16_trains(finished, tmp_path):
     flags = [*FLAGS, "--dtype", "bf16", "--data.name", finished / "scenes.npz", "--workdir", tmp_path / "run"]
     assert here("digits_mlp", *flags) == 0

@@ -55,6 +55,7 @@ def both(tmp_path: Path, *argv: object) -> None:
     assert outcome(tmp_path / "stream") == outcome(tmp_path / "resident")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [1, 2, 7, 64, 65, 300, 1797, 60_000, 2**20 + 1, 2**30 - 3])
 def test_the_order_on_the_host_is_that_of_the_devices(n):
     index = np.unique(np.linspace(0, n - 1, 500).astype(np.int64))
@@ -110,6 +111,7 @@ def test_a_file_that_changes_is_named(tmp_path, how):
         rows[:5]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "flags",
     [
@@ -121,6 +123,7 @@ def test_a_streamed_run_ends_with_the_bits_of_a_resident_one(digits, tmp_path, f
     both(tmp_path, *QUICK, "--data.name", digits, *flags)
 
 
+@pytest.mark.long
 def test_the_digest_is_that_of_the_source_and_the_feed_may_change_when_a_run_goes_on(digits, tmp_path):
     assert data.load(digits).digest == data.load("digits").digest
     long = ["--epochs", 4, "--batch-size", 128, "--optim.schedule", "constant"]
@@ -133,6 +136,7 @@ def test_the_digest_is_that_of_the_source_and_the_feed_may_change_when_a_run_goe
     assert outcome(tmp_path / "whole")[0] == outcome(tmp_path / "cut")[0]
 
 
+@pytest.mark.long
 def test_metrics_of_a_whole_split_and_those_about_a_center_have_the_same_bits(tmp_path):
     net = ["table", "--epochs", "1", "--model.hidden", "4", "--no-cache"]
     amounts = converted("diabetes", tmp_path / "amounts")
@@ -141,6 +145,7 @@ def test_metrics_of_a_whole_split_and_those_about_a_center_have_the_same_bits(tm
     both(tmp_path / "b", *net, "--data.name", pair, "--task.metrics", "auc")
 
 
+@pytest.mark.long
 def test_masks_stay_on_the_disk_too(tmp_path):
     folder = converted("digits_masks", tmp_path / "masks")
     loaded = data.load(folder, feed="stream")
@@ -168,6 +173,7 @@ def test_a_file_cut_short_in_mid_run_ends_it_with_3_and_what_was_good_is_saved(d
     assert steps[-1] % 11 == 0 and steps[-1] < 220
 
 
+@pytest.mark.long
 def test_a_fault_is_found_by_replaying_windows(digits, tmp_path):
     argv = [*QUICK, *SHORT, "--data.name", digits, "--data.feed", "stream", "--optim.lr", "1e38"]
     with pytest.raises(NumericsError, match=r"step=\d+: .* is not finite at lr=1e\+38, training rows \d+"):

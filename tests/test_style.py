@@ -75,6 +75,7 @@ def test_losses_are_those_of_numpy():
     assert max(same["content"], same["style"]) < 1e-9
 
 
+@pytest.mark.long
 def test_leading_axes_are_free():
     pictures = as_floats(RNG.integers(0, 256, (3, 12, 14, 3)))
     goal = jax.jit(lambda x: style.targets(SMALL, x[0], x[1]))(pictures)
@@ -88,6 +89,7 @@ def test_leading_axes_are_free():
     assert np.array_equal(model.apply(params, jnp.zeros(3)), law) and law.shape == (3, 12, 14, 3)
 
 
+@pytest.mark.long
 def test_the_engines_gradient_is_that_of_finite_differences():
     with jax.enable_x64(True):
         kernels, biases = jax.tree.map(lambda a: a.astype(float), SMALL[:2])
@@ -106,6 +108,7 @@ def test_the_engines_gradient_is_that_of_finite_differences():
             assert grads[at] == pytest.approx((up - down) / 2e-5, rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.long
 def test_a_cut_run_on_more_devices_is_the_same_picture():
     content, other = as_floats(CONTENT), as_floats(STYLE)
     goal = jax.jit(lambda c, s: style.targets(SMALL, c, s))(content, other)
@@ -122,6 +125,7 @@ def test_a_cut_run_on_more_devices_is_the_same_picture():
     np.testing.assert_allclose(taken([2], 8), whole, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.long
 def test_the_loss_falls_tenfold_and_one_key_is_one_picture():
     y, x = np.mgrid[:24, :30]
     content = np.stack([x / 29, y / 23, (x + y) % 2 * 0 + 0.3], -1).astype(np.float32)
@@ -158,6 +162,7 @@ def test_mean_std_and_grey_are_a_part_of_the_first_kernel(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
+@pytest.mark.long
 def test_the_convolutions_of_a_run(tmp_path):
     argv = ["digits_cnn", "--model.channels", 4, 6, "--model.kernel", 2, "--epochs", 1, "--batch_size", 512]
     argv += ["--data.validation_fraction", 0, "--model.hidden", 8, "--model.activation", "tanh"]
@@ -231,6 +236,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_command_writes_a_picture_of_the_contents_size(folder, capsys):
     flags = ["--features", "k.npz", "--steps", "3"]
     for content, other, output, size in (
@@ -249,6 +255,7 @@ def test_the_command_writes_a_picture_of_the_contents_size(folder, capsys):
         assert made.size == (13, 10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

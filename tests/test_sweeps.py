@@ -172,6 +172,7 @@ def swept(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_members_are_ordinary_runs_to_the_bits_of_single_ones(swept, tmp_path):
     assert len(folders(swept)) == 6
     for k, lr, seed in ((0, 0.01, 0), (3, 0.1, 1)):
@@ -186,6 +187,7 @@ def test_members_are_ordinary_runs_to_the_bits_of_single_ones(swept, tmp_path):
     assert score == pytest.approx(rows(folders(swept)[3])[-2]["val/accuracy"])
 
 
+@pytest.mark.long
 def test_a_member_that_diverges_is_told_and_costs_the_others_nothing(swept, tmp_path, capfd):
     with safetensors.safe_open(folders(swept)[4] / "weights.safetensors", "numpy") as file:
         assert file.metadata()["ending"] == "failed"
@@ -221,6 +223,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("flags", VARIANTS.values(), ids=VARIANTS)
 def test_numbers_that_a_program_takes_give_the_bits_that_they_give_inside_it(flags, tmp_path):
     here(*QUICK, *ONE_PART, *flags, "--workdir", tmp_path / "sweep")
@@ -229,6 +232,7 @@ def test_numbers_that_a_program_takes_give_the_bits_that_they_give_inside_it(fla
     assert_same(tmp_path / "single", last)
 
 
+@pytest.mark.long
 def test_vmap_agrees(swept, tmp_path):
     flags = ["--sweep", "optim.lr=0.01,0.1", "--seeds", "2", "--sweep.mode", "vmap"]
     here(*QUICK, *flags, "--workdir", tmp_path / "vmap")
@@ -236,6 +240,7 @@ def test_vmap_agrees(swept, tmp_path):
         assert_same(one, other, atol=1e-4)
 
 
+@pytest.mark.long
 def test_members_on_two_devices_have_the_bits_of_one(swept, tmp_path):
     flags = ["--sweep", "optim.lr=0.01,0.1", "--seeds", "2", "--devices", "2"]
     here(*QUICK, *flags, "--workdir", tmp_path / "two")
@@ -243,6 +248,7 @@ def test_members_on_two_devices_have_the_bits_of_one(swept, tmp_path):
         assert_same(one, other)
 
 
+@pytest.mark.long
 def test_one_program_for_equal_shapes_and_one_more_for_others(tmp_path, capsys):
     names: list[str] = []
 
@@ -262,6 +268,7 @@ def test_one_program_for_equal_shapes_and_one_more_for_others(tmp_path, capsys):
 # ---- what can happen to it ----
 
 
+@pytest.mark.long
 def test_a_sweep_that_was_killed_ends_with_the_weights_of_the_undisturbed_one(swept, tmp_path):
     argv = [*QUICK, "--sweep", "optim.lr=0.01,0.1,1e30", "--seeds", "2", "--workdir", str(tmp_path / "sweep")]
     process = alone(*argv)
@@ -303,6 +310,7 @@ def test_threads_that_meet_are_answered_together_and_share_what_goes_wrong():
         together(0, program, 0)
 
 
+@pytest.mark.long
 def test_the_better_half_goes_on(tmp_path):
     rates = [0.001, 0.01, 0.03, 0.1, 0.3]
     flags = [
@@ -352,6 +360,7 @@ def test_each_example_is_validated_on_once_and_classes_are_spread_evenly():
     assert counts.sum() == 100 and (np.ptp(counts, axis=0) <= 1).all() and np.ptp(counts.sum(1)) <= 1
 
 
+@pytest.mark.long
 def test_folds_are_runs_that_differ_in_their_validation_examples(tmp_path, capsys):
     here("iris_mlp", "--epochs", "2", "--folds", "3", "--workdir", tmp_path / "sweep")
     sets = [data.from_config(jaxnn.DataConfig("iris", fold=f"{k}/3")) for k in (1, 2, 3)]

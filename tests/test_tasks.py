@@ -67,6 +67,7 @@ def report(name):
     return {key: float(value) for key, value in measured(name)[1].items()}
 
 
+@pytest.mark.long
 @each_task
 def test_the_reported_loss_is_the_weighted_mean_of_the_loss(name):
     task, outputs, y = CASES[name]
@@ -231,6 +232,7 @@ OWN = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OWN)
 def test_a_loss_of_ones_own_is_the_same_as_the_tasks(name):
     """The tasks' equations, given as one's own: any outputs and labels come to it as they come to them."""

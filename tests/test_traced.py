@@ -44,6 +44,7 @@ def final_loss(name: str, value):
 SLOW = [pytest.param(name, marks=pytest.mark.slow) if name in ("b1", "eps") else name for name in NUMBERS]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SLOW)
 def test_vmap_over_a_number_gives_what_separate_runs_give(name):
     values = NUMBERS[name][1:]
@@ -53,6 +54,7 @@ def test_vmap_over_a_number_gives_what_separate_runs_give(name):
     assert abs(together[0] - together[1]) > 1e-4  # the number has a part in the run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SLOW)
 def test_grad_over_a_number_gives_what_finite_differences_give(name):
     """In float64, by steps so small that no unit is dropped in one of the two runs only; optax' powers of b1 and b2

@@ -121,6 +121,7 @@ def test_a_run_writes_its_config_history_and_weights(finished):
     assert {name: w.shape for name, w in weights(finished).items()} == {"dense_0/w": (10, 64), "dense_0/b": (10,)}
 
 
+@pytest.mark.long
 def test_a_run_is_replayed_bit_for_bit(finished, tmp_path):
     """In this process, and cut within the epochs, which have 11 steps."""
     cut = ["--eval-every", "2", "--checkpoint.every", "never"]
@@ -160,6 +161,7 @@ def test_fit_and_a_run_agree(tmp_path):
             assert values.dtype == np.float32 and values.tolist() == ran.tolist(), name
 
 
+@pytest.mark.long
 def test_class_weights_are_in_the_training_loss_and_in_no_other_metric(tmp_path):
     """Against NumPy, with a learning rate that leaves the weights as they began."""
     still = ["--epochs", "2", "--eval-every", "1epoch", "--optim.name", "sgd", "--optim.lr", "1e-30"]
@@ -174,6 +176,7 @@ def test_class_weights_are_in_the_training_loss_and_in_no_other_metric(tmp_path)
         assert row["train/loss"] == pytest.approx(loss, rel=1e-5)
 
 
+@pytest.mark.long
 def test_load_run_predicts_in_a_new_process_what_the_run_reported(finished):
     code = f"""
 import jaxnn, numpy as np
@@ -209,6 +212,7 @@ def test_a_replay_on_other_data_is_refused(finished, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_the_average_of_the_weights_is_what_is_saved_and_tested(finished, tmp_path):
     assert here(*QUICK, "--optim.ema", "0.5", "--workdir", tmp_path / "run") == 0
     plain, mean = weights(finished), weights(tmp_path / "run")
@@ -389,6 +393,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(argv, words, tm
     assert [path.name for path in tmp_path.iterdir()] == ["files"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("argv", [["--optm.lr", "0.1"], ["--data.name", "no.csv"]])
 def test_a_refusal_is_a_line_on_stderr_and_exit_code_2(argv, tmp_path):
     done = train(*argv, cwd=tmp_path)
@@ -401,6 +406,7 @@ def test_a_refusal_can_show_where_it_was_raised(tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("Traceback") and "\nerror: --data.name" in done.stderr
 
 
+@pytest.mark.long
 def test_divergence_stops_with_exit_4_and_keeps_what_was_good(tmp_path):
     folder = tmp_path / "run"
     diverge = ["--optim.name", "sgd", "--optim.lr", "1e18", "--task.loss", "squared"]
@@ -418,6 +424,7 @@ def test_a_run_stops_where_the_loss_no_longer_falls(tmp_path):
     assert epochs == [1, 2, 3, 4, 4]  # the first, three that are no better, and the test
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
     command = f"'{sys.executable}' '{ROOT}/train.py' {' '.join(QUICK)} --workdir '{tmp_path}/run' | head -n 1"
     subprocess.run(command, shell=True, capture_output=True, check=True)
@@ -438,6 +445,7 @@ def test_a_folder_that_holds_results_and_no_checkpoint_is_left_alone(finished, t
         assert (tmp_path / name).read_bytes() == (finished / name).read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_at_the_next_edge_with_everything_written(number, code, tmp_path):
     argv = [*QUICK[:1], "--epochs", "1000000", "--batch-size", "128", "--workdir", str(tmp_path / "run")]
@@ -464,6 +472,7 @@ def test_a_terminal_gets_a_bar_and_a_pipe_gets_lines():
     assert "━" in terminal.getvalue() and "0:00:00" in terminal.getvalue()
 
 
+@pytest.mark.long
 def test_two_devices_train_as_one_does(finished, tmp_path, capsys):
     assert here(*QUICK, "--workdir", tmp_path / "run", "--devices", "2") == 0
     assert "2 devices" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_iris
 
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parent.parent
 
 

@@ -184,6 +184,7 @@ def weights(folder: Path, size: int) -> tuple[str, str]:
     return str(folder), f"folder={folder}: "
 
 
+@pytest.mark.long
 def test_x03_bombs_and_sizes_that_lie_are_refused_in_little_memory(tmp_path):
     """In a process of its own: what it holds is this test's doing."""
     zeros, one = squeezed(b"", 15), struct.pack(">4I", 0x803, MANY, 2**10, 2**10)

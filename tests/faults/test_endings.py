@@ -42,6 +42,7 @@ def kept(runs) -> Path:
     return runs.base / "kept"
 
 
+@pytest.mark.long
 def test_a_run_stops_by_the_metric_and_ends_with_its_best_row(stopped, runs):
     """The rule in plain Python, and the metrics of the rows recomputed with the weights that were written."""
     *rows, last = history(stopped)
@@ -74,6 +75,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_bits(stopped, runs, tmp_path
         rows.write_text("".join(line + "\n" for line in rows.read_text().splitlines()[:-1]))
 
 
+@pytest.mark.long
 def test_the_best_weights_of_a_run_are_read_and_a_finished_run_is_ended_with_them(kept, runs, tmp_path):
     rows = history(kept)[:-1]
     best = max(rows, key=lambda row: row["val/accuracy"])
@@ -174,6 +176,7 @@ def test_a_run_that_is_made_longer_is_that_of_the_whole_length_or_is_refused(kep
     assert code == 2 and "ended within an interval of --eval_every" in err and cure in err, err
 
 
+@pytest.mark.long
 def test_a_run_from_another_goes_on_in_its_folder_when_that_is_gone(runs, tmp_path):
     """Twenty epochs and twenty more, killed among these, are forty; and two more in the same folder are 42."""
     flags = [*CONSTANT, "--eval-every", "1epoch"]

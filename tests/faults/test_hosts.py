@@ -42,6 +42,7 @@ def two(base):
     return base / "two", Several(flags, 2, base / "programs").end()[0]
 
 
+@pytest.mark.long
 def test_two_processes_take_the_steps_of_one_and_the_first_alone_prints_and_writes(base, two):
     folder, ended = two
     assert [each.code for each in ended] == [0, 0], ended
@@ -55,6 +56,7 @@ def test_two_processes_take_the_steps_of_one_and_the_first_alone_prints_and_writ
             np.testing.assert_allclose(a[name], b[name], rtol=1e-6, err_msg=f"{name} at step {a['step']}")
 
 
+@pytest.mark.long
 def test_a_run_of_two_goes_on_in_one_and_that_of_one_in_two(base, two):
     folder = base / "longer"
     shutil.copytree(two[0], folder)
@@ -78,6 +80,7 @@ DIFFERENT = {  # what process 1 is started with besides, and what process 0 says
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", DIFFERENT)
 def test_a_process_with_other_flags_or_data_is_refused_by_all(base, name):
     write_data(base / "other.npz", rows=481)
@@ -115,6 +118,7 @@ def test_a_port_in_use_is_refused(base):
             hosts.initialise(f"localhost:{port}", 2, 0)
 
 
+@pytest.mark.long
 def test_a_process_that_the_others_do_not_meet_ends_with_6():
     code = f"from jaxnn.devices import hosts; hosts.MEET = 2; hosts.initialise('localhost:{free_port()}', 2, 1)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)

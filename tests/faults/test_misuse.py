@@ -75,6 +75,7 @@ def trained():
 # ---- A02: keys ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a02_no_two_of_a_million_keys_are_equal():
     """Of 100 seeds: the weights of 20 layers, the order of 3,000 epochs, the noise of 3,000 steps and of 2 layers."""
 
@@ -114,6 +115,7 @@ def test_a02_the_noise_of_a_step_is_drawn_from_the_key_of_that_step_alone():
 # ---- A03: what was given is left alone ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a03_what_is_given_is_not_changed():
     batch, many = blobs(), blobs(2000, seed=1)
     labels, targets = np.array(["b", "a", "b"]), np.array([1.0, 2.5])
@@ -244,6 +246,7 @@ def test_a05_inside_x64_a_run_keeps_the_dtype_of_its_data(dtype):
     assert history["val/loss"][-1] < history["val/loss"][0]
 
 
+@pytest.mark.long
 def test_a05_debug_nans_finds_none_in_a_healthy_run_and_one_that_is_there():
     broken = blobs()
     broken.x[3, 0] = np.nan
@@ -302,6 +305,7 @@ def test_a07_importing_jaxnn_alone_loads_nothing_and_changes_nothing():
     assert own == {"jaxnn", "jaxnn.errors", "jaxnn.fork"}  # a fork is to be seen from then on
 
 
+@pytest.mark.long
 def test_a07_importing_every_name_touches_no_device_flag_or_file(tmp_path):
     # with a platform that is not there, the first look at a device would fail
     settings = "dict(jax.config.values)"

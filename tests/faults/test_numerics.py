@@ -73,6 +73,7 @@ def rows(data, step, batch_size, key=KEY):
 # ---- N01, N02: what is not finite is found and named -------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_n01_the_first_bad_step_and_the_row_that_made_it_are_found_wherever_it_stands():
     rng = np.random.default_rng(0)
     clean = Batch(rng.normal(size=(23, 3)).astype("f"), rng.normal(size=(23, 1)).astype("f"), np.ones(23, np.float32))
@@ -89,6 +90,7 @@ def test_n01_the_first_bad_step_and_the_row_that_made_it_are_found_wherever_it_s
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fault.state.params))
 
 
+@pytest.mark.long
 def test_n01_a_run_ends_within_one_interval_naming_step_leaf_rate_and_rows(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(60, 3)).astype(np.float32)
@@ -157,6 +159,7 @@ def test_n03_nan_logits_are_counted_wrong(task, outputs, y):
     assert float(sums["correct"]) == 0 and float(sums["weight"]) == 3 and np.isnan(float(sums["loss"]))
 
 
+@pytest.mark.long
 def test_n03_a_run_whose_validation_is_not_finite_ends_with_exit_4_and_keeps_its_weights(tmp_path):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(40, 2)).astype(np.float32)
@@ -383,6 +386,7 @@ def all_together(names, error):
         return gradients.check_gradients(lambda at: {name: f(at[name]) for name, f in fns.items()}, where)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [activations.TABLE, LAYERS, LOSSES], ids=["activations", "layers", "losses"])
 def test_n08_every_derivative_is_that_of_central_differences(kind):
     assert max(all_together(kind, 0.0).values()) <= 1e-7
@@ -575,6 +579,7 @@ def model(outputs):
 """
 
 
+@pytest.mark.long
 def test_n10_the_warning_is_one_line_on_stderr_and_the_run_goes_on(tmp_path):
     (tmp_path / "dead.py").write_text(DEAD)
     done = process("dead.py", "--workdir", "run", cwd=tmp_path)
@@ -601,6 +606,7 @@ def test_n10_n11_no_false_alarm_on_the_shipped_configs(name, tmp_path):
 # ---- N12: corners of roots and norms -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_n12_every_layer_activation_and_loss_has_a_finite_gradient_at_zero():
     fns = {name: fn for name, (fn, _) in cases(0.0).items()}
 

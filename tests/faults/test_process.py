@@ -87,6 +87,7 @@ def kill_at_random(runs: Runs, golden, base, kills: int, seed: int) -> dict[str,
     return seen
 
 
+@pytest.mark.long
 def test_p01_p02_p03_killed_at_random_moments_a_run_ends_with_the_same_bits(runs, golden, tmp_path):
     seen = kill_at_random(runs, golden, tmp_path, kills=3, seed=0)
     assert seen["done"] >= 1
@@ -347,6 +348,7 @@ def test_f08_a_changed_flag_ends_with_exit_2_and_leaves_the_run_as_it_was(runs, 
     assert before == {path: path.read_bytes() for path in golden.rglob("*") if path.is_file() and path.name != "lock"}
 
 
+@pytest.mark.long
 def test_f09_p10_other_intervals_are_accepted_and_however_a_run_is_cut_no_bit_changes(runs, golden, tmp_path):
     process = runs.start(tmp_path / "run")
     assert until(process, lambda: saved(tmp_path / "run")[-1:] > [0])

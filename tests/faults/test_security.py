@@ -161,6 +161,7 @@ def canary_works(payload: bytes, path: Path) -> None:
     path.rmdir()
 
 
+@pytest.mark.long
 def test_x01_a_pickle_given_as_data_weights_or_config_is_refused_and_never_runs(tmp_path, run):
     canary = tmp_path / "sung"
     payload = pickle.dumps(Canary(canary))

@@ -29,6 +29,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path):
 FLAGS = "iris_mlp --model.kind linear --epochs 1 --data.validation-fraction 0 --data.test-fraction 0".split()
 
 
+@pytest.mark.long
 def test_what_was_not_expected_is_said(tmp_path, monkeypatch, capsys):
     checks = {"nothing at all": ("exit 0", lambda runs: f"exit {runs.run(runs.new(), '--optim.lrr', '1').returncode}")}
     monkeypatch.setattr(selfcheck, "CHECKS", checks)

@@ -138,6 +138,7 @@ def test_s03_if_no_checkpoint_is_good_each_is_named_and_nothing_begins_anew(fold
     assert before == (sha(tmp_path / "run"), history(tmp_path / "run"))
 
 
+@pytest.mark.long
 def test_s01_s02_a_run_goes_on_from_the_older_one_and_says_so(runs, golden, tmp_path):
     process = runs.start(tmp_path / "run")
     assert until(process, lambda: len(saved(tmp_path / "run")) == 2 and saved(tmp_path / "run")[0] > 0)
@@ -165,6 +166,7 @@ def mounted(path: Path, options: str):
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
+@pytest.mark.long
 def test_s04_a_disk_that_fills_up_ends_the_run_with_exit_5_and_the_last_good_checkpoint(runs, golden, tmp_path):
     with mounted(tmp_path / "disk", "size=2m") as disk:
         process = runs.start(disk / "run")
@@ -221,6 +223,7 @@ def test_s06_a_folder_that_cannot_be_written_is_refused(runs, tmp_path):
         assert code == 2 and "Read-only file system" in err and err.count("\n") == 1, err
 
 
+@pytest.mark.long
 def test_s07_the_second_run_in_a_folder_names_the_first_and_a_kill_frees_it(runs, golden, tmp_path):
     often = ["--checkpoint.every", OFTEN]  # many saves, in whose time the first can be stopped
     process, rows = runs.start(tmp_path / "run", *often), tmp_path / "run" / "history.jsonl"
@@ -331,6 +334,7 @@ def test_s10_a_run_of_a_later_format_is_refused_in_one_line_and_left_as_it_was(r
     assert not (tmp_path / "replayed").exists()
 
 
+@pytest.mark.long
 def test_s10_a_run_of_the_first_format_is_read_and_goes_on_as_if_it_had_been_made_today(runs, tmp_path):
     """It was made by `iris_mlp --model.hidden 8 --epochs 4 --eval-every 3epochs --checkpoint.keep 1`."""
     shutil.copytree(EARLIER, tmp_path / "run")
@@ -451,6 +455,7 @@ def test_s12_the_newest_are_kept_and_the_best_and_what_was_given_up_goes(tmp_pat
     assert same(loaded(found), tree(40))
 
 
+@pytest.mark.long
 def test_s12_the_best_checkpoint_of_a_run_is_kept(runs, tmp_path):
     flags = ["--checkpoint.best", "val/accuracy", "--checkpoint.keep", 1, "--checkpoint.every", "never"]
     code, _, err = runs.run(tmp_path / "run", *flags)

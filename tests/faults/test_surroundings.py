@@ -124,6 +124,7 @@ for model in (jaxnn.from_linen(Linen()), jaxnn.from_nnx(Nnx)):
 """
 
 
+@pytest.mark.long
 def test_p13_in_another_process_the_digest_is_the_same(tmp_path):
     """Of Flax modules, whose tables are sets and dicts, with other hashes of text; and on more devices."""
     environments = {"PYTHONHASHSEED": "1"}, {"PYTHONHASHSEED": "2", "JAX_NUM_CPU_DEVICES": "3", "PYTHONOPTIMIZE": "2"}
@@ -134,6 +135,7 @@ def test_p13_in_another_process_the_digest_is_the_same(tmp_path):
     assert first == second and len(set(first)) == 2
 
 
+@pytest.mark.long
 def test_p13_a_model_that_has_changed_where_it_stands_is_refused(runs, tmp_path):
     own, run = written(tmp_path / "a folder"), tmp_path / "run"
     assert runs.run(run, argv=[str(own)])[0] == 0
@@ -153,6 +155,7 @@ def test_p13_a_model_that_has_changed_where_it_stands_is_refused(runs, tmp_path)
 OWN_MODEL = {"source": "own", "own_model": True, "source_digest": "f", "program": "p"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
@@ -211,6 +214,7 @@ def test_p14_a_folder_that_is_taken_is_followed_by_the_next_number(tmp_path):
 QUICK_RUN = "iris_mlp --model.kind linear --epochs 1 --batch-size full --data.validation-fraction 0".split()
 
 
+@pytest.mark.long
 def test_p14_runs_that_start_together_have_folders_of_their_own(tmp_path):
     together = [start([*QUICK_RUN, "--data.test-fraction", "0"], tmp_path) for _ in range(3)]
     ended = [process.communicate(timeout=120) for process in together]
@@ -289,6 +293,7 @@ def test_p15_output_that_cannot_be_written_is_one_line_or_none(command, code, sa
     assert err.startswith(f"error: {says}") and err.count("\n") == 1 if says else err == ""
 
 
+@pytest.mark.long
 def test_p15_a_run_whose_lines_cannot_be_written_is_a_run(tmp_path):
     """A full disk for its lines; letters that ASCII has not, and no docstrings; no folder to be in."""
     flags = " ".join([*QUICK_RUN, "--data.test-fraction", "0", "--workdir"])
@@ -304,6 +309,7 @@ def test_p15_a_run_whose_lines_cannot_be_written_is_a_run(tmp_path):
     assert {sha(tmp_path / name) for name in ("full", "ascii", "gone")} == {sha(tmp_path / "full")}
 
 
+@pytest.mark.long
 def test_p15_what_jax_is_told_is_one_line_where_it_is_not_to_be_had(tmp_path):
     code, out, err = shell(f"JAX_PLATFORMS=cuda $TRAIN {' '.join(QUICK_RUN)}", tmp_path)
     assert (code, out) == (2, "")
