@@ -206,6 +206,30 @@ def _refuse_port_in_use(coordinator: str) -> None:
         raise InputError(f"--coordinator={coordinator}: port {port}: {reason.strerror}; name another port") from None
 
 
+def _door(coordinator: str) -> socket.socket | None:
+    """A socket at which the system answers for as long as this process lives; None where there cannot be one."""
+    host, _, port = coordinator.rpartition(":")
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(address)  # nothing is sent: the system says from which of its addresses it would be
+            return socket.create_server((probe.getsockname()[0], 0), family=family, backlog=128)
+    except OSError:
+        return None
+
+
+def _is_gone(door: str) -> bool:
+    """Whether the system says that no process listens there any more."""
+    host, _, port = door.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def join(clock: Any, stop: Any) -> Iterator[None]:
     """Be one of several processes inside: with the others watched, and an error of one told to all.
@@ -221,7 +245,10 @@ def join(clock: Any, stop: Any) -> Iterator[None]:
 
     assert global_state.process_id is not None and global_state.num_processes is not None
     mine = Processes(global_state.process_id, global_state.num_processes, global_state.client, clock, [0])
-    watch = Watch(mine.rank, mine.count, mine.store, clock)
+    watch = Watch(mine.rank, mine.count, mine.store, clock, _is_gone)
+    if door := _door(global_state.coordinator_address or ""):
+        host, port, *_ = door.getsockname()
+        mine.store.key_value_set(f"jaxnn/door/{mine.rank}", f"{host}:{port}")
     _joined.append(mine)
     stop.agreed = greatest
     watch.start()
@@ -242,4 +269,6 @@ def join(clock: Any, stop: Any) -> Iterator[None]:
     finally:
         _joined.remove(mine)
     watch.stop()
+    if door:
+        door.close()
     jax.distributed.shutdown()

@@ -14,12 +14,14 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from jaxnn import errors
 from jaxnn.errors import Error, PeerError
 
 TICK = 0.5  # seconds between two beats
+SHORT = 1.0  # seconds without a beat after which a process is asked for at its door
 LEAST = 10.0  # seconds that are waited for another process, once the steps have begun
 BEFORE = 45.0  # the same before that, and in a part of the run that has not been seen to its end yet
 SILENT = 30.0  # seconds without a beat, before the steps have begun
@@ -38,13 +40,15 @@ class Watch:
       rank, count: which process this is, of how many.
       store: the client of the coordinator, which may never answer: one thread alone asks it.
       clock: the stopwatch of the run: the part it is in, since when, its slowest time of each part, the last step.
+      is_gone: whether nobody is at a door (an address), where the system answers for a process that lives, even stopped.
     """
 
-    def __init__(self, rank: int, count: int, store: Any, clock: Any):
-        self.rank, self.count, self.store, self.clock = rank, count, store, clock
+    def __init__(self, rank: int, count: int, store: Any, clock: Any, is_gone: Callable[[str], bool]):
+        self.rank, self.count, self.store, self.clock, self.is_gone = rank, count, store, clock, is_gone
         self.over, self.ending, self.beats = threading.Event(), threading.Lock(), 0
         self.answered = time.monotonic()  # when the store has last answered
         self.heard: dict[int, tuple[str, float]] = {}  # of those that are listened to: the last beat, and since when
+        self.doors: dict[int, str] = {}  # of these: the address, of a door that could be reached from here
         self.threads = [threading.Thread(target=each, daemon=True) for each in (self._beat, self._look)]
 
     def start(self) -> None:
@@ -90,8 +94,16 @@ class Watch:
         told = [text if text.startswith("process ") else f"process {self.rank}: {text}", type(error).__name__]
         with contextlib.suppress(RuntimeError):
             self.store.key_value_set(f"jaxnn/failed/{self.rank}", json.dumps(told), allow_overwrite=True)
-            while self.rank == 0 and len(self._read("failed")) < self.count:  # with it the store goes
+            while self.rank == 0 and self._left():  # with process 0 the store goes
                 time.sleep(TICK / 10)
+
+    def _left(self) -> list[int]:
+        """Those that have not heard of the error yet, and are still there."""
+        told = self._read("failed")
+        return [rank for rank in range(self.count) if rank not in told and not self._is_gone(rank)]
+
+    def _is_gone(self, rank: int) -> bool:
+        return bool(door := self.doors.get(rank)) and self.is_gone(door)
 
     # ---- the two threads ----
 
@@ -110,6 +122,7 @@ class Watch:
                 beats = self._read("beat") if all_of_them else self._next()
                 last = {rank: self.heard.get(rank, ("", now)) for rank in beats if rank != self.rank}
                 self.heard = {rank: was if was[0] == beats[rank] else (beats[rank], now) for rank, was in last.items()}
+                self.doors |= {rank: self._door(rank) for rank in self.heard if rank not in self.doors}
                 self.answered = now
 
     def _look(self) -> None:
@@ -119,9 +132,11 @@ class Watch:
             if now - self.answered > silent:
                 self._lost(f"process 0, where all meet, has not answered for {now - self.answered:.0f} s")
             for rank, (beat, since) in self.heard.items():
+                _, part, step = json.loads(beat)
+                doing = f"it was at step {step} ({part})"
+                if now - since > SHORT and self._is_gone(rank):
+                    self._lost(f"process {rank} is gone; {doing}")
                 if now - since > silent:
-                    _, part, step = json.loads(beat)
-                    doing = f"it was at step {step} ({part})"
                     self._lost(f"process {rank} has not been heard of for {now - since:.0f} s; {doing}")
             others = {rank: json.loads(beat)[1:] for rank, (beat, _) in self.heard.items()}
             parts = [self.clock.part, *(part for part, _ in others.values())]
@@ -165,6 +180,14 @@ class Watch:
             return {rank: self.store.key_value_try_get(f"jaxnn/beat/{rank}")}
         except RuntimeError:  # it has none yet
             return {rank: json.dumps([0, "start", 0])}
+
+    def _door(self, rank: int) -> str:
+        """The address of a process; none where it cannot be reached from here, as through a firewall."""
+        try:
+            door = self.store.key_value_try_get(f"jaxnn/door/{rank}")
+        except RuntimeError:  # it has none
+            return ""
+        return "" if self.is_gone(door) else door
 
     def _read(self, place: str) -> dict[int, str]:
         """What the processes have written there, by rank."""

@@ -193,3 +193,25 @@ def test_the_job_set_numbers_as_many_pods_as_its_command_says():
     name, port = jobset["metadata"]["name"], container["ports"][0]["containerPort"]
     assert flags.coordinator == f"{name}-{workers['name']}-0-0.{name}:{port}"
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+
+
+DOOR = """
+from jaxnn.devices import hosts
+door = hosts._door("localhost:1")
+print("{}:{}".format(*door.getsockname()), flush=True)
+input()
+"""
+
+
+def test_nobody_is_at_the_door_of_a_killed_process_and_somebody_at_that_of_a_stopped_one():
+    with subprocess.Popen(
+        [sys.executable, "-c", DOOR], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        address = process.stdout.readline().strip()
+        for number, gone in ((signal.SIGCONT, False), (signal.SIGSTOP, False), (signal.SIGKILL, True)):
+            process.send_signal(number)
+            if number == signal.SIGKILL:
+                process.wait()
+            assert hosts._is_gone(address) == gone, number
+    assert not hosts._is_gone("no such host:1")  # nothing is known then
