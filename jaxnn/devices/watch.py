@@ -40,7 +40,7 @@ class Watch:
       rank, count: which process this is, of how many.
       store: the client of the coordinator, which may never answer: one thread alone asks it.
       clock: the stopwatch of the run: the part it is in, since when, its slowest time of each part, the last step.
-      is_gone: whether nobody is at a door (an address), where the system answers for a process that lives, even stopped.
+      is_gone: whether nobody is at a door (an address); the system answers there for one that lives, even stopped.
     """
 
     def __init__(self, rank: int, count: int, store: Any, clock: Any, is_gone: Callable[[str], bool]):
