@@ -247,6 +247,7 @@ def test_mixup_is_the_loss_of_the_soft_label(kind):
         np.testing.assert_allclose(sums[name], sums_[name], rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_mixed_losses_of_ones_own_have_the_weights_of_both_rows_and_padding_has_none(accumulate):
     hinge = lambda logits, y: jnp.maximum(0, 1 + logits - jnp.take_along_axis(logits, y[:, None], 1)).sum(1)  # noqa: E731
@@ -294,6 +295,7 @@ def test_a_row_alone_is_not_mixed():
     assert np.array_equal(mixed.x[1], batch.x[1]) and mixed.y.partner[1] == batch.y[1]
 
 
+@pytest.mark.long
 def test_what_has_no_soft_labels_is_not_mixed():
     recipe, params = of_linear(jaxnn.regression(), augment=augment.mixup(1.0))
     with pytest.raises(InputError, match="augment: a regression has no soft labels"):
@@ -337,6 +339,7 @@ def test_draws_depend_on_neither_padding_nor_devices(words):
         )
 
 
+@pytest.mark.long
 def test_row_i_draws_by_its_number():
     x, key = batch_of(5).x, jax.random.key(2)
     both = augment.rows(augment.shift(2), augment.flip)(batch_of(5)._replace(x=x), key).x

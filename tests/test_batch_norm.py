@@ -300,6 +300,7 @@ def test_a_batch_in_which_nothing_weighs_anything_leaves_what_is_stored():
     assert all(not leaf.any() for leaf in jax.tree.leaves(grads))
 
 
+@pytest.mark.long
 def test_the_gradient_through_the_statistics_is_that_of_finite_differences():
     given, params = rows("mixed"), begun(MODEL, rows().x)
     own, kept = tree.split(params)
@@ -487,6 +488,7 @@ def test_a_whole_run_is_mapped_over_seeds_and_differentiated():
     assert float(slope) == pytest.approx(float(ends) / 2e-3, rel=2e-2)
 
 
+@pytest.mark.long
 def test_a_fault_is_found_in_its_row():
     given, recipe = rows(), recipe_of()
     given.x[7, 1] = np.nan
@@ -578,6 +580,7 @@ def test_a_run_that_begins_with_anothers_weights_begins_with_its_statistics(fini
         assert np.array_equal(before[name], after[name]) is (not name.startswith("dense_1")), name
 
 
+@pytest.mark.long
 def test_accumulate_is_refused_before_a_folder_is_made(finished, tmp_path):
     with pytest.raises(InputError, match="--optim.accumulate=3: .* statistics of a whole batch; leave it out"):
         here(finished / "norm.py", "--workdir", tmp_path / "run", "--optim.accumulate", "3")

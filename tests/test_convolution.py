@@ -184,6 +184,7 @@ def test_stride_is_the_window_by_default():
         assert jax.eval_shape(lambda x, pool=pool: pool(x, 3), jnp.ones((7, 6, 1))).shape == (2, 2, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("window", [2, 3])
 def test_equal_entries_give_the_gradient_to_the_first_in_both_forms(window):
     x = jnp.array(np.random.default_rng(0).integers(0, 3, (6, 6, 4)), jnp.float32)

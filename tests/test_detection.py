@@ -303,6 +303,7 @@ def test_bfloat16_learns_alike(finished, tmp_path):
     assert half["test/loss"] == pytest.approx(last["test/loss"], rel=0.05)
 
 
+@pytest.mark.long
 def test_boxes_that_are_wrong_train_nothing(finished, tmp_path):
     x, y = squares(60)
     y[7, 0, 3] = 17
@@ -312,6 +313,7 @@ def test_boxes_that_are_wrong_train_nothing(finished, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_settings_of_other_tasks_are_refused(finished, tmp_path):
     for flags, line in (
         (["--task.label_smoothing", "0.1"], "--task.label_smoothing=0.1: is for classes and amounts"),

@@ -136,6 +136,7 @@ def broken(name: str, seed: int, folder: Path) -> list[str]:
     return found_in(folder / "run", config)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_network_is_named_rightly(name, tmp_path):
     assert broken(name, 0, tmp_path)[0] == BROKEN[name].finding

@@ -192,6 +192,7 @@ def test_the_bits_of_convolutions_do_not_depend_on_how_the_run_is_cut():
     assert same_bits(in_parts(run, rows, [1] * 4), in_parts(run, rows, [4]))
 
 
+@pytest.mark.long
 def test_the_rows_of_a_step_do_not_depend_on_the_cuts_nor_on_the_devices():
     data = digits()
     index, real = drawn(KEY)
@@ -220,6 +221,7 @@ def test_a_chunk_of_one_step_has_the_bits_of_any_other():
     assert same_bits(in_parts(run, rows, [12]), in_parts(run, rows, [1] * 12))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [1, 12])
 def test_rows_that_are_streamed_give_the_bits_of_rows_that_are_resident_and_their_padding_weighs_nothing(n):
     run, rows = huber()
@@ -232,6 +234,7 @@ def test_rows_that_are_streamed_give_the_bits_of_rows_that_are_resident_and_thei
     assert same_bits(resident, stream) and same_bits(a, b) and a["loss"].shape == (n,)
 
 
+@pytest.mark.long
 def test_noise_and_rate_are_those_of_the_step_and_no_two_purposes_share_a_key():
     keys = [jax.random.key_data(key_for(purpose, KEY)).tolist() for purpose in ("weights", "order", "noise")]
     assert len(set(map(tuple, keys))) == 3
@@ -254,6 +257,7 @@ def test_an_epoch_of_steps_equals_the_formula_written_out():
     close(state.params, params, 1e-5)
 
 
+@pytest.mark.long
 def test_full_batch_descent_is_the_gradient_step():
     data, (_, state, steps) = digits(), training(ROWS, ROWS, lr=0.3)
     once = descend(state.params, 0.3, mean_gradient(state.params, data, np.arange(ROWS)))
@@ -364,6 +368,7 @@ def test_fit_equals_the_steps_it_is_made_of_and_networks_that_share_an_order_see
     assert history["grad_norm"].shape == history["lr"].shape == (2, 3)
 
 
+@pytest.mark.long
 def test_a_weight_of_two_is_the_example_twice():
     data = digits(6)._replace(weight=np.array([2, 1, 1, 1, 1, 1], np.float32))
     again = lambda a: np.concatenate([a, a[:1]])
@@ -602,6 +607,7 @@ def observing(rate: float = 0.5) -> Model:
     return Model(init, apply, observe=observe)
 
 
+@pytest.mark.long
 def test_a_model_that_observes_its_batches_keeps_their_statistics():
     rng = np.random.default_rng(2)
     x = rng.normal(3, 1, (13, 4)).astype(np.float32)
@@ -635,6 +641,7 @@ def test_a_model_that_observes_its_batches_keeps_their_statistics():
         engine.step(recipe._replace(accumulate=2), state, data, KEY)
 
 
+@pytest.mark.long
 def test_what_a_task_prepares_has_the_key_of_the_step_and_none_in_an_evaluation():
     def prepare(batch: Batch, key: jax.Array | None) -> Batch:
         return batch._replace(x=batch.x * 2 if key is None else batch.x + jax.random.normal(key, batch.x.shape))
@@ -654,6 +661,7 @@ def test_what_a_task_prepares_has_the_key_of_the_step_and_none_in_an_evaluation(
     assert float(sums["loss"]) == pytest.approx(np.square(2 * x).sum(), rel=1e-5)
 
 
+@pytest.mark.long
 def test_what_is_frozen_keeps_its_bits_and_has_no_gradient_and_no_state_of_the_optimizer():
     how = {"name": "adamw", "lr": 0.1, "weight_decay": 0.1, "ema": 0.9, "alpha": 0.1}
     data, (recipe, state, steps) = digits(), training(freeze=("dense_0",), **how)
@@ -691,6 +699,7 @@ def test_a_pattern_that_matches_nothing_or_freezes_everything_is_refused(freeze,
             attempt()
 
 
+@pytest.mark.long
 def test_a_loss_that_was_put_in_place_of_the_tasks_own_is_what_is_trained_and_reported():
     """loss_i = c y_i f(x_i): its gradient is c mean(y_i x_i), whatever the weights are."""
     x, y, c, lr = np.linspace(-1, 2, 12, dtype=np.float32).reshape(6, 2), np.arange(6) % 2, 3.0, 0.5

@@ -209,6 +209,7 @@ def test_class_weights_are_sample_weights(given: Any) -> None:
     assert not same(by_hand, fitted())
 
 
+@pytest.mark.long
 def test_class_weights_of_two_classes() -> None:
     labels = np.where(Z[:, 0] > 0.5, "yes", "no")
     by_hand = classifier().fit(X, labels, sample_weight=compute_sample_weight("balanced", labels))
@@ -350,6 +351,7 @@ GOING_ON: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("params", GOING_ON, ids=["sgd", "adam", "dropout", "early_stopping", "adaptive"])
 def test_two_and_two_epochs_are_four(params: dict[str, Any]) -> None:
     """Bit for bit, through a pickle too; scikit-learn's own reset stays the default."""

@@ -89,6 +89,7 @@ def weights(net: Any) -> np.ndarray:
     return np.concatenate([w.ravel() for w in net.coefs_])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("y", "given", "oracle"), [f[1:] for f in FORMS], ids=[f[0] for f in FORMS])
 def test_class_weights_in_every_form_are_sample_weights(y: Any, given: Any, oracle: Any) -> None:
     net: Any = jaxnn.MLPClassifier(**NET, class_weight=given)

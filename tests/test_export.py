@@ -110,6 +110,7 @@ NETWORKS: dict[str, tuple[jaxnn.Model, np.ndarray, Any]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", NETWORKS)
 def test_each_network_gives_what_it_gives_in_jax(name, tmp_path):
     model, x, task = NETWORKS[name]

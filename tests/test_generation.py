@@ -61,6 +61,7 @@ def test_the_velocity_leads_from_noise_to_the_image():
     assert (weight == batch.weight).all()
 
 
+@pytest.mark.long
 def test_labels_are_one_hot_and_dropped_in_a_part_of_the_rows():
     batch = images(2000)
     label = np.asarray(flow().prepare(batch, KEY).x["label"])
@@ -233,6 +234,7 @@ def test_heun_follows_a_linear_flow_with_an_error_of_second_order():
     assert 3 < errors[0] / errors[1] < 5
 
 
+@pytest.mark.long
 def test_the_velocity_of_gaussian_images_leads_to_their_mean_and_deviation():
     mean, deviation = 0.3, 0.2
 

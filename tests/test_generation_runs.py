@@ -59,6 +59,7 @@ def assert_same(a: Path, b: Path) -> None:
         np.testing.assert_array_equal(leaf, weights(b)[name])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", TINY)
 def test_a_run_is_resumed_bit_for_bit(runs, name, tmp_path):
     run = copied(runs, name, tmp_path)
@@ -86,12 +87,14 @@ def test_on_eight_devices_a_run_takes_the_same_steps(runs, name, tmp_path):
         np.testing.assert_allclose(one, eight, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_the_learned_labels_and_the_metrics_are_in_the_history(runs):
     assert {"val/loss", "val/kl", "val/reconstruction"} <= history(runs / "vae")[0].keys()
     row = history(runs / "vae")[-2]
     assert row["val/loss"] == pytest.approx(row["val/kl"] + row["val/reconstruction"], rel=1e-5)
 
 
+@pytest.mark.long
 def test_the_command_writes_what_the_function_gives(runs, tmp_path, capsys):
     run = copied(runs, "flow", tmp_path)
     assert sample([str(run), "-n", "5", "--label", "3", "--seed", "7", "--guidance", "1", "--steps", "3"]) == 0
@@ -115,11 +118,13 @@ def test_the_command_writes_what_the_function_gives(runs, tmp_path, capsys):
     assert here(*TINY["flow"], *LENGTH, "--checkpoint.keep", "9", "--workdir", run) == 0  # a finished run, still
 
 
+@pytest.mark.long
 def test_a_vae_is_sampled_by_the_command(runs, tmp_path):
     assert sample([str(runs / "vae"), "-n", "4", "--output", str(tmp_path / "new")]) == 0
     assert np.load(tmp_path / "new" / "samples.npz")["x"].shape == (4, 8, 8, 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

@@ -110,6 +110,7 @@ sys.stdout = sys.__stdout__"""
     assert not HEAVY & loaded_by(answer)
 
 
+@pytest.mark.long
 def test_data_are_read_without_jax():
     """They are read while jax is imported."""
     assert "jax" not in loaded_by("import jaxnn.data; jaxnn.data.load('iris')")

@@ -222,6 +222,7 @@ def test_sums_add_up_compiled_and_a_row_of_weight_0_is_none():
         assert np.isfinite(metric.value(parts[0])).all(), kind
 
 
+@pytest.mark.long
 def test_accuracy_is_chosen_by_the_shapes_and_keeps_its_name():
     for y_true, y_pred, expected in (
         (LABELS, PROBS, PROBS.argmax(-1) == LABELS), (LABELS[:, None], PROBS, PROBS.argmax(-1) == LABELS),

@@ -125,6 +125,7 @@ def test_rows_in_their_order_in_numpy():
     np.testing.assert_allclose(model.get_weights()[0], w, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("loss", ["categorical_crossentropy", "sparse_categorical_crossentropy", "binary_crossentropy"])
 def test_a_network_that_begins_confidently_wrong_learns(loss):
     """At a gap of 25 between two logits, float32 probabilities of 1 and 1e-11 have lost what the gradient needs."""
@@ -340,6 +341,7 @@ def fourth(y_true, y_pred):
     return jnp.mean((y_true - y_pred) ** 4, axis=-1)
 
 
+@pytest.mark.long
 def test_functions_of_ones_own_are_saved_by_name(tmp_path):
     model = compiled(Sequential([Input((6,)), Dense(1)]), "sgd", fourth, metrics=[fourth])
     model.fit(X, X[:, :1], verbose=0)
@@ -476,6 +478,7 @@ def test_a_model_that_is_not_trainable_keeps_its_weights():
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
 
 
+@pytest.mark.long
 def test_penalties_are_of_what_is_trained_and_of_what_predict_gives():
     penalty = keras.regularizers.L2(0.5)
     frozen = compiled(small(Dense(4, kernel_regularizer=penalty, trainable=False)), "sgd")

@@ -260,6 +260,7 @@ def test_a_config_with_input_dropout_drops_inputs_in_every_kind_of_model(kind):
     assert bool((apply(params, xs, KEY) != expected).any())
 
 
+@pytest.mark.long
 def test_build_scales_raw_examples_and_standardises_in_their_own_units():
     pixels = np.random.default_rng(0).integers(0, 17, (5, 10, 10, 1)).astype(np.uint8)
     flat = models.linear(3)

@@ -628,6 +628,7 @@ def test_the_run_that_read_the_cache_has_the_same_weights(runs):
     assert (saved["image_size"], saved["resize"], saved["color"]) == ("6x9", "fill", None)
 
 
+@pytest.mark.long
 def test_new_photos_of_any_size_and_kind_are_predicted_as_in_training(runs, tmp_path, capsys):
     run = jaxnn.load_run(runs / "run")
     form = image_form.Form((6, 9), "fill", "rgb")
@@ -647,6 +648,7 @@ def test_new_photos_of_any_size_and_kind_are_predicted_as_in_training(runs, tmp_
         run.predict(tmp_path / "new")
 
 
+@pytest.mark.long
 def test_a_run_on_a_table_of_paths_predicts_and_evaluates_others_and_folders(runs, tmp_path):
     run = jaxnn.load_run(runs / "listed")
     files = photos(tmp_path / "new")

@@ -131,6 +131,7 @@ def test_predictions_of_a_new_csv_are_those_of_scikit_learns_pipeline_and_numpy(
     assert cells["kind"].tolist() == np.where(p > 0.5, 'the "young"', "old, and wise").tolist()
 
 
+@pytest.mark.long
 def test_csv_parquet_feather_a_frame_and_standard_input_give_the_same(table, capsysbinary, monkeypatch):
     frame = NEW.drop(columns="kind")
     p, answers = table.loaded.predict_proba(frame), table.loaded.predict(frame)
@@ -144,6 +145,7 @@ def test_csv_parquet_feather_a_frame_and_standard_input_give_the_same(table, cap
     assert piped["kind"].tolist() == answers.tolist()
 
 
+@pytest.mark.long
 def test_all_formats_of_output_hold_the_same_numbers(table, capsysbinary, tmp_path):
     for name in ("p.csv", "p.jsonl", "p.parquet"):
         argv = [table.run, table.folder / "new.csv", "--proba", "--output", tmp_path / name]
@@ -160,6 +162,7 @@ def test_all_formats_of_output_hold_the_same_numbers(table, capsysbinary, tmp_pa
     assert sorted(os.listdir(tmp_path)) == ["p.csv", "p.jsonl", "p.parquet"]
 
 
+@pytest.mark.long
 def test_a_part_at_a_time_gives_what_the_whole_gives_and_the_same_places(table, photos, monkeypatch, tmp_path):
     names = [table.folder / name for name in ("new.csv", "new.parquet", "new.feather")]
     whole, images = [table.loaded.predict_proba(name) for name in names], photos.loaded.predict_proba(photos.train)
@@ -177,6 +180,7 @@ def test_a_part_at_a_time_gives_what_the_whole_gives_and_the_same_places(table, 
     assert "odd.parquet row 33, column colour=pink: not one of" in refused(table.run, tmp_path / "odd.parquet")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("n", [1, 129])
 def test_the_rows_of_the_output_are_those_of_the_input(table, capsysbinary, tmp_path, n):
     rows = NEW.sample(n, replace=True, random_state=n)
@@ -185,6 +189,7 @@ def test_the_rows_of_the_output_are_those_of_the_input(table, capsysbinary, tmp_
     assert cells["kind"].tolist() == table.loaded.predict(rows).tolist() and len(cells) == n
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "labels, written",
     [
@@ -266,6 +271,7 @@ def test_a_dark_image_is_an_image_of_bytes(photos, tmp_path):
     assert len(photos.loaded.predict(tmp_path / "dark.png")) == 1
 
 
+@pytest.mark.long
 def test_evaluate_gives_what_the_test_row_of_the_run_has(table, tmp_path, capsys):
     rows = [json.loads(line) for line in (table.run / "history.jsonl").read_text().splitlines()]
     expected = {name.removeprefix("test/"): v for name, v in rows[-1].items() if name.startswith("test/")}
@@ -356,6 +362,7 @@ def test_a_bundled_set_has_names_of_columns_and_no_target(tmp_path, capsysbinary
     assert found == pytest.approx((cells["prediction"] == frame["species"]).mean(), abs=1e-6)
 
 
+@pytest.mark.long
 def test_an_unknown_category_is_refused_or_none(table, tmp_path, capsysbinary):
     odd = NEW.head(3).assign(colour=["red", "pink", "green"])
     odd.to_csv(tmp_path / "odd.csv", index=False)
@@ -374,6 +381,7 @@ def test_an_unknown_category_is_refused_or_none(table, tmp_path, capsysbinary):
         table.loaded.evaluate(alien, "ignore")
 
 
+@pytest.mark.long
 def test_columns_that_are_not_looked_at_are_named_on_stderr(table, tmp_path, capsys):
     NEW.assign(b=1, a="x").to_csv(tmp_path / "more.csv", index=False)
     assert command.predict([str(table.run), str(tmp_path / "more.csv")]) == 0
@@ -382,6 +390,7 @@ def test_columns_that_are_not_looked_at_are_named_on_stderr(table, tmp_path, cap
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "content, message",
     [
@@ -405,6 +414,7 @@ def test_a_bad_table_is_one_line_and_nothing_is_written(table, tmp_path, content
     assert message.replace("bad.csv", "standard input") in refused(table.run, "-")
 
 
+@pytest.mark.long
 def test_bad_rows_late_in_a_file_leave_no_output(table, tmp_path, monkeypatch, capsysbinary):
     monkeypatch.setattr(grid, "ROWS", 7)
     late = NEW.assign(income=np.where(np.arange(40) == 39, np.nan, NEW["income"]))
@@ -440,6 +450,7 @@ def test_a_bad_image_is_named(photos, tmp_path, capsysbinary):
     assert message.endswith("classes/zebra: not a class of the training examples (cat, dog); rename it, or remove it")
 
 
+@pytest.mark.long
 def test_a_file_of_another_kind_is_refused(table, photos, tmp_path):
     (tmp_path / "t.txt2").write_text("x")
     np.savez(tmp_path / "y.npz", y=np.zeros(3))
@@ -454,6 +465,7 @@ def test_a_file_of_another_kind_is_refused(table, photos, tmp_path):
     assert "-: standard input is one of several sources; give it alone" in refused(photos.run, "-", image)
 
 
+@pytest.mark.long
 def test_a_folder_that_is_no_finished_run_is_refused(table, tmp_path):
     new = table.folder / "new.csv"
     (tmp_path / "empty").mkdir()
@@ -471,6 +483,7 @@ def test_a_folder_that_is_no_finished_run_is_refused(table, tmp_path):
     assert "has no weights" in refused(run, new)
 
 
+@pytest.mark.long
 def test_flags_and_outputs_are_checked_first(table, tmp_path, capsys):
     (tmp_path / "p.csv").write_text("mine")
     new = [table.run, table.folder / "new.csv"]
@@ -498,6 +511,7 @@ def test_flags_and_outputs_are_checked_first(table, tmp_path, capsys):
         assert by(["--help"]) == 0 and capsys.readouterr().out.startswith("usage: jaxnn ")
 
 
+@pytest.mark.long
 def test_labels_that_are_no_classes_are_refused_by_place(table, tmp_path):
     NEW.assign(kind=["x"] * 40).to_csv(tmp_path / "t.csv", index=False)
     message = refused(table.run, tmp_path / "t.csv", by=command.evaluate)
@@ -536,6 +550,7 @@ def test_a_model_of_its_own_comes_from_the_config_file_of_the_run(tmp_path, caps
     assert "--config=none.py: no such file; check the path" in refused(*argv, "--config", "none.py")
 
 
+@pytest.mark.long
 def test_a_reader_that_leaves_is_no_error(table, tmp_path):
     pd.concat([NEW] * 500).to_csv(tmp_path / "long.csv", index=False)
     line = f"{sys.executable} -m jaxnn predict {table.run} {tmp_path / 'long.csv'} --proba | head -n 2"

@@ -238,6 +238,7 @@ def test_what_cannot_be_reported_is_refused(digits, flags, expected, tmp_path, m
     assert expected.partition(" did")[0] in str(refused.value) and Path("there.html").read_text() == "mine"
 
 
+@pytest.mark.long
 def test_pictures_are_files_beside_the_page(digits, tmp_path):
     assert report.report([str(digits), "--output", str(tmp_path / "page.html"), "--pictures", "png"]) == 0
     names = ["page-accuracy.png", "page-calibration.png", "page-loss.png", "page-lr.png", "page.html"]
@@ -371,6 +372,7 @@ def test_a_run_shows_itself_in_a_notebook(digits):
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed (Debian: apt-get install chromium)")
 def test_a_browser_draws_it_light_and_dark_and_nothing_sticks_out_on_a_phone(digits, tmp_path):
     frame = tmp_path / "phone.html"

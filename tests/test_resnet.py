@@ -93,6 +93,7 @@ def numpy_block(p, x, kind, strides):
     return np.maximum(y + x, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("norm", "width"), [("batch", 4), ("group", 32)])
 def test_a_small_network_is_what_the_paper_says(norm, width):
     model, xs = resnet.resnet(3, blocks=(1, 1), width=width, norm=norm), normal(0, 2, 5, 6, 2)
@@ -118,6 +119,7 @@ def test_a_bottleneck_is_what_the_paper_says():
     np.testing.assert_allclose(jax.jit(block.apply)(params, x), expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 def test_it_begins_with_he_s_variance_and_a_last_scale_of_0_in_each_block():
     model = resnet.resnet(10, blocks=(1, 1), width=64, norm="batch")
     names = list(shapes(model, 8, 8, 3))
@@ -263,6 +265,7 @@ def test_remat_gives_the_same_run_up_to_rounding(kind):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("norm", ["batch", "group"])
 def test_remat_keeps_for_the_gradient_what_passes_from_block_to_block_alone(norm):
     def kept(remat):

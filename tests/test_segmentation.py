@@ -81,6 +81,7 @@ def test_a_label_that_is_none_is_no_other_class():
     assert np.isnan(task.loss(jnp.zeros((2, 6, 4, 5)), jnp.asarray(y))).tolist() == [False, True]
 
 
+@pytest.mark.long
 def test_dice_may_be_traced():
     loss = lambda dice: segmentation(5, size=(6, 4), dice=dice).loss(normal(1, 1, 6, 4, 5), masks(0, 1))[0]
     apart = by_hand(normal(1, 1, 6, 4, 5)[0], masks(0, 1)[0], 1.0) - by_hand(
@@ -110,6 +111,7 @@ def of_pixels():
     return Model(lambda key, x: {}, lambda params, x, key=None: x)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [3, 16])
 def test_iou_is_that_of_a_plain_count_over_the_whole_set(batch_size):
     k = 7
@@ -152,6 +154,7 @@ def test_a_prediction_that_is_nan_is_wrong_and_no_class():
     assert float(found["accuracy"]) == float(found["iou/0"]) == 0.5 and float(found["miou"]) == 0.5
 
 
+@pytest.mark.long
 def test_a_set_without_a_pixel_of_any_class_has_no_nan():
     task = segmentation(2, size=(1, 2))
     found = task.summary(measure(task, jnp.zeros((1, 1, 2, 2)), np.full((1, 1, 2), 255, np.uint8), jnp.ones(1)))
@@ -178,6 +181,7 @@ def test_names_of_classes_answers_and_the_settings():
     )
 
 
+@pytest.mark.long
 def test_a_loss_and_a_metric_of_ones_own():
     loss = lambda logits, y: jnp.mean(jnp.square(logits), (-3, -2, -1))
     share = jaxnn.Metric(lambda logits, y, weight: {"n": weight.sum()}, lambda sums: sums["n"])
@@ -359,14 +363,16 @@ def test_a_run_learns_and_its_history_has_each_class(finished):
     assert rows[2]["train/loss"] < rows[0]["train/loss"] and "test/iou/dark" in rows[-1]
 
 
+@pytest.mark.long
 def test_the_screen_has_the_mean_of_the_classes_only(finished, tmp_path, capsys):
     assert here("digits_mlp", *FLAGS, "--data.name", finished / "scenes.npz", "--workdir", tmp_path / "run") == 0
     shown = capsys.readouterr().out
-    assert "val/miou" in shown and "miou" in shown.rpartition("test")[2] and "iou/" not in shown
+    assert "val/miou" in shown and "miou" in shown.partition("┃ test")[2] and "iou/" not in shown
     again, first = (folder / "run" / "weights.safetensors" for folder in (tmp_path, finished))
     assert again.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.long
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(finished, tmp_path):
     shutil.copytree(finished / "run", tmp_path / "run")
     last = max((tmp_path / "run" / "checkpoints").iterdir())
@@ -377,6 +383,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(finished, tmp_path):
     assert again.read_bytes() == first.read_bytes()
 
 
+@pytest.mark.long
 def test_what_a_run_answers_are_masks_and_what_it_measures_a_plain_count(finished):
     run, test = jaxnn.load_run(finished / "run"), jaxnn.data.load(finished / "scenes.npz").test
     assert test is not None
@@ -396,6 +403,7 @@ def test_bfloat16_trains(finished, tmp_path):
     assert rows[2]["train/loss"] < rows[0]["train/loss"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("argv", "message"),
     [

@@ -64,6 +64,7 @@ def test_the_order_on_the_host_is_that_of_the_devices(n):
     np.testing.assert_array_equal(permute(keys, index, n), on_device)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("n", "batch", "width", "first"), [(10, 3, 4, 0), (64, 64, 64, 5), (300, 7, 8, 40)])
 def test_windows_of_steps_are_those_of_the_devices(n, batch, width, first):
     index, real = Order(KEY, n, batch, width)(first, 60)
@@ -154,6 +155,7 @@ def test_masks_stay_on_the_disk_too(tmp_path):
     np.testing.assert_array_equal(loaded.train.y[3:9], whole.train.y[3:9])
 
 
+@pytest.mark.long
 def test_a_file_cut_short_in_mid_run_ends_it_with_3_and_what_was_good_is_saved(digits, tmp_path, monkeypatch):
     folder = tmp_path / "data"
     folder.mkdir()

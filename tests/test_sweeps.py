@@ -201,6 +201,7 @@ def test_a_member_that_diverges_is_told_and_costs_the_others_nothing(swept, tmp_
     assert "lower --optim.lr" in capfd.readouterr().err
 
 
+@pytest.mark.long
 def test_the_same_command_finds_nothing_left_to_do_and_another_sweep_is_refused(swept, tmp_path):
     shutil.copytree(swept, tmp_path / "sweep")  # whose locks nobody holds
     again = lambda *over: here(*QUICK, "--sweep", *over, "--seeds", "2", "--workdir", tmp_path / "sweep")

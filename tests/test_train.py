@@ -222,6 +222,7 @@ def test_the_average_of_the_weights_is_what_is_saved_and_tested(finished, tmp_pa
     assert accuracy == pytest.approx(history(tmp_path / "run")[-1]["test/accuracy"], abs=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("finished")  # its programs are kept: none has to be written
 def test_a_result_that_cannot_be_written_ends_with_exit_5(tmp_path):
     limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
@@ -278,6 +279,7 @@ def model(outputs):
 """
 
 
+@pytest.mark.long
 def test_a_file_of_ones_own_trains_and_replays(tmp_path):
     own = tmp_path / "own.py"
     own.write_text(OWN.format("jaxnn.chain(jaxnn.flatten(), jaxnn.dense(outputs))"))
@@ -315,6 +317,7 @@ TABLE = "size,colour,label\n" + "\n".join(
 )
 
 
+@pytest.mark.long
 def test_labels_come_back_as_the_users_own(tmp_path):
     (tmp_path / "t.csv").write_text(TABLE)
     argv = ["--data.name", tmp_path / "t.csv", "--data.standardize", "--batch-size", "8", "--epochs", "60"]
@@ -417,6 +420,7 @@ def test_divergence_stops_with_exit_4_and_keeps_what_was_good(tmp_path):
     assert all(np.isfinite(w).all() for w in weights(folder).values())
 
 
+@pytest.mark.long
 def test_a_run_stops_where_the_loss_no_longer_falls(tmp_path):
     argv = [*QUICK[:1], "--epochs", "50", "--batch-size", "128", "--tol", "1e9", "--patience", "3"]
     assert here(*argv, "--workdir", tmp_path / "run") == 0
@@ -431,6 +435,7 @@ def test_a_reader_that_leaves_does_not_end_the_run(tmp_path):
     assert "test/accuracy" in history(tmp_path / "run")[-1]
 
 
+@pytest.mark.long
 def test_a_platform_that_is_not_there_is_one_line():
     done = train(*QUICK, JAX_PLATFORMS="tpu")
     assert done.returncode == 2 and done.stderr.startswith("error: JAX_PLATFORMS=tpu"), done.stderr

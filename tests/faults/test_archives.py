@@ -234,9 +234,7 @@ def test_x05_nothing_is_downloaded_so_nothing_can_be_tampered_with():
         for node in ast.walk(ast.parse(path.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            network = NETWORK - (
-                {"socket"} if path.stem == "hosts" else set()
-            )  # is a port free, a process there?
+            network = NETWORK - ({"socket"} if path.stem == "hosts" else set())  # is a port free, a process there?
             assert not {name.partition(".")[0] for name in names} & network, path
             if isinstance(node, ast.Call):  # an address handed to anything
                 words = [word.value for word in node.args if isinstance(word, ast.Constant)]

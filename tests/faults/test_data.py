@@ -112,6 +112,7 @@ def test_d03_labels_that_are_no_whole_numbers_are_never_cast(save, value):
         assert message.startswith(f"labels[{i}]={value}: ")
 
 
+@pytest.mark.long
 def test_d04_text_labels_come_back_from_predict_and_unknown_ones_are_refused(save, tmp_path):
     names = np.array(["setosa", "ÅÄÖ 花", "a b"])
     x = np.repeat(np.eye(3, dtype=np.float32), 20, 0) + X / 100

@@ -146,6 +146,7 @@ def test_n02_one_bad_leaf_under_clipping_is_named_and_no_other_is_touched(config
 # ---- N03, N04: logits that are not numbers, or huge --------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("task", "outputs", "y"),
     [

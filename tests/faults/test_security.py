@@ -230,6 +230,7 @@ def harmful(path: Path) -> list[tuple[str, object]]:
     ]
 
 
+@pytest.mark.long
 def test_x01_code_in_a_config_is_a_name_that_is_not_known(tmp_path, run):
     canary = tmp_path / "sung"
     canary.with_suffix(".py").write_text(f"import os\nos.mkdir({str(canary)!r})\n")
@@ -313,6 +314,7 @@ def test_x04_a_name_cannot_lead_out_of_the_folder_of_runs(name):
         jaxnn.Config(name=name)
 
 
+@pytest.mark.long
 def test_x04_a_run_on_such_classes_prints_and_writes_no_control_character(tmp_path):
     images = tmp_path / "[red]images\x1b[31m"
     for k, name in enumerate(("<script>", "\x1b[31mred\n", "[red]")):
@@ -334,6 +336,7 @@ def test_x04_a_run_on_such_classes_prints_and_writes_no_control_character(tmp_pa
     assert again.returncode == 0 and not CONTROL.search(again.stderr + again.stdout.replace("\n", ""))
 
 
+@pytest.mark.long
 def test_x04_the_help_of_a_replay_shows_its_values_as_they_are(tmp_path, run):
     saved = json.loads((run / "config.json").read_text())
     saved["config"]["data"]["name"] = NAMES[2]
@@ -345,6 +348,7 @@ def test_x04_the_help_of_a_replay_shows_its_values_as_they_are(tmp_path, run):
 # ---- X06, X07: nothing is told -----------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_x06_nothing_of_the_environment_is_written_or_printed(watched):
     refused = process(*QUICK, "--optim.lr", "nan", "--traceback", cwd=ROOT, CANARY=watched.secrets[0])
     assert refused.returncode == 2 and "Traceback" in refused.stderr
@@ -355,6 +359,7 @@ def test_x06_nothing_of_the_environment_is_written_or_printed(watched):
     assert not [word for word in watched.secrets for text in texts if word.encode() in text]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="reads /proc")
 def test_x07_a_run_listens_on_no_socket(watched):
     before = listening(os.getpid())
