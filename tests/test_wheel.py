@@ -58,6 +58,11 @@ def test_the_wheel_uses_a_run_in_another_folder(installed):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=folder, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stdout.count("\n"), done.stderr) == (0, 2, "")
     assert json.loads(run(installed, "evaluate", str(iris), "labelled.csv"))["accuracy"] > 0
+    run(installed, "report", str(iris))
+    assert "<svg" in (iris / "report.html").read_text()
+    digits, *_ = (folder / "runs").glob("digits_mlp-*")
+    assert run(installed, "compare", str(iris), str(digits)).count("\n") == 3
+    assert json.loads(run(installed, "diagnose", str(iris)))["layers"]
     assert json.loads(run(installed, "data", "labelled.csv"))["task"] == "multiclass"
 
 

@@ -8,11 +8,12 @@ import functools
 import gc
 import importlib
 import json
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from jaxnn.commands import environment
 from jaxnn.config.paths import CONFIGS
@@ -58,12 +59,17 @@ def train(argv: list[str]) -> int:
     import numpy.ma  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     from jaxnn.data import from_config
+    from jaxnn.data.readers.tfds import INFO
     from jaxnn.report.stopwatch import Stopwatch
 
     pool, config = ThreadPoolExecutor(max_workers=4), flags.run
     clock, keep = Stopwatch("start", since=STARTED), not flags.no_cache
     read = functools.partial(from_config, task=config.task.name, keep=keep, arrays=request.brought.data)
     reading = pool.submit(read, config.data)
+    if config.data.name.startswith("tfds:") or os.path.isfile(os.path.join(config.data.name, INFO)):
+        wait(
+            [reading]
+        )  # tensorflow-datasets makes the imports of all threads lazy while it is imported, and jax's fail
 
     with environment.for_jax():
         from jaxnn import train  # imports jax, while the data are read

@@ -95,10 +95,10 @@ def events(session: Session, start: Event, row: dict[str, Any]) -> Iterator[Even
     step, (state, tally) = start.step, start.progress
     seen_at_row, seconds = plan.seen(step), 0.0
     while not (session.stop() or plan.is_over(step, tally, row)):
-        clock("steps", step)
         n, since = programs.length(step), time.perf_counter()
-        # In another thread: the main thread cannot handle a signal while it is inside an XLA call.
         data = session.feed(step, n)
+        clock("steps", step)  # now, so that the longest time in this part is that of a whole chunk
+        # In another thread: the main thread cannot handle a signal while it is inside an XLA call.
         call = session.pool.submit(advance, programs.steps[n].result(), state, data, key=session.key)
         state, info = call.result()
         seconds += time.perf_counter() - since

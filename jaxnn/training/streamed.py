@@ -121,7 +121,7 @@ class Feed:
       batch_size, multiple: rows of a step, and what they are padded to a multiple of.
       length: how many steps the chunk that begins at a step has.
       total: steps of the run.
-      clock: told when steps begin to wait for rows, and when they go on.
+      clock: told when steps begin to wait for rows.
     """
 
     def __init__(
@@ -148,9 +148,7 @@ class Feed:
     def __call__(self, step: int, n: int) -> Window:
         self.begin(step, AHEAD + 1)
         self.clock("waiting")
-        window = self.waiting.pop((step, n)).result()
-        self.clock("steps")
-        return window
+        return self.waiting.pop((step, n)).result()
 
     def read(self, step: int, n: int) -> Window:
         """The window, read now: the columns of this process alone."""
