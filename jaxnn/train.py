@@ -57,7 +57,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         if not request.flags.no_cache:
             cache.keep_programs()
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
-        page = reported.begin(config, made, shapes.params, data.parts, pool)  # imports, while XLA compiles
+        page = reported.begin(begun.folder, config, made, shapes.params, data.parts, pool)
         feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)

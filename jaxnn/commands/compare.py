@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxnn.commands import environment
 from jaxnn.commands.words import parsed
 from jaxnn.config import paths
 from jaxnn.errors import InputError, printable
@@ -38,11 +39,14 @@ def compare(argv: list[str]) -> int:
 
     text = given.get("--output")
     output = None if text is None else predictions.check_output(text, (".html",), force="--force" in given)
-    folders = [folder for word in words for folder in _folders(word)]
+    folders = [folder.resolve() for word in words for folder in _folders(word)]
+    if twice := next((folder for i, folder in enumerate(folders) if folder in folders[:i]), None):
+        raise InputError(f"compare {twice}: is named twice; name each run once")
     if len(folders) < 2:
         raise InputError(f"compare {words[0]}: is one run; name another one, or the folder of a sweep")
 
-    from jaxnn.report.page import compare as compared
+    with environment.for_jax():
+        from jaxnn.report.page import compare as compared
 
     runs = compared.read(folders)
     if output is not None:

@@ -106,10 +106,11 @@ def _look(request: Request, given: dict[str, str], named: tuple[str, str]) -> in
     if (output or "--image" in given) and len(found.shape) != 3:
         flag = "--output" if output else "--image"
         raise InputError(f"{flag}={given[flag]}: the examples are no images, but {list(found.shape)}; leave it out")
+    numbers = _numbers(found, int(given["--image"])) if "--image" in given else None
     if folder:
         _draw(request, found, folder)
-    if "--image" in given:
-        shown.values(_numbers(found, int(given["--image"])), _show_numbers)
+    if numbers is not None:
+        shown.values(numbers, _show_numbers)
     else:
         found = replace(found, name=found.name.replace(*named), notes=tuple(n.replace(*named) for n in found.notes))
         shown.values(survey(found), _show)

@@ -19,7 +19,7 @@ Examples are read again from where the run had them; where they are not the same
 
   RUN                      the folder of a run, finished or not, or of a sweep
 
-  --output FILE.html       (default: report.html in RUN, which is replaced)
+  --output FILE.html       (default: report.html in RUN, which is replaced, but not by less)
   --pictures png|svg|pdf   its pictures as files beside it, too
   --config FILE.py         the config file of a run that brought a model, a task or data of its own
   --force                  replace files that are there
@@ -46,7 +46,7 @@ def report(argv: list[str]) -> int:
     if not is_sweep:
         words.known(given_words[0])
     output = _output(folder, given)
-    page = _of_sweep(folder) if is_sweep else _of_run(folder, given)
+    page = _of_sweep(folder) if is_sweep else _of_run(folder, given, output)
     files = {output: page.text.encode()} | _pictures(page, output, kind, given)
     for path, content in files.items():
         durable.replace(path, [content])
@@ -85,8 +85,11 @@ def _of_sweep(folder: Path) -> Any:
     return sweep.made(folder)
 
 
-def _of_run(folder: Path, given: dict[str, str]) -> Any:
-    """The page of a run, with what its network answers where network and data are to be had."""
+def _of_run(folder: Path, given: dict[str, str], output: Path) -> Any:
+    """The page of a run, with what its network answers where network and data are to be had.
+
+    Raises `InputError` where they are not, and `output` is there and may have more.
+    """
     from jaxnn.store import weights
 
     run, notes = None, []
@@ -105,6 +108,9 @@ def _of_run(folder: Path, given: dict[str, str]) -> Any:
     if run is not None:
         ask, told = _question(run, folder, given)
         notes += told
+    if notes and output.exists() and "--force" not in given:
+        cure = "name --output FILE.html, or add --force to replace it"
+        raise InputError(f"{output}: is there, and may have more than a page now ({notes[0].rstrip('.')}); {cure}")
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)
     return of_run.made(folder, run, ask, tuple(notes))

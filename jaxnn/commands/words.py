@@ -105,6 +105,8 @@ def _own(config: str, digest: str | None) -> Own:
     from jaxnn.commands import config_file
 
     path = paths.expand("--config", config)
+    if not path.is_file() and path.parent == Path():  # a config by its name
+        path = paths.CONFIGS / f"{path.stem}.py"
     if not path.is_file():
         raise InputError(f"--config={config}: no such file; check the path")
     found = config_file.run(path, config)

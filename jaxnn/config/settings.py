@@ -40,6 +40,14 @@ class CheckpointConfig:
         check("--checkpoint.keep", self.keep, ">= 1", self.keep >= 1)
 
 
+def _report() -> str:
+    """The default of --report."""
+    value = os.environ.get("JAXNN_REPORT") or "html"
+    if value not in REPORTS:
+        raise choices("JAXNN_REPORT", value, REPORTS)
+    return value
+
+
 @dataclass(frozen=True)
 class Config:
     """A run: the same config, seed and data give the same bits."""
@@ -83,7 +91,7 @@ class Config:
     exact: int | None = None
     """the same bits on any number of devices that divides this number (--exact alone: 8): a batch is cut into so many
     parts, whose gradients are added in their order; up to four times the time, and so many gradients in memory"""
-    report: str = field(default_factory=lambda: os.environ.get("JAXNN_REPORT") or "html")
+    report: str = field(default_factory=_report)
     """html: a finished run writes report.html, a page to look at, into its folder; off: it does not, and loads nothing
     for it (default: $JAXNN_REPORT, or html)"""
     workdir: str | None = None

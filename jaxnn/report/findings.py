@@ -112,7 +112,7 @@ def _training(evidence: Evidence) -> Iterator[Finding]:
     if start is not None and moved is not None and start.loss > 0:
         left = min(losses[-1], end.loss) / start.loss
         if moved > WILD and left > NO_GAIN:
-            what = f"the weights moved by {moved:.3g} times their norm, and {left:.0%} of the first loss is left"
+            what = f"the weights moved by {moved:.3g} times their norm, and the loss is {left:.3g} times the first one"
             yield Finding("rate_high", f"{rate}: too high, {what}; {lower}")
             return
         if moved < UNMOVED and left > UNLEARNED:

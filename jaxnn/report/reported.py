@@ -16,10 +16,16 @@ from jaxnn.store.folder import REPORT
 from jaxnn.types import Batch, Params, Recipe
 
 
-def begin(config: Config, recipe: Recipe, shapes: Any, parts: dict[str, Batch], pool: Executor) -> Future[Any] | None:
+def begin(
+    folder: Path, config: Config, recipe: Recipe, shapes: Any, parts: dict[str, Batch], pool: Executor
+) -> Future[Any] | None:
     """Import what draws, and compile what the network is asked at the end, in a thread of `pool`; None where nobody
-    asked for a report. `shapes`: of the parameters."""
-    return pool.submit(_ready, recipe, shapes, parts) if config.report != "off" and hosts.leads() else None
+    asked for a report. `shapes`: of the parameters. A page that is there is an older one: it is removed."""
+    if not hosts.leads():
+        return None
+    with contextlib.suppress(OSError):
+        (folder / REPORT).unlink(missing_ok=True)
+    return pool.submit(_ready, recipe, shapes, parts) if config.report != "off" else None
 
 
 def _ready(recipe: Recipe, shapes: Any, parts: dict[str, Batch]) -> Any:

@@ -246,13 +246,14 @@ def ending(console: Console, name: str, session: Session, event: Event, row: dic
 def next_steps(console: Console, folder: Path, request: Request, data: Dataset) -> None:
     """What can be done with a finished run: the commands, and where its report is."""
     run, own = shlex.quote(str(folder)), request.brought
-    more = f" --config {request.source}.py" * bool(own.model or own.task)
+    more = f" --config {shlex.quote(f'{request.source}.py')}" * bool(own.model or own.task)
     if request.flags.run.task.name in GENERATIVE:
         use = f"sample   jaxnn sample {run}{more}"
     else:
         new = "new.csv" if data.features else "images" if len(data.shape) == 3 else "new.npz"
         use = f"predict  jaxnn predict {run} {new}{' --output DIR' * (data.task in PICTURED)}{more}"
     console.print(use, soft_wrap=True)
-    if (report := folder / REPORT).exists():
-        console.print(f"report   {report}", soft_wrap=True)
-    console.print(f"export   jaxnn export {run} --to onnx{more}", soft_wrap=True)
+    report = folder / REPORT
+    console.print(f"report   {report if report.exists() else f'jaxnn report {run}{more}'}", soft_wrap=True)
+    if request.flags.run.task.name not in GENERATIVE:
+        console.print(f"export   jaxnn export {run} --to onnx,numpy{more}", soft_wrap=True)

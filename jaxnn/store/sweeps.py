@@ -44,4 +44,4 @@ def _is_member(each: Any) -> bool:
     if not isinstance(each, dict) or not isinstance(each.get("values"), dict):
         return False
     folder = each.get("folder")
-    return isinstance(folder, str) and Path(folder).name == folder and isinstance(each.get("row", {}), dict)
+    return isinstance(folder, str) and Path(folder).name == folder != ".." and isinstance(each.get("row", {}), dict)

@@ -88,6 +88,9 @@ def find(config: Config, data: Dataset, own: Own) -> Curve:
         tried = rates[:RATES] / width if best == 0 else rates[-RATES:] * width
     if not np.isfinite(values[best]):
         raise NumericsError("loss=nan: at every learning rate; scale the data, or set --optim.clip_norm 1")
+    if values[best] >= values[0] * (1 - NEAR):
+        rule = f"no learning rate of {rates[0]:.1g} to {rates[-1]:.1g} lowers the loss, {values[0]:.4g}"
+        raise InputError(f"lr: {rule}; look at the data (jaxnn data), or at a run (jaxnn diagnose)")
     return Curve(rates, np.where(np.isfinite(values), values, np.inf), short.plan.total, float(f"{rates[best]:.2g}"))
 
 

@@ -18,11 +18,15 @@ DRAWN = 1_000_000  # examples of all draws of the bootstrap together, of which t
 
 
 def of(data: dict[str, Any], found: Answers, quantiles: tuple[float, ...]) -> dict[str, Any]:
-    """Of amounts f[n, K]; where a network answers quantiles, their middle one is the amount."""
+    """Of amounts f[n, K]; where a network answers quantiles, the one nearest to the median is."""
     y = found.y.reshape(len(found.y), -1).astype(float)
     answers = found.answers.astype(float)
+    tile = []
     if answers.size == y.size * len(quantiles) and len(quantiles) > 1:
-        answers = answers.reshape(*y.shape, -1)[..., len(quantiles) // 2]
+        middle = min(range(len(quantiles)), key=lambda i: abs(quantiles[i] - 0.5))
+        answers = answers.reshape(*y.shape, -1)[..., middle]
+        if quantiles[middle] != 0.5:
+            tile = [("answers", f"{quantiles[middle]:g} quantile", "the nearest to the median")]
     answers = answers.reshape(y.shape)
     k = y.shape[1]
     names = data.get("targets") or []
@@ -34,7 +38,7 @@ def of(data: dict[str, Any], found: Answers, quantiles: tuple[float, ...]) -> di
     at = np.abs((y - answers) / spread).argmax(1)
     captions = [(number(float(y[i, at[i]])), number(float(answers[i, at[i]])), None) for i in worst]
     return {
-        "tiles": _tiles(y, answers),
+        "tiles": [*_tiles(y, answers), *tile],
         "mistakes": images.examples(found, worst, data, captions),
         "amounts": pictures,
         "hidden": k - PANELS if k > PANELS else 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +44,9 @@ def read(folders: Sequence[Path]) -> list[Compared]:
         identity.refuse_no_run(folder)
         saved = identity.read(folder / "config.json", "run")
         rows, settings = history.intervals(folder), identity.flat(to_dict(from_dict(saved["config"], Config)))
+        brought = saved["own_model"] or saved.get("own")
+        settings["config file"] = str(saved.get("source_digest"))[:12] if brought else None  # functions of one's own
+        settings["weights"] = json.dumps(saved.get("start"))  # that it began with
         try:
             ending = weights.read(folder).ending
         except InputError:
@@ -83,6 +87,7 @@ def repeated(runs: Sequence[Compared]) -> tuple[list[str], list[list[str]]]:
     differ, groups = settings(runs), dict[str, list[int]]()
     for k, run in enumerate(runs):
         rest = {name: value for name, value in run.settings.items() if name not in (*PLACES, "seed")}
+        rest |= {"epoch": run.metrics.get("epoch"), "ended": run.ending}
         groups.setdefault(f"{run.digest} {sorted(rest.items())}", []).append(k)
     found = []
     for group in groups.values():

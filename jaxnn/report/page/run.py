@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxnn.config.names import GENERATIVE, PICTURED
+from jaxnn.config.names import GENERATIVE, KERAS_MODEL, PICTURED
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError
@@ -186,14 +186,16 @@ def _time(last: dict[str, Any]) -> list[tuple[str, float, float]]:
 
 def _commands(folder: Path, config: Config, saved: dict[str, Any]) -> list[tuple[str, str]]:
     """What to type to train it again, to ask it, and to take it elsewhere."""
-    place, own = shlex.quote(str(folder)), bool(saved["own_model"] or saved.get("own"))
+    place, keras = shlex.quote(str(folder)), saved["source"] == KERAS_MODEL
+    own = not keras and bool(saved["own_model"] or saved.get("own"))
     file = shlex.quote(f"{saved['source']}.py") if own else ""
     brought = f" --config {file}" if own else ""
     again = shlex.quote(f"{folder}-again")
-    commands = [("train it again", f"jaxnn train {file}{' ' * own}--config {place}/config.json --workdir {again}")]
+    words = f"jaxnn train {file}{' ' * own}--config {place}/config.json --workdir {again}"
+    commands = [] if keras else [("train it again", words)]
     if config.task.name in GENERATIVE:
-        commands.append(("draw images", f"jaxnn sample {place}{brought}"))
-    elif saved["data"].get("task") in PICTURED:
+        return [*commands, ("draw images", f"jaxnn sample {place}{brought}")]
+    if saved["data"].get("task") in PICTURED:
         commands.append(("predict", f"jaxnn predict {place} new_pictures --output found{brought}"))
     else:
         new, labelled = ("new_images", "labelled") if len(saved["data"]["shape"]) == 3 else ("new.csv", "labelled.csv")
