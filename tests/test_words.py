@@ -272,7 +272,9 @@ def run(tmp_path_factory) -> Path:
         assert main.train(["iris_mlp", "--epochs", "2", "--devices", "1", "--workdir", str(folder / "run")]) == 0
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    assert f"predict  jaxnn predict {folder}/run new.csv\nexport   jaxnn export {folder}/run --to" in printed.getvalue()
+    run = f"{folder}/run"
+    told = f"predict  jaxnn predict {run} new.csv\nreport   jaxnn report {run}\nexport   jaxnn export {run} --to"
+    assert told in printed.getvalue()
     data = jaxnn.data.load("iris", validation_fraction=0, test_fraction=0)
     frame = pd.DataFrame(data.train.x, columns=data.features)
     frame.to_csv(folder / "new.csv", index=False)
