@@ -15,6 +15,7 @@ from jaxnn.engine.descent import gradient
 from jaxnn.errors import positive
 from jaxnn.training.plan import Plan, longest
 from jaxnn.types import Batch, Model, Params, Recipe, unchanged
+TOGETHER = 256  # steps of a chunk of several processes: no FLOPs say how long their sums take, and a watchdog looks on
 
 
 def matrix_flops(function: Any, *args: Any) -> int:
@@ -41,7 +42,8 @@ def longest_chunk(recipe: Recipe, plan: Plan, params: Params, data: Batch, *, ow
     known = not own_model and recipe.task.prepare is unchanged
     most = most_flops(recipe.model, params, tree.example(data.x)) if known else math.inf
     of = lambda: of_example(recipe, params, data)
-    return longest(plan.interval, plan.batch_size, most, of, jax.default_backend())
+    steps = longest(plan.interval, plan.batch_size, most, of, jax.default_backend())
+    return steps if jax.process_count() == 1 else min(steps, TOGETHER)
 
 
 def most_flops(model: Model, params: Params, example: Any) -> float:
