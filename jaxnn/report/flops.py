@@ -15,6 +15,7 @@ from jaxnn.engine.descent import gradient
 from jaxnn.errors import positive
 from jaxnn.training.plan import Plan, longest
 from jaxnn.types import Batch, Model, Params, Recipe, unchanged
+
 TOGETHER = 256  # steps of a chunk of several processes: no FLOPs say how long their sums take, and a watchdog looks on
 
 
