@@ -67,6 +67,7 @@ def test_value_and_gradient_are_finite_up_to_1e4(name):
     assert np.isfinite(jax.jit(jax.jacobian(f))(jnp.asarray(WIDE))).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", sorted(activations.TABLE))
 def test_leading_axes_are_free(name):
     f = activations.TABLE[name]

@@ -68,6 +68,7 @@ def test_flip_is_numpys_in_half_of_the_cases():
     assert abs(flipped.mean() - 0.5) < 4 * 0.5 / 4000**0.5
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("made", "mode"), [(augment.shift(2), "constant"), (augment.crop(2), "reflect")])
 def test_shift_and_crop_are_slices_of_a_padded_image_each_as_often(made, mode):
     padded = np.pad(GREY, ((2, 2), (2, 2), (0, 0)), mode=mode)
@@ -99,6 +100,7 @@ def test_affine_is_scipys_with_the_matrix_that_was_drawn(x):
         np.testing.assert_allclose(found, np.stack(channels, -1), atol=within)
 
 
+@pytest.mark.long
 def test_warp_by_a_quarter_is_numpys_rot90_and_by_nothing_the_image():
     square = jnp.asarray(RNG.integers(0, 256, (6, 6, 3), np.uint8))
     quarter = images.warp(square, jnp.array([[0.0, 1.0], [-1.0, 0.0]]), jnp.zeros(2))
@@ -178,6 +180,7 @@ def test_what_cannot_be_is_refused(call, message):
 # ---- mixing ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_are_of_the_beta_distribution(alpha):
     keys = jax.random.split(jax.random.key(0), 20_000)

@@ -47,6 +47,7 @@ def image_of(augmentation, x):
     return of_keys(augmentation, "image")(x)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["flip", "crop", "shift"])
 def test_a_mask_moves_to_the_pixel_where_its_image_does(name):
     found, image = mask_of(MOVING[name], MASK), image_of(MOVING[name], MASK[..., None] + 1)[..., 0]
@@ -71,6 +72,7 @@ def test_a_mask_is_warped_as_by_scipy_to_the_nearest_pixel(seed):
     assert (found == 255).any() and len(np.unique(found)) == 6
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["rotate", "affine"])
 def test_a_warped_mask_has_the_draws_of_its_image(name):
     square = np.zeros(SIZE, np.uint8)
@@ -80,6 +82,7 @@ def test_a_warped_mask_has_the_draws_of_its_image(name):
     assert agree.mean() > 0.98 and all(each.mean() > 0.95 for each in agree)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["flip", "shift", "rotate", "affine"])
 def test_a_moved_box_covers_the_moved_pixels(name):
     for at in range(4):
@@ -180,6 +183,7 @@ def test_labels_depend_on_neither_padding_nor_devices(kind):
         np.testing.assert_allclose(one.y, other.y, rtol=1e-5 if kind == "boxes" else 0, atol=1e-5 * (kind == "boxes"))
 
 
+@pytest.mark.long
 def test_the_draws_of_an_image_are_those_without_labels():
     batch = labelled("mask")
     alone = jax.jit(augment.rows(augment.flip, augment.crop(2)))(batch, jax.random.key(1)).x

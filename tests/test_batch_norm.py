@@ -138,6 +138,7 @@ def half_squares() -> Any:
 RECIPE = Recipe(MODEL, half_squares(), optax.sgd(LR))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("devices", [1, 8])
 @pytest.mark.parametrize("weights", ["ones", "mixed"])
 def test_twenty_steps_are_those_of_numpy(weights, devices):
@@ -389,6 +390,7 @@ def test_a_batch_is_not_cut():
     assert whole == cut
 
 
+@pytest.mark.long
 def test_a_frozen_norm_is_trained_with_what_is_stored_which_stays_as_it_is():
     given, freeze = rows("mixed"), ("batch_norm_0",)
     recipe = recipe_of(freeze=freeze, name="sgd", ema=0.9)
@@ -435,6 +437,7 @@ def test_wrappers_pass_on_what_is_frozen():
         np.testing.assert_array_equal(kept["input_stats"]["mean"], params["input_stats"]["mean"])
 
 
+@pytest.mark.long
 def test_the_average_of_the_weights_has_the_average_of_their_statistics():
     given, decay = rows(), 0.9
     recipe, run = recipe_of(name="adam", ema=decay), None
@@ -496,6 +499,7 @@ def test_a_fault_is_found_in_its_row():
     assert fault.rows == [7] and all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(fault.state))
 
 
+@pytest.mark.long
 def test_a_network_is_reported_on_by_what_is_stored():
     x = jnp.asarray(rows().x)
     assert "batch_norm_0/batch_stats/mean" in jaxnn.summary(MODEL, x[0])

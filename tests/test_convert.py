@@ -91,6 +91,7 @@ def test_images_of_all_colours_are_those_that_are_read_whole(tmp_path):
     assert mine.digest == whole.digest and mine.shape == (8, 10, 3) and mine.range == whole.range
 
 
+@pytest.mark.long
 def test_prepared_data_sets_are_streamed_and_converted(tmp_path):
     whole = data.load("tfds:digits", dir=tmp_path / "tfds")
     streamed = data.load("tfds:digits", dir=tmp_path / "tfds", feed="stream")

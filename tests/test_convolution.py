@@ -83,6 +83,7 @@ def test_fast_and_plain_convolution_agree_in_value_and_gradient(kernel, stride, 
     close(values[0][0], expected)
 
 
+@pytest.mark.long
 def test_one_channel_is_the_correlation_of_scipy():
     x, w = normal(0, 9, 11), normal(1, 3, 5)
     y = convolution.conv2d(x[..., None], w[..., None, None], padding="SAME")[..., 0]
@@ -106,6 +107,7 @@ def test_reflect_padding_is_that_of_numpy_and_strides_may_differ(stride):
 POOL = [((7, 5), 2, 2), ((6, 4), 2, 2), ((7, 8), 3, 3), ((7, 9), 4, 4), ((7, 8), 5, 5), ((7, 8), 3, 2), ((7, 8), 2, 3)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("size", "window", "stride"), POOL)
 @pytest.mark.parametrize("kind", ["max", "avg"])
 def test_pooling_agrees_with_a_loop_and_its_gradient_with_the_plain_form(kind, size, window, stride):

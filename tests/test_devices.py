@@ -271,6 +271,7 @@ def test_flags_that_cannot_be(flags, told, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.long
 def test_exact_alone_is_of_eight_parts_and_what_it_costs_is_told(tmp_path, capsys):
     assert here(*NET[:1], *NET[3:], "--epochs", 1, "--workdir", tmp_path / "run", "--exact") == 0
     assert json.loads((tmp_path / "run/config.json").read_text())["config"]["exact"] == 8

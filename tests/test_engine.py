@@ -244,6 +244,7 @@ def test_noise_and_rate_are_those_of_the_step_and_no_two_purposes_share_a_key():
     np.testing.assert_allclose(info["lr"], 1e-12 / np.sqrt([1, 2, 3, 4]), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_an_epoch_of_steps_equals_the_formula_written_out():
     """theta <- theta - rho/W sum_i w_i grad L_i over the rows of each step, one row at a time."""
     data, run, (index, real) = digits(), training(lr=0.1), jax.device_get(drawn(KEY))
@@ -268,6 +269,7 @@ def test_full_batch_descent_is_the_gradient_step():
     assert float(info["grad_norm"]) == pytest.approx(norm, rel=1e-5)  # of the last step
 
 
+@pytest.mark.long
 def test_batch_gradients_average_to_the_full_gradient():
     data = digits()._replace(weight=np.ones(ROWS, np.float32))
     recipe, state, _ = training(lr=0.1)
@@ -278,6 +280,7 @@ def test_batch_gradients_average_to_the_full_gradient():
     assert float(loss) == pytest.approx(float(sums["loss"]) / ROWS, rel=1e-6) and not jax.tree.leaves(kept)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("accumulate", [2, 3])
 def test_accumulated_gradients_equal_the_big_batch(accumulate):
     recipe, state, _ = training(25, 25, lr=0.1, alpha=0.01)
@@ -438,6 +441,7 @@ def test_a_batch_is_split_over_the_devices():
 NIGHTLY = (pytest.param(size, marks=pytest.mark.slow) for size in (2, 16, 23))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("batch_size", [1, 7, 24, *NIGHTLY])
 def test_evaluation_is_exact_for_every_batch_size(batch_size):
     data, (recipe, state, _) = digits(24), training(24, 8)

@@ -44,6 +44,7 @@ OVERFLOWS: list[tuple[str, Callable[[Any], Any], str]] = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("call", "place"), [o[1:] for o in OVERFLOWS], ids=[o[0] for o in OVERFLOWS])
 def test_what_float32_cannot_hold_is_refused_by_its_place(call: Callable[[Any], Any], place: str) -> None:
     with pytest.raises(ValueError, match=place + r": does not fit float32 \(at most 3\.40282e\+38\)"):
@@ -57,6 +58,7 @@ def test_float64_holds_it() -> None:
     np.testing.assert_allclose(net.predict(BIG), expected[:, 0], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_outputs_that_are_nan_and_weights_that_vanish_are_refused() -> None:
     net = jaxnn.MLPRegressor(**NET, activation="identity").fit(X32, Z[:, 0])
     net.coefs_ = [np.array([[1e3, -1e3, 0, 0, 0]] * 4, np.float32), np.ones((5, 1), np.float32)]  # inf - inf

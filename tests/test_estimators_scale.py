@@ -41,6 +41,7 @@ def test_the_scale_of_the_target_changes_nothing(dtype: Any) -> None:
         assert score(ours, scale * F, dtype) > max(0.9, score(theirs, scale * F, dtype) - 0.02), scale
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_gradient_below_tol_ends_no_search_that_the_mean_beats(dtype: Any) -> None:
     """At 1e-3 of the scale scikit-learn stops so at a score below 0."""

@@ -36,6 +36,7 @@ def numbers(pattern: str, text: str) -> list[float]:
     return [float(number) for number in found.groups()]
 
 
+@pytest.mark.long
 def test_sgd_escapes_and_gradient_descent_does_not(draw):
     told = draw("descent")
     (gd,) = numbers(r"200 seeds, 800 steps: GD escapes ([\d.]+)%", told)

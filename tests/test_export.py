@@ -119,6 +119,7 @@ def test_each_network_gives_what_it_gives_in_jax(name, tmp_path):
     agree(tmp_path, export.of(model, params, example, task=task), x, to)
 
 
+@pytest.mark.long
 def test_bfloat16_is_float32_in_onnx_and_numpy_and_itself_in_stablehlo(tmp_path):
     inner = jaxnn.cnn((4,), 3)
     params, example = with_params(inner, IMAGES)
@@ -229,6 +230,7 @@ def ran(python: Path, *argv: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([python, "-I", "-W", "error", *map(str, argv)], capture_output=True, text=True, env=env)
 
 
+@pytest.mark.long
 def test_the_file_of_numpy_runs_where_there_is_numpy_alone(flowers, numpy_only, tmp_path):
     expected = flowers.run.predict(flowers.x).tolist()
     done = ran(numpy_only, flowers.to / "predict_numpy.py", flowers.folder / "new.csv")
@@ -275,6 +277,7 @@ def test_the_answers_are_those_of_the_task(task, answer, tmp_path):
     assert module(export.write(network, tmp_path / "e", ["numpy"])).predict(x).tolist() == answer
 
 
+@pytest.mark.long
 def test_the_page_is_true(tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"^    jaxnn export (.*)", page, re.MULTILINE)
@@ -291,6 +294,7 @@ def test_the_page_is_true(tmp_path, monkeypatch, capsys):
     assert (found == 0).all() and found.shape == (2, 3)
 
 
+@pytest.mark.long
 def test_the_decoder_of_a_vae_is_a_function_of_rows(tmp_path):
     from jaxnn.nn import generative
 

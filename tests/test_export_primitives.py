@@ -118,6 +118,7 @@ PRIMITIVES: dict[str, tuple[Callable[[Any], Any], np.ndarray]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_each_primitive_gives_what_jax_gives(name, tmp_path):
     function, x = PRIMITIVES[name]

@@ -84,6 +84,7 @@ def test_statistics_stand_beside_the_parameters_of_their_layer(half):
     }  # fmt: skip
 
 
+@pytest.mark.long
 @each_half
 def test_the_training_pass_is_that_of_flax_on_the_rows_that_weigh_anything(half):
     _, params, observed = started(half)

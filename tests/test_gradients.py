@@ -133,6 +133,7 @@ def test_finite_differences_have_the_error_of_their_order(form, order):
         assert coarse / fine == pytest.approx(10**order, rel=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("form, cost", [("forward", lambda p: p + 1), ("central", lambda p: 2 * p)])
 def test_finite_differences_cost_a_forward_pass_for_every_parameter(form, cost):
     calls = []

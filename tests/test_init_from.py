@@ -133,6 +133,7 @@ def test_a_file_of_weights_is_begun_with_and_never_gone_on_from(source):
     assert same(params, weights(source)) and lines[0].startswith("begins with 6 arrays")
 
 
+@pytest.mark.long
 def test_another_width_begins_as_initialised(source):
     flags = ["--model.hidden", 8, 5]
     plain, *_ = begun(*flags)
@@ -298,6 +299,7 @@ def test_the_weights_of_a_run_that_was_stopped_are_taken_from_their_file(bad, so
     assert same(begun("--init-from", bad / "stopped" / "weights.safetensors")[0], weights(source))
 
 
+@pytest.mark.long
 def test_a_replay_begins_with_the_same_weights_or_is_refused(source, tmp_path):
     origin = shutil.copytree(source, tmp_path / "origin")
     tuned = run(tmp_path / "tuned", "--seed", 1, "--init-from", origin)

@@ -258,6 +258,7 @@ def test_a_fall_is_shared():
 # ---- tf ----
 
 
+@pytest.mark.long
 def test_functions_of_tf_are_activations_and_give_numpy_arrays():
     from jaxnn.keras import activations, losses, tf
 

@@ -258,6 +258,7 @@ VARIANCES = {
 }  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", VARIANCES)
 def test_first_weights_have_the_variance_of_their_initializer(name):
     shape = (3, 3, 40, 60)

@@ -213,6 +213,7 @@ class Turns(callbacks.Callback):
             self.model.set_weights([np.ones_like(each) for each in self.model.get_weights()])
 
 
+@pytest.mark.long
 def test_what_a_batch_hook_sets_holds_from_the_next_step_on():
     model = compiled(optimizer=optimizers.SGD(0.5))
     model.fit(X, LABELS, batch_size=40, verbose=0, callbacks=[Turns()])

@@ -78,6 +78,7 @@ def test_regression_sums_are_scikit_learns_wherever_y_lies(offset, center):
     np.testing.assert_allclose(r2_of(sums, total), expected, rtol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("prediction, score", [(0.3, 1.0), (0.4, 0.0)])
 def test_r_squared_of_a_constant_is_one_or_zero_as_in_scikit_learn(prediction, score):
     y = jnp.full((7, 1), 0.3)  # not exact, so that its spread is not quite 0 in float32

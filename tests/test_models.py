@@ -47,6 +47,7 @@ def one_of_each(default, every):
     return [*default, *(pytest.param(*case, marks=pytest.mark.slow) for case in rest)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("activation", one_of_each(("relu", "maxout", "softmax", "logit"), ACTIVATIONS))
 def test_leading_axes_are_free_with_every_activation(activation):
     mlp = models.mlp((4, 3), 2, activation=activation)
@@ -177,6 +178,7 @@ def test_the_gradient_vanishes_through_twenty_sigmoids_but_not_through_twenty_re
     assert first_to_last_gradient("relu") > 1e-2
 
 
+@pytest.mark.long
 def test_selu_keeps_mean_0_and_variance_1_through_twenty_layers():
     hidden = [layer for _ in range(20) for layer in (layers.dense(256, init="lecun"), activations.selu)]
     xs = normal(0, 500, 256)

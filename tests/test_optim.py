@@ -367,6 +367,7 @@ def test_a_pattern_of_the_optimizer_that_names_nothing_is_refused(settings: dict
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["cosine", "plateau", "step"])
 def test_the_rate_in_the_state_is_the_rate_that_was_applied(name: str) -> None:
     config = OptimConfig(schedule=name, warmup="3", decay_every="4", lr=0.5)

@@ -23,6 +23,7 @@ from jaxnn.training import plan
 SHORT = ["iris_mlp", "--epochs", "4", "--eval-every", "1epoch"]
 
 
+@pytest.mark.long
 def test_each_loss_is_that_of_a_run_with_this_rate_and_the_grid_is_moved_to_the_best_one(tmp_path, capsys):
     assert main.command("lr")([*SHORT, "--seed", "3"]) == 0
     told = json.loads(capsys.readouterr().out)

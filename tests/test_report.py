@@ -304,6 +304,7 @@ def test_amounts_have_the_r2_of_scikit_learn_and_an_interval_around_it():
     assert wide["tiles"] == values["tiles"]
 
 
+@pytest.mark.long
 def test_a_regression_has_its_scatter_and_says_that_it_was_sampled(digits):
     run, y = jaxnn.load_run(digits), np.linspace(0, 1, 40)
     text = made(run._replace(task=jaxnn.regression()), digits, found_of(y, y**2, y**2, total=999))

@@ -56,6 +56,7 @@ def test_networks_with_the_stem_of_imagenet_have_the_published_numbers_of_parame
         assert len(layers_with_weights) == depth
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("depth", "width"), [(8, 16), (20, 16), (14, 5)])
 def test_networks_for_small_images_have_the_parameters_that_the_paper_counts(depth, width):
     n, w = (depth - 2) // 6, width
@@ -110,6 +111,7 @@ def test_a_small_network_is_what_the_paper_says(norm, width):
     np.testing.assert_allclose(together, apart, rtol=1e-5)
 
 
+@pytest.mark.long
 def test_a_bottleneck_is_what_the_paper_says():
     conv_norm = functools.partial(resnet._conv_norm, norm="batch", init=he)
     block = resnet._block(conv_norm, jax.nn.relu, 2, 1, 0, bottleneck=True)
@@ -222,6 +224,7 @@ def test_settings_of_the_command_line_are_refused(settings, message):
         ModelConfig(kind="resnet", **settings)
 
 
+@pytest.mark.long
 def test_a_config_becomes_a_residual_network():
     x = jax.ShapeDtypeStruct((10, 11, 2), "uint8")
     config = ModelConfig(kind="resnet", depth=14, width=4, norm="group", input_dropout=0.1)

@@ -67,6 +67,7 @@ def test_one_cycle_climbs_to_the_learning_rate_and_falls_to_almost_nothing() -> 
     assert got[-1] < LR / 1000
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("total", [1, 2, 3])
 def test_no_step_of_a_short_run_is_wasted_or_not_finite(name: str, total: int) -> None:

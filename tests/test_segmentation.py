@@ -74,6 +74,7 @@ def test_the_loss_is_the_mean_over_the_pixels_that_have_a_class_and_dice_that_ov
         check_grads(lambda z: task.loss(z, y), (jnp.asarray(logits, jnp.float64),), order=1, modes=("rev",))
 
 
+@pytest.mark.long
 def test_a_label_that_is_none_is_no_other_class():
     task = segmentation(5, size=(6, 4))
     y = masks(0, 2).astype(np.int32)
@@ -130,6 +131,7 @@ def test_iou_is_that_of_a_plain_count_over_the_whole_set(batch_size):
         assert float(found[name]) == pytest.approx(value, abs=1e-15), name
 
 
+@pytest.mark.long
 def test_counts_stay_exact_beyond_what_int32_and_float32_hold():
     k, size = 2, (181, 367)  # 66,427 pixels
     task = segmentation(k, size=size)

@@ -86,6 +86,7 @@ def test_leading_axes_are_free(name):
     np.testing.assert_allclose(whole[1], each[1], rtol=1e-6)
 
 
+@pytest.mark.long
 @each_task
 def test_padding_changes_no_sum_even_if_it_is_nan(name):
     task, outputs, y = CASES[name]
@@ -279,6 +280,7 @@ def test_one_target_may_come_without_its_axis():
         tasks.regression(outputs=2).loss(normal(0, 5, 2), y[:, 0])
 
 
+@pytest.mark.long
 def test_summaries_work_inside_jit():
     for name, (task, outputs, y) in CASES.items():
         expected = task.summary(measure(task, outputs, y, WEIGHT))

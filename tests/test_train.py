@@ -404,6 +404,7 @@ def test_a_refusal_is_a_line_on_stderr_and_exit_code_2(argv, tmp_path):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.long
 def test_a_refusal_can_show_where_it_was_raised(tmp_path):
     done = train("--data.name", "no.csv", "--traceback", cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.startswith("Traceback") and "\nerror: --data.name" in done.stderr

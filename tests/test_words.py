@@ -128,6 +128,7 @@ def test_an_image_is_the_lectures_table_of_numbers(terminal):
     assert [[int(v) for v in line.split()] for line in lines] == data.train.x[3, ..., 0].tolist()
 
 
+@pytest.mark.long
 def test_the_contact_sheets_show_training_examples_before_and_after_augmentation(tmp_path, capsys):
     argv = ["digits", "--data.augment", "flip,cutout:4", "--seed", "1", "--output", tmp_path / "look"]
     out(capsys, "data", *argv)

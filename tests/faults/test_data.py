@@ -256,6 +256,7 @@ def test_d10_a_batch_larger_than_the_data_is_refused_with_both_numbers(tmp_path,
     assert message == "--batch_size=109: there are 108 training examples; use 108 or fewer, or full"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("n", "batch"), [(20, 8), (7, 7)])
 def test_d11_an_epoch_trains_on_every_example_the_last_batch_too(n, batch):
     recipe, key = Recipe(jaxnn.linear(1), jaxnn.regression(), optax.sgd(0.1)), jax.random.key(0)
@@ -283,6 +284,7 @@ def check_evaluation(n: int, batches: list[int]) -> None:
         np.testing.assert_allclose(found["accuracy"], (logits.argmax(1) == y).mean(), rtol=1e-6)
 
 
+@pytest.mark.long
 def test_d12_evaluation_is_the_mean_over_all_examples_whatever_the_batch_size():
     check_evaluation(13, [1, 5, 13])
 
@@ -292,6 +294,7 @@ def test_d12_evaluation_at_every_batch_size():
     check_evaluation(40, list(range(1, 41)))
 
 
+@pytest.mark.long
 def test_d13_one_class_is_refused(save, tmp_path):
     assert refusal(save(x=X, y=Y * 0 + 4)).startswith("labels=4: the only class of 60 training examples; there must be")
     assert refusal(save(x=X, y=Y), positive="7").startswith("--data.positive=7: unknown")

@@ -60,6 +60,7 @@ def test_a_run_stops_by_the_metric_and_ends_with_its_best_row(stopped, runs):
         assert row[f"{name}/loss"] == pytest.approx(-np.log(p[np.arange(len(p)), part.y]).mean(), rel=1e-5)
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_ends_with_the_same_bits(stopped, runs, tmp_path):
     rng, rows = random.Random(0), tmp_path / "run" / "history.jsonl"
     for _ in range(2):

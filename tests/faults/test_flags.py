@@ -168,6 +168,7 @@ def suggested(word: str) -> str | None:
     return found[1]
 
 
+@pytest.mark.long
 def test_f02_short_names_a_swap_of_letters_and_an_underscore(tmp_path):
     for word, name in (("--ced", "--seed"), ("--ol", "--tol"), ("--dta.dir", "--data.dir")):
         assert refused(word, "1") == f"{word}: unknown flag; did you mean {name}?"

@@ -260,6 +260,7 @@ def test_a05_debug_nans_finds_none_in_a_healthy_run_and_one_that_is_there():
 # ---- A06: threads ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a06_runs_in_threads_have_the_digests_of_runs_one_after_the_other():
     jobs = [(blobs(30, seed), jax.random.key(seed)) for seed in range(2)]
     run = lambda job: digest(quickly(lambda: fit(*job))())  # traced and compiled anew each time

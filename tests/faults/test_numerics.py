@@ -527,6 +527,7 @@ def alarms(model, params, lr, epochs):
 HUNDRED = models.mlp((20, 100), 10)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("killed", "share"), [(99, "99%"), (98, None)])
 def test_n10_a_layer_of_dead_units_is_named_with_its_share(killed, share):
     def kill(params):
@@ -539,6 +540,7 @@ def test_n10_a_layer_of_dead_units_is_named_with_its_share(killed, share):
     assert not share or said[0][0].startswith(words)
 
 
+@pytest.mark.long
 def test_n10_a_gradient_that_has_vanished_is_named_with_its_share():
     shrink = lambda params: jax.tree.map(lambda a: a / np.float32(100), params)  # a layer takes a factor of 300 or so
     said = alarms(models.mlp((8,) * 3, 10, activation="sigmoid"), shrink, 1e-3, 2)

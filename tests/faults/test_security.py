@@ -126,6 +126,7 @@ def forbidden(source: str) -> list[str]:
     return found
 
 
+@pytest.mark.long
 def test_x01_no_module_can_run_what_stands_in_a_file():
     found = {(path.name, name) for path in SOURCES for name in forbidden(path.read_text(encoding="utf-8"))}
     assert found == ALLOWED
