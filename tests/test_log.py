@@ -185,7 +185,7 @@ def test_a_logger_that_is_not_there_is_refused_before_the_run(logged, tmp_path, 
 
 
 def test_a_package_that_is_not_installed_is_refused_with_its_name(monkeypatch):
-    monkeypatch.setitem(log.PACKAGES, "wandb", "a_package_that_is_not_there")
+    monkeypatch.setitem(log.LOGS, "wandb", "a_package_that_is_not_there")
     message = "--log=wandb: needs the package a_package_that_is_not_there, which is not installed; pip install a_p"
     with pytest.raises(Error, match=message):
         log.found(["wandb"])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from pathlib import Path
 from typing import Any
 
-from jaxnn.commands import environment
+from jaxnn.commands import environment, shown
 from jaxnn.commands.words import parsed
 from jaxnn.config import paths
 from jaxnn.errors import InputError, printable
@@ -73,11 +72,9 @@ def _show(runs: Any) -> None:
     from jaxnn.report.page import compare
 
     (names, rows), settings = compare.table(runs), compare.settings(runs)
-    if not sys.stdout.isatty():
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([*names, *settings])
-        for row, *values in zip(rows, *settings.values(), strict=True):
-            writer.writerow(["" if value is None else value for value in (*row, *values)])
+    if not shown.on_terminal():
+        whole = [[*row, *values] for row, *values in zip(rows, *settings.values(), strict=True)]
+        shown.table([*names, *settings], whole)
         return
     few = len(settings) <= FEW
     whole = [dict(zip(names, row, strict=True)) for row in rows]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
-import sys
 from typing import TYPE_CHECKING, Any
 
-from jaxnn.commands import environment
+from jaxnn.commands import environment, shown
 from jaxnn.commands.words import brought, known, parsed
 from jaxnn.errors import InputError, printable
 
@@ -45,29 +42,23 @@ def diagnose(argv: list[str]) -> int:
     cache.keep_programs()
     seen = evidence.gather(folder, saved, own)
     found = findings.findings(seen)
-    if sys.stdout.isatty():
-        show(seen, found)
-    else:
-        print(json.dumps({"run": str(folder)} | _values(seen) | {"findings": [each._asdict() for each in found]}))
+    values = {"run": str(folder)} | _values(seen) | {"findings": [each._asdict() for each in found]}
+    shown.values(values, lambda _: show(seen, found))
     return 0
 
 
 def _values(seen: Evidence) -> dict[str, Any]:
-    """What was seen, for a pipe; a number that is not finite is null."""
+    """What was seen, for a pipe."""
     looks = {when: look for when, look in (("start", seen.start), ("end", seen.end)) if look}
 
     def layer(path: str) -> dict[str, Any]:
         sides = {when: look.layers[path] for when, look in looks.items()}
-        numbers = {when: {name: _number(getattr(side, name)) for name in COLUMNS} for when, side in sides.items()}
+        numbers = {when: {name: getattr(side, name) for name in COLUMNS} for when, side in sides.items()}
         return {"parameters": seen.end.layers[path].parameters} | numbers
 
-    losses = {when: _number(look.loss) for when, look in looks.items()}
+    losses = {when: look.loss for when, look in looks.items()}
     layers = {path: layer(path) for path in seen.end.layers}
-    return {"loss": losses, "guess": seen.guess, "moved": _number(seen.moved), "layers": layers}
-
-
-def _number(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
+    return {"loss": losses, "guess": seen.guess, "moved": seen.moved, "layers": layers}
 
 
 def show(seen: Evidence, found: list[Finding]) -> None:

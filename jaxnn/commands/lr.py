@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-import sys
 from typing import TYPE_CHECKING
 
-from jaxnn.commands import arguments, environment
+from jaxnn.commands import arguments, environment, shown
 from jaxnn.config.paths import CONFIGS
 from jaxnn.errors import InputError, printable
 
@@ -48,12 +46,8 @@ def lr(argv: list[str]) -> int:
     with mesh.use(1, config.dtype):
         curve = rates.find(config, data, request.brought)
     command = shlex.join(["jaxnn", "train", *argv, "--optim.lr", f"{curve.best:g}"])
-    if sys.stdout.isatty():
-        _show(curve, command)
-    else:
-        losses = [None if loss == float("inf") else loss for loss in curve.losses]
-        values = {"rates": curve.rates.tolist(), "losses": losses, "steps": curve.steps}
-        print(json.dumps(values | {"lr": curve.best, "command": command}))
+    values = {"rates": curve.rates.tolist(), "losses": curve.losses.tolist(), "steps": curve.steps}
+    shown.values(values | {"lr": curve.best, "command": command}, lambda _: _show(curve, command))
     return 0
 
 

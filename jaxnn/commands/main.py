@@ -8,7 +8,6 @@ import functools
 import gc
 import importlib
 import json
-import os
 import sys
 import time
 import traceback
@@ -59,14 +58,14 @@ def train(argv: list[str]) -> int:
     import numpy.ma  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     from jaxnn.data import from_config
-    from jaxnn.data.readers.tfds import INFO
+    from jaxnn.data.readers import tfds
     from jaxnn.report.stopwatch import Stopwatch
 
     pool, config = ThreadPoolExecutor(max_workers=4), flags.run
     clock, keep = Stopwatch("start", since=STARTED), not flags.no_cache
     read = functools.partial(from_config, task=config.task.name, keep=keep, arrays=request.brought.data)
     reading = pool.submit(read, config.data)
-    if config.data.name.startswith("tfds:") or os.path.isfile(os.path.join(config.data.name, INFO)):
+    if tfds.is_one(config.data.name):
         wait(
             [reading]
         )  # tensorflow-datasets makes the imports of all threads lazy while it is imported, and jax's fail

@@ -17,7 +17,7 @@ LOSSES = ("auto", "absolute", "cross_entropy", "gaussian", "huber", "poisson", "
 METRICS = ("auc", "balanced_accuracy", "macro_f1", "top_5")  # top_K for any K
 UNKNOWN = ("ignore", "refuse")
 KERAS_MODEL = "model.keras"  # in the folder of a run: its network, where that was made with jaxnn.keras
-LOGS = ("mlflow", "tensorboard", "wandb")
+LOGS = {"mlflow": "mlflow", "tensorboard": "tensorboardX", "wandb": "wandb"}  # loggers, and their packages
 WEIGHTS = ("best", "last")
 EXPORTS = {  # formats of a trained network, and their files
     "numpy": ("predict_numpy.py", "weights.npz"), "onnx": ("model.onnx",), "safetensors": ("model.safetensors",),

@@ -51,11 +51,9 @@ def kind_of(config: DataConfig, task: str = "auto") -> str:
         return "bundled"
     if name == "mnist":
         return "mnist"
-    if name.startswith("tfds:"):
-        return "tfds"
     if os.path.isfile(path / converted.MANIFEST):  # pathlib raises an error for a name that is too long
         return CONVERTED
-    if os.path.isfile(path / tfds.INFO):
+    if tfds.is_one(name):
         return "tfds"
     if path.is_dir() or (path.is_file() and path.suffix.lower() == ".json"):
         from jaxnn.data.readers import layouts

@@ -206,7 +206,7 @@ def _refuse_port_in_use(coordinator: str) -> None:
         raise InputError(f"--coordinator={coordinator}: port {port}: {reason.strerror}; name another port") from None
 
 
-def _door(coordinator: str) -> socket.socket | None:
+def _open_door(coordinator: str) -> socket.socket | None:
     """A socket at which the system answers for as long as this process lives; None where there cannot be one."""
     host, _, port = coordinator.rpartition(":")
     try:
@@ -246,7 +246,7 @@ def join(clock: Any, stop: Any) -> Iterator[None]:
     assert global_state.process_id is not None and global_state.num_processes is not None
     mine = Processes(global_state.process_id, global_state.num_processes, global_state.client, clock, [0])
     watch = Watch(mine.rank, mine.count, mine.store, clock, _is_gone)
-    if door := _door(global_state.coordinator_address or ""):
+    if door := _open_door(global_state.coordinator_address or ""):
         host, port, *_ = door.getsockname()
         mine.store.key_value_set(f"jaxnn/door/{mine.rank}", f"{host}:{port}")
     _joined.append(mine)

@@ -16,9 +16,9 @@ from jaxnn import tree
 from jaxnn.errors import Error, InputError
 from jaxnn.export import lower
 from jaxnn.export.graph import Builder, Constant, Graph, Operand, Unsupported, Value
+from jaxnn.report.signals import INNER
 from jaxnn.types import Params
 
-CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # what jit, remat, custom_jvp, custom_vjp and their like call a function
 ALIKE = ("copy", "copy_p", "stop_gradient", "optimization_barrier", "sharding_constraint", "device_put", "pvary")
 ROWS = "dim_as_value"  # the number of rows, as a number
 PACKAGES = Path(jax.__file__).parent.parent
@@ -105,7 +105,7 @@ class _Walker:
         if name == "cond" and isinstance(given[0], Constant):
             branch = params["branches"][int(np.clip(given[0].value, 0, len(params["branches"]) - 1))]
             return self.run(branch.jaxpr, branch.consts, given[1:], lines)
-        if name not in lower.LOOPS and (inner := next((params[key] for key in CALLS if key in params), None)):
+        if name not in lower.LOOPS and (inner := next((params[key] for key in INNER if key in params), None)):
             closed = isinstance(inner, ClosedJaxpr)
             return self.run(inner.jaxpr if closed else inner, inner.consts if closed else (), given, lines)
         self.built.at = (name, place(lines))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from jaxnn.config import strict_json
+from jaxnn.config.names import LOGS
 from jaxnn.config.settings import Config
 from jaxnn.devices import hosts
 from jaxnn.errors import InputError
@@ -30,7 +31,6 @@ from jaxnn.store import durable, history
 from jaxnn.store.saver import Saver
 
 NAME = "log.json"
-PACKAGES = {"tensorboard": "tensorboardX", "wandb": "wandb", "mlflow": "mlflow"}
 FORGETS = "tensorboard"  # what it was given from a step on, when it is opened at that step
 OPENING = threading.Lock()  # the members of a sweep open theirs one after the other: packages are imported, files made
 
@@ -59,11 +59,11 @@ def found(names: Sequence[str]) -> dict[str, Open]:
     >>> found([])
     {}
     """
-    return {name: _built_in(name) if name in PACKAGES else _own(name) for name in names}
+    return {name: _built_in(name) if name in LOGS else _own(name) for name in names}
 
 
 def _built_in(name: str) -> Open:
-    package = PACKAGES[name]
+    package = LOGS[name]
     if importlib.util.find_spec(package) is None:
         raise InputError(f"--log={name}: needs the package {package}, which is not installed; pip install {package}")
     from jaxnn.report import loggers

@@ -197,7 +197,7 @@ def test_the_job_set_numbers_as_many_pods_as_its_command_says():
 
 DOOR = """
 from jaxnn.devices import hosts
-door = hosts._door("localhost:1")
+door = hosts._open_door("localhost:1")
 print("{}:{}".format(*door.getsockname()), flush=True)
 input()
 """

@@ -18,6 +18,11 @@ INFO = "features.json"  # in the folder of each version
 NAME = re.compile(r"(\w+)(?:/([\w.+-]+))?(?::([\d.]+))?")  # name/config:version
 
 
+def is_one(name: str) -> bool:
+    """Whether `--data.name` is a prepared data set: by its name, or the folder of a version."""
+    return name.startswith("tfds:") or os.path.isfile(paths.expand("--data.name", name) / INFO)
+
+
 def read(name: str, folder: str | None) -> Source:
     """`train`, and `validation` and `test` if there; features and labels are the data set's supervised keys.
 
