@@ -15,7 +15,7 @@ from jaxnn.engine.tally import Tally
 from jaxnn.report import diagnosis, flops, log, reported, screen, stopwatch
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
-from jaxnn.training import loop, plan, process, recorded, streamed
+from jaxnn.training import kept, loop, plan, process, recorded, streamed
 from jaxnn.training.process import Stop
 from jaxnn.training.programs import check_metrics, compile_all, start_of
 
@@ -54,12 +54,12 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("data")
         splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
         clock("compilation")  # all of it before the first step, on all cores
-        if not request.flags.no_cache:
-            cache.keep_programs()
+        kept_in = None if request.flags.no_cache else cache.keep_programs()
+        shelf = kept.shelf(kept_in, about, steps, own, data.mean, data.std, data.class_weight)
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
         page = reported.begin(begun.folder, config, made, shapes.params, data.parts, pool)
         feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
-        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window)
+        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window, shelf)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key), shapes), Tally())
         saver.start_if_new(begun.step, progress)

@@ -27,19 +27,20 @@ def folder() -> Path:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         lines = []
-    cpu = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    cpu = next((line for line in lines if line.startswith(("flags", "Features"))), None) or platform.processor()
     kind = hashlib.sha256(f"{platform.machine()} {cpu}".encode()).hexdigest()[:12]
     return paths.cache() / "programs" / kind
 
 
-def keep_programs() -> None:
-    """Keep what is compiled from here on; where that can't be done, say so once on stderr and go on without.
+def keep_programs() -> Path | None:
+    """Keep what is compiled from here on, and say where; where that can't be done, say so once on stderr and go on
+    without.
 
     A folder that was given to JAX itself (`JAX_COMPILATION_CACHE_DIR`) is left as it is.
     """
     settings: Any = jax.config
     if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
-        return
+        return None
     try:
         path = folder()
         path.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,7 @@ def keep_programs() -> None:
     except (OSError, RuntimeError) as reason:  # Path.home raises RuntimeError where there is none
         why = printable(str(reason))
         print(f"warning: compiled programs are not kept ({why}); mend the folder, or --no-cache", file=sys.stderr)
-        return
+        return None
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -68,3 +69,4 @@ def keep_programs() -> None:
             print(f"warning: {where}: a program could not be kept or read; it is compiled anew", file=sys.stderr)
 
     warnings.showwarning = show_once
+    return path

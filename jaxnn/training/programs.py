@@ -18,6 +18,7 @@ from jaxnn.engine.evaluation import evaluate
 from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
 from jaxnn.tasks.base import block_rows
+from jaxnn.training import kept
 from jaxnn.training.plan import Plan
 from jaxnn.training.streamed import Evaluation, check_size, is_streamed
 from jaxnn.types import Batch, Metrics, Recipe, State, Task, Window
@@ -52,16 +53,7 @@ class Programs(NamedTuple):
             job.result()
 
 
-def ready(program: Any) -> Future[Any]:
-    """A program that needs no compilation here."""
-    future: Future[Any] = Future()
-    future.set_result(program)
-    return future
-
-
-def start_of(
-    recipe: Recipe, config: Config, example: Any, key: jax.Array
-) -> tuple[Callable[[jax.Array], State], State]:
+def start_of(recipe: Recipe, config: Config, example: Any, key: jax.Array) -> tuple[Any, State]:
     """The jitted function that makes the state of step 0, and its shapes with where each leaf is to be."""
 
     def make(key: jax.Array) -> State:
@@ -83,14 +75,15 @@ def compile_all(
     plan: Plan,
     step: int,
     longest: int,
-    start: Callable[[jax.Array], State],
+    start: Any,
     shapes: State,
     splits: dict[str, Batch],
     key: jax.Array,
     pool: Executor,
     window: Callable[[int], Window] | None = None,
+    shelf: kept.Shelf | None = None,
 ) -> Programs:
-    """Trace here, compile in the threads of `pool`.
+    """Find those that are kept; trace the others here, and compile them in the threads of `pool`.
 
     Args:
       recipe, plan: what is trained, and when what happens.
@@ -102,26 +95,33 @@ def compile_all(
       key: the run's key.
       pool: XLA compiles without holding Python's lock.
       window: the shapes of the window of n steps, where rows are on the disk.
+      shelf: where programs are kept.
     """
-
-    def compiled(function: Any, *args: Any, **more: Any) -> Future[Any]:
-        return pool.submit(function.lower(*args, **more).compile)
-
     multiple, (length, lengths) = exact.multiple(recipe), plan.cut(step, longest)
     one_step = functools.partial(run_steps, recipe, plan.batch_size, multiple)
     chunk = _jitted(one_step, shapes, mesh.everywhere(), static_argnums=2)
     sums = jax.jit(functools.partial(evaluate, recipe, batch_size=block_rows(recipe.task), multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
-    first = compiled(start, key) if step == plan.first else None
-    rows = lambda n: splits["train"] if window is None else window(n)
-    steps = {n: compiled(chunk, shapes, rows(n), n, key=key) for n in sorted(lengths)}
+    first = {"start": kept.Wanted("start", lambda: start.lower(key), (key,), lambda _: shapes)}
 
-    def evaluated(rows: Batch) -> Future[Any]:
-        if not is_streamed(rows):
-            return compiled(sums, params, rows)
-        return pool.submit(Evaluation(recipe, params, rows, block_rows(recipe.task), multiple).compile)
+    def of_steps(n: int) -> kept.Wanted:
+        rows = splits["train"] if window is None else window(n)
+        lower = lambda: chunk.lower(shapes, rows, n, key=key)
+        return kept.Wanted(f"{n} steps", lower, (shapes, rows), lambda info: (shapes, info), {"key": key})
 
-    return Programs(first, steps, {k: evaluated(v) for k, v in splits.items() if k != "train"}, length)
+    def of_split(rows: Batch) -> kept.Wanted:
+        return kept.Wanted("evaluation", lambda: sums.lower(params, rows), (params, rows), lambda sums: sums)
+
+    evaluated = {name: rows for name, rows in splits.items() if name != "train"}
+    wanted = {n: of_steps(n) for n in sorted(lengths)}
+    wanted |= {name: of_split(rows) for name, rows in evaluated.items() if not is_streamed(rows)}
+    programs = kept.compiled((first if step == plan.first else {}) | wanted, pool, shelf)
+    streams = {name: rows for name, rows in evaluated.items() if is_streamed(rows)}
+    for name, rows in streams.items():
+        programs[name] = pool.submit(Evaluation(recipe, params, rows, block_rows(recipe.task), multiple).compile)
+    return Programs(
+        programs.get("start"), {n: programs[n] for n in lengths}, {k: programs[k] for k in evaluated}, length
+    )
 
 
 def check_metrics(config: Config, recipe: Recipe, params: Any, parts: dict[str, Batch]) -> None:

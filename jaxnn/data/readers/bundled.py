@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,23 @@ import numpy as np
 
 from jaxnn.config import paths
 from jaxnn.data.source import Source, Table
+from jaxnn.errors import InputError
 
 NAMES = ("breast_cancer", "diabetes", "digits", "digits_boxes", "digits_masks", "iris", "wine")
 BESIDE = (*NAMES, "mnist")  # names that a folder in the working directory may have too
+FILES = {"breast_cancer": "breast_cancer.csv", "iris": "iris.csv", "wine": "wine_data.csv"}
+CELL = ("radius", "texture", "perimeter", "area", "smoothness", "compactness")
+CELL += ("concavity", "concave points", "symmetry", "fractal dimension")
+FEATURES = {
+    "breast_cancer": (*(f"mean {n}" for n in CELL), *(f"{n} error" for n in CELL), *(f"worst {n}" for n in CELL)),
+    "diabetes": ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
+    "iris": ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"),
+    "wine": (
+        *("alcohol", "malic_acid", "ash", "alcalinity_of_ash", "magnesium", "total_phenols", "flavanoids"),
+        *("nonflavanoid_phenols", "proanthocyanins", "color_intensity", "hue", "od280/od315_of_diluted_wines"),
+        "proline",
+    ),
+}
 DIGITS_SCALE = 16.0  # the digits count black pixels in blocks of 4x4
 
 
@@ -33,26 +50,38 @@ def passed_over(name: str, dir: str | None) -> tuple[str, ...]:
 
 def digits() -> Table:
     """1,797 handwritten digits: `x` u8[1797, 8, 8, 1] in 0..16, `y` i64[1797]."""
-    from sklearn.datasets import load_digits
-
-    bunch: Any = load_digits()
-    return Table(bunch.images.astype(np.uint8)[..., None], bunch.target)
+    rows = _numbers("digits.csv.gz", delimiter=",").astype(np.int64)
+    return Table(rows[:, :-1].astype(np.uint8).reshape(-1, 8, 8, 1), rows[:, -1])
 
 
 def read(name: str) -> Source:
-    """One of `NAMES`; class indices are scikit-learn's."""
+    """One of `NAMES`; class indices are scikit-learn's. Its files are read without importing it, which takes longer
+    than all else that a small run does."""
     if name == "digits":
         return Source(digits(), classes=tuple(range(10)), scale=DIGITS_SCALE, task="auto")
     if name in ("digits_boxes", "digits_masks"):
         from jaxnn.data.readers import canvases, npz
 
         return npz.source(canvases.digit_boxes() if name == "digits_boxes" else canvases.digit_masks())
-    import sklearn.datasets
+    if name == "diabetes":
+        table = Table(_numbers("diabetes_data_raw.csv.gz"), _numbers("diabetes_target.csv.gz"))
+        return Source(table, features=FEATURES[name], task="regression")
+    rows = _numbers(FILES[name], delimiter=",", skiprows=1)
+    _, _, *classes = _text(FILES[name]).splitlines()[0].split(",")  # 150,4,setosa,versicolor,virginica
+    table = Table(rows[:, :-1], rows[:, -1].astype(np.int64))
+    return Source(table, classes=tuple(classes), features=FEATURES[name], task="auto")
 
-    # scikit-learn scales diabetes by all its rows, tests included, unless told not to.
-    options = {"scaled": False} if name == "diabetes" else {}
-    bunch: Any = getattr(sklearn.datasets, f"load_{name}")(**options)
-    classes = None if name == "diabetes" else tuple(str(label) for label in bunch.target_names)
-    features = tuple(str(feature) for feature in bunch.feature_names)
-    task = "regression" if name == "diabetes" else "auto"
-    return Source(Table(bunch.data, bunch.target), classes=classes, features=features, task=task)
+
+def _numbers(file: str, **how: Any) -> np.ndarray:
+    """float64[rows, columns], or [rows], of a text file of scikit-learn's."""
+    return np.loadtxt(io.StringIO(_text(file)), **how)
+
+
+def _text(file: str) -> str:
+    """Raises `InputError` where the scikit-learn that is installed has no such file."""
+    spec = importlib.util.find_spec("sklearn")
+    path = Path(spec.origin).parent / "datasets" / "data" / file if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise InputError(f"scikit-learn: has no file {file} here; install it anew, or give --data.name a file")
+    raw = path.read_bytes()
+    return (gzip.decompress(raw) if file.endswith(".gz") else raw).decode()
