@@ -13,6 +13,7 @@ from jaxnn.data.dataset import Dataset
 from jaxnn.devices import cache, hosts, mesh
 from jaxnn.engine.tally import Tally
 from jaxnn.report import diagnosis, flops, log, reported, screen, stopwatch
+from jaxnn.report.page.drawing import Drawing
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
 from jaxnn.training import kept, loop, plan, process, recorded, streamed
@@ -20,8 +21,16 @@ from jaxnn.training.process import Stop
 from jaxnn.training.programs import check_metrics, compile_all, start_of
 
 
-def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwatch.Stopwatch, pool: Executor) -> int:
-    """The exit code of a run of `request` on the data that are being read; `stop` asks it to end early."""
+def train(
+    request: Request,
+    reading: Future[Dataset],
+    stop: Stop,
+    clock: stopwatch.Stopwatch,
+    pool: Executor,
+    drawing: Drawing | None = None,
+) -> int:
+    """The exit code of a run of `request` on the data that are being read; `stop` asks it to end early, and `drawing`
+    draws its report."""
     config, own, console = request.flags.run, request.brought, screen.Screen()
     clock("data")
     data = reading.result()
@@ -54,16 +63,17 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
         clock("data")
         splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
         clock("compilation")  # all of it before the first step, on all cores
-        kept_in = None if request.flags.no_cache else cache.keep_programs()
-        shelf = kept.shelf(kept_in, about, steps, own, data.mean, data.std, data.class_weight)
+        folder = None if request.flags.no_cache else cache.place()
+        shelf = kept.shelf(folder, about, steps, own, data.mean, data.std, data.class_weight)
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
-        page = reported.begin(begun.folder, config, made, shapes.params, data.parts, pool)
+        page = reported.begin(begun.folder, config, made, shapes.params, data.parts, pool, shelf)
         feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
         compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window, shelf)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key), shapes), Tally())
         saver.start_if_new(begun.step, progress)
         compiled.wait()
+        cache.keep_programs(folder)
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
         session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)
@@ -73,7 +83,7 @@ def train(request: Request, reading: Future[Dataset], stop: Stop, clock: stopwat
             event, row, result = recorded.end(config, session, saver, event, row, shapes, data.statistics)
         screen.ending(console, config.name, session, event, row, begun.step)
         if result.ended == loop.FINISHED:
-            reported.end(page, begun.folder, config, known, made, result.params, data.parts)
+            reported.end(page, begun.folder, config, known, made, result.params, data.parts, drawing)
         loop.check_finite(event.step, row)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
         if result.ended == loop.FINISHED:

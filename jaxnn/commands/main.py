@@ -16,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 from jaxnn.commands import environment
 from jaxnn.config.paths import CONFIGS
+from jaxnn.config.request import Request
 from jaxnn.errors import Error, StorageError, choices
+from jaxnn.report.page import drawing
 from jaxnn.training import process
 
 USAGE = """`jaxnn COMMAND ...`: what a person types.
@@ -50,10 +52,18 @@ def train(argv: list[str]) -> int:
     from jaxnn.config.values import to_dict
 
     request = arguments.parse(argv, CONFIGS)
-    flags, together = request.flags, request.flags.several()
+    flags = request.flags
     if flags.print_config:
         print(json.dumps(to_dict(flags.run), indent=2))
         return 0
+    with drawing.beside() if flags.run.report != "off" and not flags.dry_run else contextlib.nullcontext() as drawn:
+        code = _train(request, stop, drawn)
+    if not flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
+        print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
+    return code
+
+
+def _train(request: Request, stop: process.Stop, drawn: drawing.Drawing | None) -> int:
     # numpy.ma looks through NumPy's table of types while it is imported, to which jax's import adds in another thread.
     import numpy.ma  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
@@ -61,17 +71,21 @@ def train(argv: list[str]) -> int:
     from jaxnn.data.readers import tfds
     from jaxnn.report.stopwatch import Stopwatch
 
+    flags, together = request.flags, request.flags.several()
     pool, config = ThreadPoolExecutor(max_workers=4), flags.run
     clock, keep = Stopwatch("start", since=STARTED), not flags.no_cache
     read = functools.partial(from_config, task=config.task.name, keep=keep, arrays=request.brought.data)
     reading = pool.submit(read, config.data)
     if tfds.is_one(config.data.name):
-        wait(
-            [reading]
-        )  # tensorflow-datasets makes the imports of all threads lazy while it is imported, and jax's fail
+        # tensorflow-datasets makes the imports of all threads lazy while it is imported, and jax's fail.
+        wait([reading])
 
     with environment.for_jax():
-        from jaxnn import train  # imports jax, while the data are read
+        import jax  # while the data are read
+
+        if not together:  # devices are found, and the run's key is compiled, while the rest is imported
+            pool.submit(jax.random.key, config.seed)
+        from jaxnn import train
         from jaxnn.devices import hosts
 
         if together:
@@ -81,12 +95,8 @@ def train(argv: list[str]) -> int:
         if request.sweep:
             from jaxnn.sweep import run
 
-            code = run.sweep(request, request.sweep, reading, read, stop, clock, pool)
-        else:
-            code = train.train(request, reading, stop, clock, pool)
-    if not flags.dry_run and (reason := process.lost()) and reason.errno != errno.EBADF:  # closed on purpose
-        print(f"warning: standard output: {reason.strerror}; the results are in the run's folder", file=sys.stderr)
-    return code
+            return run.sweep(request, request.sweep, reading, read, stop, clock, pool)
+        return train.train(request, reading, stop, clock, pool, drawn)
 
 
 # In which file of jaxnn/commands each word is a function of that name, imported when it is asked for.

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from typing import NamedTuple
 
 from jaxnn.errors import InputError, positive
 
+REST = 10.0  # times what the last checkpoint took, before another one is saved, unless somebody said when
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?|%)?")
 
 
@@ -26,21 +28,38 @@ def steps(flag: str, duration: str, *, steps_per_epoch: int, total: int) -> int:
     return round(number * scale)
 
 
-def save_every(duration: str, *, steps_per_epoch: int, total: int) -> tuple[int | None, float]:
-    """How often a checkpoint is saved: `(steps, seconds)`, None and infinity where that plays no part.
+class Saves(NamedTuple):
+    """When a checkpoint is due: at a multiple of `steps`, or `seconds` after the one before; and not before `rest`
+    times what that one took has passed. None, infinity and 0 where these play no part."""
 
-    >>> [save_every(d, steps_per_epoch=45, total=900) for d in ("500", "2epochs", "30s", "never")]
-    [(500, inf), (90, inf), (None, 30.0), (None, inf)]
+    steps: int | None = None
+    seconds: float = math.inf
+    rest: float = 0.0
+
+    def is_due(self, step: int, seconds: float) -> bool:
+        """At a step, so many seconds after the checkpoint before was begun, without what `rest` asks for."""
+        return seconds >= 0 and bool(self.steps and step % self.steps == 0) or seconds >= self.seconds
+
+
+def save_every(duration: str, *, steps_per_epoch: int, total: int) -> Saves:
+    """How often a checkpoint is saved.
+
+    >>> [tuple(save_every(d, steps_per_epoch=45, total=900)) for d in ("auto", "2epochs", "30s", "never")]
+    [(45, inf, 10.0), (90, inf, 0.0), (None, 30.0, 0.0), (None, inf, 0.0)]
     """
     flag = "--checkpoint.every"
     if duration == "never":
-        return None, math.inf
+        return Saves()
+    if duration == "auto":
+        return Saves(steps_per_epoch, rest=REST)
     if seconds := re.fullmatch(r"(\d+(?:\.\d+)?)s", duration):
         positive(flag, float(seconds[1]))
-        return None, float(seconds[1])
+        return Saves(seconds=float(seconds[1]))
     if not _DURATION.fullmatch(duration.strip()):
-        raise InputError(f"{flag}={duration}: must be steps, epochs, percent or seconds; write 500, 2epochs or 30s")
+        raise InputError(
+            f"{flag}={duration}: must be auto, never, steps, epochs, % or seconds; write 500, 2epochs or 30s"
+        )
     every = steps(flag, duration, steps_per_epoch=steps_per_epoch, total=total)
     if every < 1:
         raise InputError(f"{flag}={duration}: is less than one of the {total} steps; write 1epoch")
-    return every, math.inf
+    return Saves(every)

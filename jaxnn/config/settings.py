@@ -26,8 +26,9 @@ from jaxnn.errors import InputError, check, choices, non_negative
 class CheckpointConfig:
     """When the run is saved, so that the same command goes on where it was."""
 
-    every: str = "1epoch"
-    """500 (steps), 2epochs, 10%, 30s (at the end of the steps under way), or never; the end is always saved"""
+    every: str = "auto"
+    """auto (after an epoch, but for those so short that saving would take a tenth of the time), 500 (steps), 2epochs,
+    10%, 30s (at the end of the steps under way), or never; the end is always saved"""
     keep: int = 2
     """how many of the newest are kept"""
     best: str | None = None

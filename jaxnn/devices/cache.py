@@ -32,11 +32,10 @@ def folder() -> Path:
     return paths.cache() / "programs" / kind
 
 
-def keep_programs() -> Path | None:
-    """Keep what is compiled from here on, and say where; where that can't be done, say so once on stderr and go on
-    without.
+def place() -> Path | None:
+    """The folder, ready to be written; None where that can't be done, which is said once on stderr.
 
-    A folder that was given to JAX itself (`JAX_COMPILATION_CACHE_DIR`) is left as it is.
+    A folder that was given to JAX itself (`JAX_COMPILATION_CACHE_DIR`) is left as it is, and counts as none here.
     """
     settings: Any = jax.config
     if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
@@ -49,6 +48,13 @@ def keep_programs() -> Path | None:
         why = printable(str(reason))
         print(f"warning: compiled programs are not kept ({why}); mend the folder, or --no-cache", file=sys.stderr)
         return None
+    return path
+
+
+def keep_programs(path: Path | None) -> None:
+    """Have JAX keep in a folder (`place`) what it compiles from here on."""
+    if path is None:
+        return
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
@@ -69,4 +75,3 @@ def keep_programs() -> Path | None:
             print(f"warning: {where}: a program could not be kept or read; it is compiled anew", file=sys.stderr)
 
     warnings.showwarning = show_once
-    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -12,14 +11,16 @@ import jax
 import numpy as np
 
 from jaxnn import engine, tree
+from jaxnn.config.durations import Saves
 from jaxnn.data import feeds
 from jaxnn.engine.tally import Tally
 from jaxnn.errors import InputError
 from jaxnn.keras import intake
 from jaxnn.report import flops
 from jaxnn.training import loop
+from jaxnn.training.kept import ready
 from jaxnn.training.plan import Plan
-from jaxnn.training.programs import Programs, ready
+from jaxnn.training.programs import Programs
 from jaxnn.types import Batch, Metrics, Recipe, State, Window
 
 NEVER = 2**40
@@ -74,7 +75,7 @@ class Resident:
             rule = f"the data have {whole} batches of {self.batch_size}"
             raise InputError(f"steps_per_epoch={steps}: {rule}; leave it out, or give 1 to {whole}")
         self.whole, self.steps, self.one_by_one = whole, steps or whole, one_by_one
-        none_of = {"save_steps": None, "save_seconds": math.inf, "tol": None, "patience": NEVER, "best": None}
+        none_of = {"saves": Saves(), "tol": None, "patience": NEVER, "best": None}
         self.plan = Plan(n, self.batch_size, whole, NEVER, NEVER, stop_on="train/loss", **none_of)
         name = (shuffle, self.batch_size)
         if name not in programs:

@@ -11,56 +11,67 @@ from typing import Any
 from jaxnn.config.settings import Config
 from jaxnn.devices import hosts, mesh
 from jaxnn.report import pictures, screen
+from jaxnn.report.page.drawing import Drawing
 from jaxnn.store import durable
 from jaxnn.store.folder import REPORT
+from jaxnn.training.kept import Shelf
 from jaxnn.types import Batch, Params, Recipe
 
 
 def begin(
-    folder: Path, config: Config, recipe: Recipe, shapes: Any, parts: dict[str, Batch], pool: Executor
+    folder: Path,
+    config: Config,
+    recipe: Recipe,
+    shapes: Any,
+    parts: dict[str, Batch],
+    pool: Executor,
+    shelf: Shelf | None,
 ) -> Future[Any] | None:
-    """Import what draws, and compile what the network is asked at the end, in a thread of `pool`; None where nobody
-    asked for a report. `shapes`: of the parameters. A page that is there is an older one: it is removed."""
+    """Have the program ready by which the network is asked at the end, in a thread of `pool`; None where nobody asked
+    for a report. `shapes`: of the parameters; `shelf`: where programs are kept. A page that is there is an older one:
+    it is removed."""
     if not hosts.leads():
         return None
     with contextlib.suppress(OSError):
         (folder / REPORT).unlink(missing_ok=True)
-    return pool.submit(_ready, recipe, shapes, parts) if config.report != "off" else None
+    if config.report == "off":
+        return None
+    return pool.submit(_question, recipe, shapes, parts, shelf if mesh.size() == 1 else None)
 
 
-def _ready(recipe: Recipe, shapes: Any, parts: dict[str, Batch]) -> Any:
-    from jaxnn.report.page import answers, html
+def _question(recipe: Recipe, shapes: Any, parts: dict[str, Batch], shelf: Shelf | None) -> Any:
+    from jaxnn.report.page import answers
 
-    html.warm()
     with mesh.use(1):
-        return answers.question(recipe.model, recipe.task, shapes, parts)
+        return answers.question(recipe.model, recipe.task, shapes, parts, shelf)
 
 
 def end(
-    ready: Future[Any] | None,
+    asked: Future[Any] | None,
     folder: Path,
     config: Config,
     known: dict[str, Any],
     recipe: Recipe,
     params: Params,
     parts: dict[str, Batch],
+    drawing: Drawing | None = None,
 ) -> None:
-    """Write them; `ready` comes from `begin`. A report that cannot be made costs nothing else: the run has its results.
+    """Write them; `asked` comes from `begin`. A report that cannot be made costs nothing else: the run has its results.
 
-    Raises `StorageError` where pictures cannot be written.
+    drawing: the process that draws; None where it is this one. Raises `StorageError` where pictures cannot be written.
     """
     pictures.save(folder, config, known, recipe, params, parts)
-    if ready is None:
+    if asked is None:
         return
     with _warned(folder):
-        question = ready.result()
+        question = asked.result()
         from jaxnn.predict import run_of
-        from jaxnn.report.page import answers, run
+        from jaxnn.report.page import answers, html, run
 
         trained = run_of(config, known, recipe.model, recipe.task, params)
         ask = lambda: answers.answered(question, recipe.task, params, parts)
         with mesh.use(1):
-            page = run.made(folder, trained, None if question is None else ask)
+            page = run.made(folder, trained, question and ask, page=drawing.page if drawing else html.page)
         durable.replace(folder / REPORT, [page.text.encode()])
 
 

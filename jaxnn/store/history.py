@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxnn.devices import hosts
 from jaxnn.store import durable
 
 NAME = "history.jsonl"
@@ -23,6 +22,8 @@ MINIMIZED = frozenset(
 
 def append(folder: Path, row: dict[str, Any]) -> None:
     """One more line; a metric that is not a number (0/0) is null. Of several processes, the first one writes."""
+    from jaxnn.devices import hosts  # needs jax, without which a history is read
+
     if not hosts.leads():
         return
     values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
@@ -43,6 +44,8 @@ def sync(folder: Path) -> None:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     """All rows, the final one last; of several processes, the first one has them."""
+    from jaxnn.devices import hosts
+
     if not hosts.leads():
         return []
     return [json.loads(line) for line in (folder / NAME).read_text(encoding="utf-8").splitlines()]

@@ -20,6 +20,7 @@ class Saver:
     def __init__(self, folder: Path, about: dict[str, Any], config: Config, pool: Executor, step: int | None):
         self.folder, self.about, self.config, self.pool = folder, about, config, pool
         self.saved, self.saved_at = step, time.monotonic()  # the step of the newest checkpoint, and when it was made
+        self.took = 0.0  # seconds that saving it has taken
         self.under_way: Future[None] = Future()
         self.under_way.set_result(None)
         self.then: Callable[[], None] = lambda: None  # called in the thread of each save, once that is on the disk
@@ -47,15 +48,18 @@ class Saver:
             self.start_if_new(step, progress)
             self.wait()
 
-    @property
-    def age(self) -> float:
-        """Seconds since the newest checkpoint was begun; all processes begin the next one at the same step."""
-        return hosts.greatest(time.monotonic() - self.saved_at)
+    def idle(self, rest: float) -> float:
+        """Seconds since the newest checkpoint was begun, less `rest` times what it took; all processes begin the next
+        one at the same step."""
+        took = hosts.greatest(self.took) if rest else 0.0
+        return hosts.greatest(time.monotonic() - self.saved_at) - rest * took
 
     def _save(self, step: int, progress: Progress, score: float | None) -> None:
         """The rows of the history that led to it are on the disk before a checkpoint is."""
+        began = time.monotonic()
         history.sync(self.folder)
         about = {"run": self.about, "tally": progress.tally.to_json()}
         kept = {"keep": self.config.checkpoint.keep, "score": score, "keep_best": self.config.best is not None}
         checkpoint.save(self.folder / "checkpoints", step, progress.state, about, **kept)
+        self.took = time.monotonic() - began
         self.then()

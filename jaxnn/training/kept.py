@@ -1,8 +1,9 @@
 """Compiled programs of earlier runs, found without tracing them again, which takes longer than a small run's steps.
 
-A recipe is a pure function of the config and of what is known of the data, and so are its programs. Each is kept, below
-the folder of `jaxnn.devices.cache`, by the SHA-256 of all that goes into it: these, the sources of jaxnn, the versions
-of the libraries, JAX's settings, the devices, and the shapes of the arguments.
+A recipe is a pure function of the config and of what is known of the data, and so are its programs. Each is kept in the
+folder of `jaxnn.devices.cache` by the SHA-256 of what it computes: its StableHLO, the versions of the libraries, JAX's
+settings and the devices. A second, small file has that name by the SHA-256 of what the program comes from: the config,
+what is known of the data, the sources of jaxnn, and the shapes of the arguments.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import hashlib
 import json
 import os
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -27,19 +27,7 @@ from jaxnn.training.plan import Plan
 
 ANYWHERE = ("name", "workdir", "report", "seed", "checkpoint")  # settings that no program depends on
 
-COMPILED = "/jax/compilation_cache/cache_misses"  # JAX's event of a program that it has compiled itself
-_fresh = threading.local()  # how many programs this thread has compiled
-
-
-def _count(event: str, **_: Any) -> None:
-    if event == COMPILED:
-        _fresh.programs = vars(_fresh).get("programs", 0) + 1
-
-
-# A program that JAX has read from its own cache cannot be kept: packed again, on a CPU it lacks some of its functions.
-jax.monitoring.register_event_listener(_count)
-
-Outputs = Callable[[dict[str, Any]], Any]  # what a program gives, from the numbers by name that are a part of it
+Outputs = Callable[[dict[str, Any]], Any]  # what a program gives, from the numbers by name that end it
 
 
 class Wanted(NamedTuple):
@@ -53,43 +41,64 @@ class Wanted(NamedTuple):
 
 
 class Shelf(NamedTuple):
-    """Where the programs of a recipe are kept, and the SHA-256 of all that they have in common."""
+    """Where the programs of a run are kept, what they run on, and two digests: of that, and of what they come from
+    (None: of functions of one's own, which may be any)."""
 
     folder: Path
-    common: bytes
     devices: tuple[jax.Device, ...]
+    machine: bytes
+    source: bytes | None
 
     def find(self, wanted: Wanted) -> Any:
-        """The program; None where there is none that can be read."""
-        path = self._path(wanted)
-        try:
-            head, _, packed = path.read_bytes().partition(b"\n")
-            about = json.loads(head)
-            if hashlib.sha256(packed).hexdigest() != about["sha256"]:
-                return None
-            outputs = jax.tree.structure(wanted.outputs(dict.fromkeys(about["names"], 0)))
-            trees = jax.tree.structure((wanted.args, wanted.named)), outputs
-            program = serialize_executable.deserialize_and_load(packed, *trees, self.devices[0].client, self.devices)
-            os.utime(path)  # it was used
-        except Exception:  # not there, or of a library that has changed its mind: it is compiled
+        """The program, by what it comes from; None where there is none that can be read."""
+        if self.source is None:
             return None
+        try:
+            about = json.loads(self._pointer(wanted).read_text())
+            outputs = jax.tree.structure(wanted.outputs(dict.fromkeys(about["names"], 0)))
+            return self._load(self.folder / f"{about['program']}-program", wanted, outputs)
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+
+    def compiled(self, wanted: Wanted, lowered: jax.stages.Lowered) -> Any:
+        """The program, by what it computes; compiled where there is none."""
+        text = lowered.as_text()
+        about = f"{wanted.name} {_shapes(wanted)} {text}".encode()
+        name = hashlib.sha256(self.machine + about).hexdigest()
+        path = self.folder / f"{name}-program"
+        program = self._load(path, wanted, lowered.out_tree)
+        if program is None:
+            program = lowered.compile()
+            # One that JAX has read from a cache of its own cannot be kept: packed again, on a CPU it lacks functions.
+            # One that calls Python cannot either.
+            if jax.config.values["jax_compilation_cache_dir"] is not None or "callback" in text:
+                return program
+            with contextlib.suppress(Exception):  # a disk that is full, or arrays that are none of the program's bytes
+                packed = serialize_executable.serialize(program)[0]
+                self._write(path, hashlib.sha256(packed).digest() + packed)
+        names = _names(lowered.out_tree, wanted.outputs)
+        if self.source is not None and lowered.out_tree == jax.tree.structure(wanted.outputs(dict.fromkeys(names, 0))):
+            with contextlib.suppress(OSError):
+                self._write(self._pointer(wanted), json.dumps({"program": name, "names": names}).encode())
         return program
 
-    def keep(self, wanted: Wanted, program: Any) -> None:
-        """Keep a program, if it can be had from its bytes alone."""
-        with contextlib.suppress(Exception):  # a disk that is full, or a program with arrays that are none of its bytes
-            packed, inputs, outputs = serialize_executable.serialize(program)
-            names = _names(outputs, wanted.outputs)
-            same = outputs == jax.tree.structure(wanted.outputs(dict.fromkeys(names, 0)))
-            if same and inputs == jax.tree.structure((wanted.args, wanted.named)):
-                about = {"names": names, "sha256": hashlib.sha256(packed).hexdigest()}
-                self._write(self._path(wanted), json.dumps(about).encode() + b"\n" + packed)
+    def _load(self, path: Path, wanted: Wanted, outputs: Any) -> Any:
+        try:
+            content = path.read_bytes()
+            os.utime(path)  # it was used
+        except OSError:
+            return None
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            return None
+        inputs, client = jax.tree.structure((wanted.args, wanted.named)), self.devices[0].client
+        try:
+            return serialize_executable.deserialize_and_load(content[32:], inputs, outputs, client, self.devices)
+        except Exception:  # whatever a library says of what an earlier one has written
+            return None
 
-    def _path(self, wanted: Wanted) -> Path:
-        leaves, structure = jax.tree.flatten((wanted.args, wanted.named))
-        shapes = [(a.shape, str(a.dtype), str(getattr(a, "sharding", None))) for a in leaves]
-        about = f"{wanted.name} {structure} {shapes}".encode()
-        return self.folder / f"{hashlib.sha256(self.common + about).hexdigest()}-program"
+    def _pointer(self, wanted: Wanted) -> Path:
+        about = f"{wanted.name} {_shapes(wanted)}".encode()
+        return self.folder / f"{hashlib.sha256((self.source or b'') + self.machine + about).hexdigest()}-run"
 
     def _write(self, path: Path, content: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
@@ -101,19 +110,21 @@ def compiled(wanted: dict[Any, Wanted], pool: Executor, shelf: Shelf | None) -> 
     """The programs: those that are kept, and of the others each is traced here and compiled in a thread of `pool`."""
     finding = {} if shelf is None else {name: pool.submit(shelf.find, each) for name, each in wanted.items()}
     found = {name: job.result() for name, job in finding.items()}
-
-    def compile_one(lowered: jax.stages.Lowered, each: Wanted) -> Any:
-        before = vars(_fresh).get("programs", 0)
-        program = lowered.compile()
-        if shelf is not None and vars(_fresh).get("programs", 0) > before:
-            shelf.keep(each, program)
-        return program
-
     programs = {}
     for name, each in wanted.items():
-        kept = found.get(name)
-        programs[name] = pool.submit(compile_one, each.lower(), each) if kept is None else ready(kept)
+        there = found.get(name)
+        programs[name] = pool.submit(_compiled, each, each.lower(), shelf) if there is None else ready(there)
     return programs
+
+
+def one(wanted: Wanted, shelf: Shelf | None) -> Any:
+    """A program that is kept, or one that is compiled here."""
+    found = None if shelf is None else shelf.find(wanted)
+    return _compiled(wanted, wanted.lower(), shelf) if found is None else found
+
+
+def _compiled(wanted: Wanted, lowered: jax.stages.Lowered, shelf: Shelf | None) -> Any:
+    return lowered.compile() if shelf is None else shelf.compiled(wanted, lowered)
 
 
 def ready(program: Any) -> Future[Any]:
@@ -130,21 +141,24 @@ def shelf(folder: Path | None, about: dict[str, Any], plan: Plan, own: Own, *arr
       folder: of this machine's programs; None where none are to be kept.
       about: what the run is (`identity.describe`).
       plan: what it is going to do.
-      own: what the config file brought. Its functions may be any; where there are some, programs are traced.
+      own: what the config file brought.
       arrays: whose values are in the programs.
     """
-    if folder is None or jax.process_count() > 1 or set(own.names()) - {"data"}:
+    if folder is None or jax.process_count() > 1:
         return None
-    settings = {name: value for name, value in about["config"].items() if name not in ANYWHERE}
-    flags = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
     devices = tuple(jax.sharding.get_mesh().devices.flat)
-    known = [about | {"config": settings}, plan, flags, sorted(map(str, jax.config.values.items()))]
-    whole = hashlib.sha256(f"{known} {devices} {devices[0].client.platform_version}".encode())
-    for array in arrays:
-        whole.update(repr(array if array is None else (array.shape, str(array.dtype), array.tobytes())).encode())
-    for path in _sources(PACKAGE):
-        whole.update(Path(path).read_bytes())
-    return Shelf(folder, whole.digest(), devices)
+    flags = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
+    set_to = sorted(map(str, jax.config.values.items()))
+    machine = [about["versions"], devices, devices[0].client.platform_version, flags, set_to]
+    source = None
+    if not set(own.names()) - {"data"}:
+        settings = {name: value for name, value in about["config"].items() if name not in ANYWHERE}
+        source = hashlib.sha256(f"{about | {'config': settings}} {plan}".encode())
+        for array in arrays:
+            source.update(repr(array if array is None else (array.shape, str(array.dtype), array.tobytes())).encode())
+        for path in _sources(PACKAGE):
+            source.update(Path(path).read_bytes())
+    return Shelf(folder, devices, hashlib.sha256(str(machine).encode()).digest(), source and source.digest())
 
 
 def _sources(folder: str | Path) -> Iterator[str]:
@@ -153,6 +167,11 @@ def _sources(folder: str | Path) -> Iterator[str]:
             yield from _sources(entry.path)
         elif entry.name.endswith(".py"):
             yield entry.path
+
+
+def _shapes(wanted: Wanted) -> Any:
+    leaves, structure = jax.tree.flatten((wanted.args, wanted.named))
+    return structure, [(a.shape, str(a.dtype), str(getattr(a, "sharding", None))) for a in leaves]
 
 
 def _names(structure: Any, outputs: Outputs) -> list[str]:

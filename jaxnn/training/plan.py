@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jaxnn.config.durations import save_every, steps
+from jaxnn.config.durations import Saves, save_every, steps
 from jaxnn.config.settings import Config
 from jaxnn.engine.fitting import check_total
 from jaxnn.engine.tally import Tally
@@ -30,8 +30,7 @@ class Plan(NamedTuple):
     steps_per_epoch: int
     total: int  # steps
     interval: int  # steps between two rows of the history
-    save_steps: int | None  # steps between two checkpoints
-    save_seconds: float  # seconds between two checkpoints
+    saves: Saves  # when checkpoints are due
     stop_on: str  # the metric of a row that stops the run early
     tol: float | None  # how much better it must be to count as a gain; None: the run is not stopped early
     patience: int  # rows without a gain
@@ -57,13 +56,9 @@ class Plan(NamedTuple):
         loss = row.get("val/loss", 0.0)
         return step >= self.total or tally.rows_without_gain >= self.patience or loss is None or not math.isfinite(loss)
 
-    def is_due(self, step: int, seconds: float) -> bool:
-        """Whether a checkpoint is, so many seconds after the one before."""
-        return bool(self.save_steps and step % self.save_steps == 0) or seconds >= self.save_seconds
-
     def cut(self, start: int, longest: int) -> tuple[Callable[[int], int], set[int]]:
         """`cut` at the rows and checkpoints of this run."""
-        return cut(start, self.total, [self.interval, *filter(None, [self.save_steps])], longest)
+        return cut(start, self.total, [self.interval, *filter(None, [self.saves.steps])], longest)
 
 
 def plan(config: Config, examples: int) -> Plan:
@@ -80,7 +75,7 @@ def plan(config: Config, examples: int) -> Plan:
         raise InputError(f"--eval_every={config.eval_every}: is less than one of the {total} steps; write 1epoch")
     saves = save_every(config.checkpoint.every, **length)
     stop = {"stop_on": config.stop_on or "train/loss", "tol": config.gain, "patience": config.patience}
-    return Plan(examples, batch_size, steps_per_epoch, total, interval, *saves, **stop, best=config.best)
+    return Plan(examples, batch_size, steps_per_epoch, total, interval, saves, **stop, best=config.best)
 
 
 def longest(n: int, batch_size: int, most: float, flops: Callable[[], float], platform: str) -> int:

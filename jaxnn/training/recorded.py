@@ -37,7 +37,7 @@ def take_steps(
                 row = event.row | {"seconds": before + clock.elapsed}
                 history.append(saver.folder, row)
                 tell(event._replace(row=row))
-            if event.is_best or plan.is_due(event.step, saver.age):
+            if event.is_best or plan.saves.is_due(event.step, saver.idle(plan.saves.rest)):
                 clock("saving")
                 saver.start(event.step, event.progress, event.score)
     except loop.NotFinite as failed:

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxnn.engine.evaluation import in_blocks
 from jaxnn.tasks.base import block_rows, rows_of
+from jaxnn.training import kept
 from jaxnn.types import Batch, Model, Task, unchanged
 
 MOST = 10_000  # examples that a network is asked of
@@ -39,10 +40,13 @@ class Answers(NamedTuple):
     weighted: bool  # whether the rows do not all weigh the same in the history
 
 
-def question(model: Model, task: Task, shapes: Any, parts: dict[str, Batch]) -> Question | None:
+def question(
+    model: Model, task: Task, shapes: Any, parts: dict[str, Batch], shelf: kept.Shelf | None = None
+) -> Question | None:
     """What is asked at the end of a run: of the test examples, else those of validation, else of training.
 
-    None where the answers are no classes or amounts of whole examples. `shapes`: of the parameters.
+    None where the answers are no classes or amounts of whole examples. `shapes`: of the parameters. `shelf`: where the
+    programs of the run are kept.
     """
     if task.labels != "whole" or task.prepare is not unchanged:
         return None
@@ -54,7 +58,8 @@ def question(model: Model, task: Task, shapes: Any, parts: dict[str, Batch]) -> 
     like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), shapes)
     x = jax.ShapeDtypeStruct((size, *parts[part].x.shape[1:]), parts[part].x.dtype)
     outputs = jax.jit(lambda params, x: task.link(model.apply(params, x)))
-    return Question(part, len(there), rows, size, outputs.lower(like, x).compile())
+    program = kept.one(kept.Wanted("answers", lambda: outputs.lower(like, x), (like, x), lambda _: x), shelf)
+    return Question(part, len(there), rows, size, program)
 
 
 def answered(asked: Question, task: Task, params: Any, parts: dict[str, Batch]) -> Answers:

@@ -16,9 +16,9 @@ from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError
 from jaxnn.plot import curves
 from jaxnn.predict import Run
-from jaxnn.report.page import amounts, classes, images
+from jaxnn.report.page import amounts, classes, html, images
 from jaxnn.report.page.answers import Answers
-from jaxnn.report.page.html import Page, Picture, number, page
+from jaxnn.report.page.html import Page, Picture, number
 from jaxnn.store import history, identity, weights
 from jaxnn.types import Task
 
@@ -30,7 +30,11 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 
 
 def made(
-    folder: Path, run: Run | None = None, ask: Callable[[], Answers] | None = None, notes: tuple[str, ...] = ()
+    folder: Path,
+    run: Run | None = None,
+    ask: Callable[[], Answers] | None = None,
+    notes: tuple[str, ...] = (),
+    page: Callable[..., Page] = html.page,
 ) -> Page:
     """The page of the run in a folder.
 
@@ -39,6 +43,7 @@ def made(
       run: its network; None where that is not to be had.
       ask: gives what it answers; where that fails, in a task of one's own, the page says so and has all else.
       notes: what is said at the top.
+      page: what draws.
 
     Raises `InputError` for a folder that is no run, `OSError` where it cannot be read.
     """
