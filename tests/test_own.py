@@ -25,7 +25,7 @@ import jax, jaxnn, optax
 import jax.numpy as jnp
 config = Config(name="own", epochs=4, batch_size="full", data=DataConfig(name="iris"),
                 model=ModelConfig(kind="linear"), optim=OptimConfig(lr=0.05),
-                checkpoint=CheckpointConfig(keep=9))
+                checkpoint=CheckpointConfig(every="1epoch", keep=9))
 """
 FOUR = (
     HEAD

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from jaxnn import data
 from jaxnn.commands import report
 from jaxnn.errors import InputError, StorageError
 from jaxnn.report import reported
-from jaxnn.report.page import amounts, images
+from jaxnn.report.page import amounts, drawing, images
 from jaxnn.report.page import html as pages
 from jaxnn.report.page import run as of_run
 from jaxnn.report.page.answers import Answers, answered, question
@@ -155,6 +156,31 @@ def test_what_fails_is_a_warning(digits, tmp_path, capsys):
     assert "could not be made (StorageError: " in capsys.readouterr().err
     with pytest.raises(StorageError, match="report.html: cannot be written"):
         report.report([str(folder)])
+
+
+def test_a_process_that_draws_and_has_ended_is_a_warning(digits, tmp_path, capsys, monkeypatch):
+    run: Any = jaxnn.load_run(digits)
+    folder, ready = copied(digits, tmp_path / "run"), Future[Any]()
+    ready.set_result(None)
+    trained = (run.config, run.data, jaxnn.Recipe(run.model, run.task, None), run.params, {})  # pyright: ignore[reportArgumentType]
+    with drawing.beside() as drawn:
+        assert drawn
+        with pytest.raises(RuntimeError, match="TemplateNotFound"):
+            drawn.page("none.html", [])
+        drawn.connection.close()
+        reported.end(ready, folder, *trained, drawn)
+    assert "could not be made (RuntimeError: the process that draws has ended); try" in capsys.readouterr().err
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+    with drawing.beside() as none:
+        assert none is None
+
+
+def test_a_process_that_draws_ends_with_its_run_however_that_ends():
+    code = "import time\nfrom jaxnn.report.page import drawing\nwith drawing.beside():\n  print(1, flush=True)\n  time.sleep(60)"
+    run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert run.stdout and run.stdout.readline() == b"1\n"
+    run.kill()
+    run.communicate(timeout=50)  # until nobody is left who has standard output
 
 
 def test_names_of_a_table_are_text_and_rows_have_their_numbers(digits, tmp_path):
