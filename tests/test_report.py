@@ -176,7 +176,8 @@ def test_a_process_that_draws_and_has_ended_is_a_warning(digits, tmp_path, capsy
 
 
 def test_a_process_that_draws_ends_with_its_run_however_that_ends():
-    code = "import time\nfrom jaxnn.report.page import drawing\nwith drawing.beside():\n  print(1, flush=True)\n  time.sleep(60)"
+    code = "import time\nfrom jaxnn.report.page import drawing\n"
+    code += "with drawing.beside():\n    print(1, flush=True)\n    time.sleep(60)"
     run = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert run.stdout and run.stdout.readline() == b"1\n"
     run.kill()
