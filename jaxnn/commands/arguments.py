@@ -66,8 +66,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     if _value_of(argv, "optim.name") not in (None, default.optim.name) or " optim.name=" in swept:
         own = {name: None for name in ("lr", "momentum", "b1", "b2", "eps", "weight_decay")}
         default = replace(default, optim=replace(default.optim, nesterov=False, **own))
-    description = f"{DESCRIPTION}\n\nconfigs:\n{_listing(configs)}"
-    flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), description)
+    flags = _tyro(argv, Flags(run=replace(default, workdir=None) if replayed else default), configs)
     if flags.run.data.name != default.data.name and flags.run.name == default.name:
         flags = replace(flags, run=replace(flags.run, name=_called(flags.run.data.name)))
     digest = replayed["data"].get("digest") if replayed and flags.run.data == default.data else None
@@ -152,14 +151,18 @@ def _shown(values: dict[str, Any]) -> dict[str, Any]:
     return {name: shown.get(type(value), lambda value: value)(value) for name, value in values.items()}
 
 
-def _tyro(argv: list[str], default: Flags, description: str) -> Flags:
+def _tyro(argv: list[str], default: Flags, configs: Path) -> Flags:
     """tyro's parser, its boxed errors turned into one line."""
+    if not argv:
+        return default
     printed = io.StringIO()
     try:
         with contextlib.redirect_stderr(printed), _wide():
-            words = _spelt_out(argv)
-            page: Any = {"prog": "jaxnn train [CONFIG]", "description": description, "registry": _switches_of_three()}
-            return tyro.cli(Flags, args=words, default=default, **page)
+            page: Any = {"prog": "jaxnn train [CONFIG]", "config": (tyro.conf.HelptextFromCommentsOff,)}
+            if not {"-h", "--help"}.isdisjoint(argv):  # its words are looked for in many files
+                listed = "\n".join(f"  {name:24} {promise}" for name, promise in promises(configs).items())
+                page |= {"description": f"{DESCRIPTION}\n\nconfigs:\n{listed}", "config": ()}
+            return tyro.cli(Flags, args=_spelt_out(argv), default=default, registry=_switches_of_three(), **page)
     except SystemExit as end:
         if end.code == 0:
             raise
@@ -287,10 +290,6 @@ def _find(source: str | None, configs: Path, *, by_path: bool) -> Path | None:
     if name not in names:
         raise choices("config", source, names)
     return names[name]
-
-
-def _listing(configs: Path) -> str:
-    return "\n".join(f"  {name:24} {promise}" for name, promise in promises(configs).items())
 
 
 def promises(configs: Path) -> dict[str, str]:

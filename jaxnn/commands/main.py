@@ -120,8 +120,8 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run a command and end the process with its exit code."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run a command and end the process with its exit code; `SystemExit` where it came as `argv`, of a program."""
+    ours, argv = argv is None, sys.argv[1:] if argv is None else argv
     gc.disable()  # until the run has started: a fifth of that time would go into looking for garbage
     process.open_output()
     try:
@@ -139,6 +139,8 @@ def main(argv: list[str] | None = None) -> None:
         traceback.print_exc()
         process.end(1)
     else:
+        if ours:
+            process.leave(code)
         sys.exit(code)
 
 

@@ -76,11 +76,17 @@ def legend(axes: Axes) -> None:
 def _saved(figure: Figure, kind: str, salt: str) -> bytes:
     """The bytes of a file; text stays text, and nothing depends on the clock."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    file, metadata = io.BytesIO(), {"pdf": {"CreationDate": None}, "svg": NO_METADATA, "png": {}}[kind]
+    file = io.BytesIO()
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the reader's fonts have it
-        figure.savefig(file, format=kind, transparent=kind == "svg", metadata=metadata, dpi=150)
+        if kind == "svg":  # savefig would draw all twice
+            for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+                patch.set(facecolor="none", edgecolor="none")
+            FigureCanvasSVG(figure).print_svg(file, metadata=NO_METADATA)
+        else:
+            figure.savefig(file, format=kind, metadata={"CreationDate": None} if kind == "pdf" else {}, dpi=150)
     return file.getvalue()
 
 

@@ -40,7 +40,7 @@ def begin(
 
 
 def _question(recipe: Recipe, shapes: Any, parts: dict[str, Batch], shelf: Shelf | None) -> Any:
-    from jaxnn.report.page import answers
+    from jaxnn.report.page import answers, run  # noqa: F401  # pyright: ignore[reportUnusedImport]  # `end` has them then
 
     with mesh.use(1):
         return answers.question(recipe.model, recipe.task, shapes, parts, shelf)

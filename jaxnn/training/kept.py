@@ -49,16 +49,17 @@ class Shelf(NamedTuple):
     machine: bytes
     source: bytes | None
 
-    def find(self, wanted: Wanted) -> Any:
-        """The program, by what it comes from; None where there is none that can be read."""
+    def find(self, wanted: Wanted) -> Callable[[], Any] | None:
+        """What loads the program, by what it comes from, or gives None of a damaged one; None where there is none."""
         if self.source is None:
             return None
         try:
             about = json.loads(self._pointer(wanted).read_text())
             outputs = jax.tree.structure(wanted.outputs(dict.fromkeys(about["names"], 0)))
-            return self._load(self.folder / f"{about['program']}-program", wanted, outputs)
+            path = self.folder / f"{about['program']}-program"
         except (OSError, ValueError, LookupError, TypeError):
             return None
+        return (lambda: self._load(path, wanted, outputs)) if path.exists() else None
 
     def compiled(self, wanted: Wanted, lowered: jax.stages.Lowered) -> Any:
         """The program, by what it computes; compiled where there is none."""
@@ -107,20 +108,31 @@ class Shelf(NamedTuple):
 
 
 def compiled(wanted: dict[Any, Wanted], pool: Executor, shelf: Shelf | None) -> dict[Any, Future[Any]]:
-    """The programs: those that are kept, and of the others each is traced here and compiled in a thread of `pool`."""
-    finding = {} if shelf is None else {name: pool.submit(shelf.find, each) for name, each in wanted.items()}
-    found = {name: job.result() for name, job in finding.items()}
+    """The programs: those that are kept are loaded in threads of `pool`, and of the others each is traced here and
+    compiled in one."""
     programs = {}
     for name, each in wanted.items():
-        there = found.get(name)
-        programs[name] = pool.submit(_compiled, each, each.lower(), shelf) if there is None else ready(there)
+        load = None if shelf is None else shelf.find(each)
+        if load is None:
+            programs[name] = pool.submit(_compiled, each, each.lower(), shelf)
+        else:
+            programs[name] = pool.submit(_loaded, load, each, shelf, jax.sharding.get_mesh())
     return programs
 
 
 def one(wanted: Wanted, shelf: Shelf | None) -> Any:
     """A program that is kept, or one that is compiled here."""
-    found = None if shelf is None else shelf.find(wanted)
-    return _compiled(wanted, wanted.lower(), shelf) if found is None else found
+    load = None if shelf is None else shelf.find(wanted)
+    return _compiled(wanted, wanted.lower(), shelf) if load is None else _loaded(load, wanted, shelf)
+
+
+def _loaded(load: Callable[[], Any], wanted: Wanted, shelf: Shelf | None, mesh: jax.sharding.Mesh | None = None) -> Any:
+    """The program, which a damaged file does not have; `mesh`: to trace it on, in another thread."""
+    program = load()
+    if program is None:
+        with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
+            program = _compiled(wanted, wanted.lower(), shelf)
+    return program
 
 
 def _compiled(wanted: Wanted, lowered: jax.stages.Lowered, shelf: Shelf | None) -> Any:
