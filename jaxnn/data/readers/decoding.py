@@ -52,7 +52,7 @@ def read(
     if form is not None and form.size is not None:
         unpacked_size(root, len(files) * form.size[0] * form.size[1])
     notes: tuple[str, ...] = ()
-    if keep:
+    if keep := keep and paths.keeps():
         name = kept_images.key(each(lambda path: _sha(image_file.content(path)), files, "reading"), form)
         images, notes = kept_images.read(name)
         if images is not None and len(files) - len(images.kept) <= bad_records:
