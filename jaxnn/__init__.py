@@ -14,7 +14,7 @@ _import, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 def __getattr__(name: str) -> Any:
     """Imports leave hardly any garbage, and looking for it takes a fifth of their time."""
-    if not gc.isenabled() or "jax" in sys.modules:
+    if "jax" in sys.modules or not gc.isenabled() or gc.get_freeze_count():
         return _import(name)
     gc.disable()
     try:

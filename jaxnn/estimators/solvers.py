@@ -195,16 +195,15 @@ def programs(spec: Spec) -> Programs:
     """The programs of a spec, made once; JAX compiles each for the shapes and dtypes that it meets."""
     model, task = network(spec), scikit_learn.build(spec.task, spec.outputs)
 
-    def init(params: Params, settings: Settings) -> Any:
-        return transformation(spec, settings).init(params)
+    own = spec.solver in ("sgd", "adam")  # they begin with arrays of NumPy
 
-    @jax.jit
-    def init_compiled(params: Params, settings: Settings) -> Any:
+    def init(params: Params, settings: Settings) -> Any:
         begin = ravel_pytree(params)[0] if spec.solver == "lbfgs" else params
         with relaxed():
             state = transformation(spec, settings).init(begin)
         # optax begins with weakly typed numbers, which the first step makes strong: the second would be compiled anew.
-        return jax.tree.map(lambda a: lax.convert_element_type(a, jnp.asarray(a).dtype), state)
+        strong = lambda a: lax.convert_element_type(a, jnp.asarray(a).dtype)
+        return state if own else jax.tree.map(strong, state)
 
     @jax.jit
     def epoch(state: State, window: Window, settings: Settings, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
@@ -231,5 +230,5 @@ def programs(spec: Spec) -> Programs:
     def judge(raw: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
         return weighted_sum(task.loss(raw, y), weight) / jnp.sum(weight), task.link(raw)
 
-    first = init if spec.solver in ("sgd", "adam") else init_compiled
-    return Programs(first, epoch, jax.jit(functools.partial(lbfgs_step, spec)), raw, outputs, log_outputs, judge)
+    begin, search = init if own else jax.jit(init), jax.jit(functools.partial(lbfgs_step, spec))
+    return Programs(begin, epoch, search, raw, outputs, log_outputs, judge)

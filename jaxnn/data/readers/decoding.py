@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.data.check import unpacked_size
 from jaxnn.data.readers import image_file, kept_images
 from jaxnn.data.readers.image_form import TOLD, Form
