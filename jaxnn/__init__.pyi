@@ -13,6 +13,7 @@ from .config import DataConfig as DataConfig
 from .config import ModelConfig as ModelConfig
 from .config import OptimConfig as OptimConfig
 from .config import TaskConfig as TaskConfig
+from .devices.cache import keep_programs as keep_programs
 from .engine import fit as fit
 from .errors import DataError as DataError
 from .errors import Error as Error

@@ -16,7 +16,7 @@ from jaxnn.report import diagnosis, flops, log, reported, screen, stopwatch
 from jaxnn.report.page.drawing import Drawing
 from jaxnn.store import history, identity, origin, program, resume
 from jaxnn.store.saver import Saver
-from jaxnn.training import kept, loop, plan, process, recorded, streamed
+from jaxnn.training import loop, plan, process, recorded, shelf, streamed
 from jaxnn.training.process import Stop
 from jaxnn.training.programs import check_metrics, compile_all, start_of
 
@@ -63,17 +63,18 @@ def train(
         clock("data")
         splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
         clock("compilation")  # all of it before the first step, on all cores
-        folder = None if request.flags.no_cache else cache.place()
-        shelf = kept.shelf(folder, about, steps, own, data.mean, data.std, data.class_weight)
+        place = None if request.flags.no_cache else cache.place()
+        programs = shelf.of_run(place, about, steps, own, data.mean, data.std, data.class_weight)
         most = flops.longest_chunk(made, steps, shapes.params, rows, own_model=own.model is not None)
-        page = reported.begin(begun.folder, config, made, shapes.params, data.parts, pool, shelf)
+        page = reported.begin(begun.folder, config, made, shapes.params, data.parts, pool, programs)
         feed, window, most = streamed.feed(made, splits["train"], steps, begun.step, most, key, clock)
-        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window, shelf)
+        compiled = compile_all(made, steps, begun.step, most, start, shapes, splits, key, pool, window, programs)
         saver = Saver(begun.folder, about, config, pool, begun.step if begun.progress else None)
         progress = begun.progress or loop.Progress(source.put(made, compiled.first_state(key), shapes), Tally())
         saver.start_if_new(begun.step, progress)
         compiled.wait()
-        cache.keep_programs(folder)
+        if place:
+            cache.keep_programs()
         saver.wait()  # a folder that cannot be written ends the run before its first step
         process.collect_garbage()
         session = loop.Session(made, steps, key, compiled, splits, feed, pool, stop, clock)

@@ -45,23 +45,15 @@ TRAIN_ONLY = ["--data.validation-fraction", "0", "--data.test-fraction", "0"]  #
 @pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory) -> Iterator[None]:
     """A user's cache folder for the runs of this file, in processes of their own or in this one."""
-    settings: dict[str, Any] = {
-        "jax_enable_compilation_cache": True,
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
-    }
-    before = {name: getattr(jax.config, name) for name in (*settings, "jax_compilation_cache_dir")}
+    before: Any = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("JAX_ENABLE_COMPILATION_CACHE", "true")
-        settings["jax_compilation_cache_dir"] = str(cache.folder())
-        for name, value in settings.items():
-            jax.config.update(name, value)
+        jax.config.update("jax_compilation_cache_dir", None)
         compilation_cache.reset_cache()
         yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+    cache.keep_programs(False)
+    jax.config.update("jax_compilation_cache_dir", before)
 
 
 def train(*argv: object, cwd: Path | str = ROOT, **env: str) -> subprocess.CompletedProcess[str]:

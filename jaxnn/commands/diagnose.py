@@ -39,7 +39,7 @@ def diagnose(argv: list[str]) -> int:
         own = brought(words[0], saved, given.get("--config"), needed)
         from jaxnn.devices import cache
         from jaxnn.report import evidence, findings
-    cache.keep_programs(cache.place())
+    cache.keep_programs()
     seen = evidence.gather(folder, saved, own)
     found = findings.findings(seen)
     values = {"run": str(folder)} | _values(seen) | {"findings": [each._asdict() for each in found]}

@@ -40,7 +40,7 @@ def lr(argv: list[str]) -> int:
         from jaxnn.devices import cache, mesh
         from jaxnn.sweep import rates
     if not request.flags.no_cache:
-        cache.keep_programs(cache.place())
+        cache.keep_programs()
     data = from_config(config.data, config.task.name, keep=not request.flags.no_cache, arrays=request.brought.data)
     request.check_digest(data.digest)
     with mesh.use(1, config.dtype):

@@ -61,7 +61,7 @@ def style(argv: list[str]) -> int:
 
         from jaxnn import style as transfer
         from jaxnn.devices import cache
-    cache.keep_programs(cache.place())
+    cache.keep_programs()
     process.collect_garbage()
     named = dict(zip(("content_weight", "style_weight", "tv_weight"), weights, strict=True))
     begun, seen = time.perf_counter(), []

@@ -80,7 +80,7 @@ def load(folder: str, given: dict[str, str]) -> Any:
         own = brought(folder, saved, config)
         from jaxnn.devices import cache
         from jaxnn.predict import load_run
-    cache.keep_programs(cache.place())
+    cache.keep_programs()
     process.collect_garbage()
     given_to = {name: getattr(own, name) for name in ("model", "loss", "metrics", "task")}
     return load_run(path, weights=weights, partial="--partial" in given, flips="--flips" in given, **given_to)

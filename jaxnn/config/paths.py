@@ -30,9 +30,17 @@ def expand(flag: str, text: str | os.PathLike[str]) -> Path:
         raise InputError(f"{flag}={typed}: {user} is no user's home here; write the whole path") from None
 
 
-def cache() -> Path:
-    """What can be made again at any time is kept here, below `$XDG_CACHE_HOME` or `~/.cache`.
+def keeps() -> bool:
+    """Whether anything is kept in the user's cache folder: unless `JAXNN_CACHE` is `off`."""
+    return os.environ.get("JAXNN_CACHE") != "off"
 
-    Raises `RuntimeError` where neither is known.
+
+def cache(folder: str | os.PathLike[str] | None = None) -> Path:
+    """What can be made again at any time is kept here: `jaxnn` in `folder`, `$JAXNN_CACHE`, `$XDG_CACHE_HOME` or
+    `~/.cache`, the first that is given.
+
+    Raises `RuntimeError` where none is known, and `InputError` for what is no path.
     """
+    if folder or (folder := os.environ.get("JAXNN_CACHE")):
+        return expand("the cache's folder", folder) / "jaxnn"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxnn"

@@ -53,7 +53,7 @@ class Flags:
     """check everything, print shapes, parameters and memory, and stop before the first step"""
     no_cache: tyro.conf.FlagCreatePairsOff[bool] = False
     """do not keep compiled programs and decoded images in the user's cache folder; kept, they let the next run start at
-    once"""
+    once (JAXNN_CACHE=off: in no run)"""
     log: tuple[str, ...] = ()
     """give the rows of the history, as they come, to tensorboard (in the run's folder), wandb, mlflow, or to what a
     function of your own opens, module:function (docs/logs.md)"""

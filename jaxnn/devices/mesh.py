@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-from jax.extend.backend import backends
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from jaxnn import fork
@@ -41,16 +40,22 @@ def check_platforms() -> None:
     settings: Any = jax.config
     if asked := settings.jax_platforms:
         settings.update("jax_platforms", None)
-        here = ", ".join(sorted(backends())) if _no_backend() is None else "none"
+        here = ", ".join(sorted(_backends())) if _no_backend() is None else "none"
         settings.update("jax_platforms", asked)
         raise InputError(f"JAX_PLATFORMS={asked}: is not here; leave it unset, or choose from {here}")
     raise InputError(f"JAX: finds no device ({reason}); mend the JAX_ settings of the environment")
 
 
+def _backends() -> dict[str, Any]:
+    from jax.extend.backend import backends  # with Pallas: imported where a run checks its platform, not for all else
+
+    return backends()
+
+
 def _no_backend() -> str | None:
     """Why JAX has nothing to compute on; None where it has."""
     try:
-        return None if backends() else "no platform"
+        return None if _backends() else "no platform"
     except (RuntimeError, AssertionError) as reason:  # jax asserts that one of the platforms was found
         return (str(reason) or "no platform").splitlines()[0]
 

@@ -19,6 +19,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from jaxnn import fork
 from jaxnn.config.names import ACTIVATIONS, OPTIMIZERS
+from jaxnn.devices.cache import keeping
 from jaxnn.engine import in_blocks
 from jaxnn.estimators.check import cast
 from jaxnn.estimators.epochs import Epochs, warn
@@ -73,6 +74,7 @@ class MLP(Epochs, BaseEstimator):
         self._validate_params()
         return self._fit(X, y, sample_weight, incremental=False, X_val=X_val, y_val=y_val)
 
+    @keeping
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, X_val: Any = None, y_val: Any = None
     ) -> Any:
@@ -217,6 +219,7 @@ class MLP(Epochs, BaseEstimator):
             warn(f"{what} predicting the mean of y, {least:.4g}.\n{cure}", ConvergenceWarning)
 
     # ---- predict ---------------------------------------------------------------------------------------------
+    @keeping
     def _outputs(self, X: Any, logarithm: bool = False) -> np.ndarray:
         fork.refuse()
         check_is_fitted(self)

@@ -24,6 +24,7 @@ from jaxnn.training.loop import NotFinite, advance
 from jaxnn.types import Batch, Params, State
 
 RELATIVE_FALL = 2.220446049250313e-09  # L-BFGS stops when the loss falls by less, as in scipy.optimize
+UNUSED: Any = np.zeros(2, np.uint32)  # the key of a fit that draws no noise: one that is drawn takes compiled programs
 PACKAGE = str(Path(__file__).parent.parent)
 
 Watch = Callable[[Params], dict[str, float]]  # validates the params, appends the score, and returns both
@@ -88,7 +89,10 @@ class Epochs:
             self.best_loss_, self.best_validation_score_ = None, -np.inf
         elif not self.early_stopping and self.best_loss_ is None:
             self.best_loss_, self.best_validation_score_ = np.inf, None
-        state, key = jax.device_put(State(step, params, opt_state)), jax.random.key(self._noise_seed)
+        state = jax.device_put(State(step, params, opt_state))
+        key = (
+            jax.random.key(self._noise_seed) if spec.dropout else jax.random.wrap_key_data(UNUSED, impl="threefry2x32")
+        )
         feed = Feed(train, 200 if self.batch_size == "auto" else self.batch_size, alone=incremental)
         order = np.arange(n) if order is None or len(order) != n else order
         ending = None

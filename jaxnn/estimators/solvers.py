@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.flatten_util import ravel_pytree
@@ -93,6 +94,11 @@ def recipe(spec: Spec, settings: Settings) -> Recipe:
     return Recipe(network(spec), task, transformation(spec, settings), settings.alpha, penalise="sum")
 
 
+def zeros(params: Params) -> Params:
+    """Arrays of NumPy: no program is compiled for them."""
+    return jax.tree.map(np.zeros_like, params)
+
+
 def sgd(settings: Settings, nesterov: bool) -> optax.GradientTransformation:
     """v <- mu v - lr g; theta <- theta + v, or with Nesterov's momentum theta + mu v - lr g (with the new v).
 
@@ -106,11 +112,11 @@ def sgd(settings: Settings, nesterov: bool) -> optax.GradientTransformation:
         velocity = jax.tree.map(ahead, state, updates)
         return (jax.tree.map(ahead, velocity, updates) if nesterov else velocity), velocity
 
-    return optax.GradientTransformation(lambda params: jax.tree.map(jnp.zeros_like, params), update)
+    return optax.GradientTransformation(zeros, update)
 
 
 class AdamState(NamedTuple):
-    count: jax.Array  # i32[]
+    count: Any  # i32[]
     mean: Params
     square: Params
 
@@ -123,8 +129,7 @@ def adam(settings: Settings) -> optax.GradientTransformation:
     lr, b1, b2 = settings.lr, settings.beta_1, settings.beta_2
 
     def init(params: Params) -> AdamState:
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return AdamState(jnp.zeros((), jnp.int32), zeros, zeros)
+        return AdamState(np.zeros((), np.int32), zeros(params), zeros(params))
 
     def update(updates: Params, state: Any, params: Params = None) -> tuple[Params, AdamState]:
         del params
@@ -190,13 +195,15 @@ def programs(spec: Spec) -> Programs:
     """The programs of a spec, made once; JAX compiles each for the shapes and dtypes that it meets."""
     model, task = network(spec), scikit_learn.build(spec.task, spec.outputs)
 
-    @jax.jit
+    own = spec.solver in ("sgd", "adam")  # they begin with arrays of NumPy
+
     def init(params: Params, settings: Settings) -> Any:
         begin = ravel_pytree(params)[0] if spec.solver == "lbfgs" else params
         with relaxed():
             state = transformation(spec, settings).init(begin)
         # optax begins with weakly typed numbers, which the first step makes strong: the second would be compiled anew.
-        return jax.tree.map(lambda a: lax.convert_element_type(a, jnp.asarray(a).dtype), state)
+        strong = lambda a: lax.convert_element_type(a, jnp.asarray(a).dtype)
+        return state if own else jax.tree.map(strong, state)
 
     @jax.jit
     def epoch(state: State, window: Window, settings: Settings, key: jax.Array) -> tuple[State, dict[str, jax.Array]]:
@@ -223,4 +230,5 @@ def programs(spec: Spec) -> Programs:
     def judge(raw: jax.Array, y: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
         return weighted_sum(task.loss(raw, y), weight) / jnp.sum(weight), task.link(raw)
 
-    return Programs(init, epoch, jax.jit(functools.partial(lbfgs_step, spec)), raw, outputs, log_outputs, judge)
+    begin, search = init if own else jax.jit(init), jax.jit(functools.partial(lbfgs_step, spec))
+    return Programs(begin, epoch, search, raw, outputs, log_outputs, judge)

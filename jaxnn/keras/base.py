@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxnn import tree
+from jaxnn.devices.cache import keeping
 from jaxnn.errors import InputError, choices, nearest
 from jaxnn.keras.session import Session, next_noise, unique_name
 from jaxnn.keras.tensors import Array, Shape, Tensor, as_array, core_shape, one_or_all
@@ -251,6 +252,7 @@ def walk(layers: Sequence[Layer]) -> Iterator[Layer]:
             yield from walk(layer.layers)
 
 
+@keeping
 def draw(layers: Sequence[Layer]) -> None:
     """Draw the first weights of those that have none yet, in one program."""
     waiting = {layer.number: layer for layer in walk(layers) if layer.params is None and layer.shapes is not None}

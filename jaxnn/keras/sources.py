@@ -18,9 +18,9 @@ from jaxnn.errors import InputError
 from jaxnn.keras import intake
 from jaxnn.report import flops
 from jaxnn.training import loop
-from jaxnn.training.kept import ready
 from jaxnn.training.plan import Plan
 from jaxnn.training.programs import Programs
+from jaxnn.training.shelf import ready
 from jaxnn.types import Batch, Metrics, Recipe, State, Window
 
 NEVER = 2**40

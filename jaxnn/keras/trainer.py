@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxnn import engine
+from jaxnn.devices.cache import keeping
 from jaxnn.errors import InputError, check
 from jaxnn.keras import callbacks as hooks
 from jaxnn.keras import intake
@@ -25,6 +26,7 @@ from jaxnn.types import Batch
 class Trainer(Fitting, Compiled):
     """The part of a model that learns."""
 
+    @keeping
     def fit(
         self: Any, x: Any = None, y: Any = None, batch_size: int | None = None, epochs: int = 1, verbose: Any = "auto",
         callbacks: Any = None, validation_split: float = 0.0, validation_data: Any = None, shuffle: bool = True,
@@ -121,6 +123,7 @@ class Trainer(Fitting, Compiled):
             raise InputError(f"{type(batches).__name__}: gave no batch; give some")
         return self._logs(total)
 
+    @keeping
     def evaluate(
         self: Any, x: Any = None, y: Any = None, batch_size: int | None = None, verbose: Any = "auto",
         sample_weight: Any = None, steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
@@ -142,6 +145,7 @@ class Trainer(Fitting, Compiled):
         told.on_test_end(logs)
         return _returned(logs, return_dict)
 
+    @keeping
     def predict(
         self: Any, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None,
         callbacks: Any = None, **more: Any,
@@ -162,6 +166,7 @@ class Trainer(Fitting, Compiled):
         told.on_predict_end()
         return y
 
+    @keeping
     def predict_on_batch(self: Any, x: Any) -> Any:
         """The outputs for these examples, in blocks of a few sizes so that few programs are compiled."""
         x = self._inputs(x)
@@ -173,6 +178,7 @@ class Trainer(Fitting, Compiled):
 
     # ---- one batch ----
 
+    @keeping
     def train_on_batch(
         self: Any, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:

@@ -14,7 +14,7 @@ from jaxnn.report import pictures, screen
 from jaxnn.report.page.drawing import Drawing
 from jaxnn.store import durable
 from jaxnn.store.folder import REPORT
-from jaxnn.training.kept import Shelf
+from jaxnn.training.shelf import Shelf
 from jaxnn.types import Batch, Params, Recipe
 
 

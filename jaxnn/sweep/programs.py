@@ -24,9 +24,9 @@ from jaxnn.engine.evaluation import evaluate
 from jaxnn.optim import optimizer
 from jaxnn.sweep.together import Together
 from jaxnn.tasks.base import block_rows
-from jaxnn.training.kept import ready
 from jaxnn.training.plan import Plan
 from jaxnn.training.programs import Programs, run_steps
+from jaxnn.training.shelf import ready
 from jaxnn.types import Batch, Recipe, State
 
 Build = Callable[[dict[str, Any]], Recipe]  # the recipe with these settings, which may be traced

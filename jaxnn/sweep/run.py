@@ -76,7 +76,7 @@ def sweep(
         by = results.metric(config, validation=first.data.validation is not None)
         _opening(console, config, first, len(members), groups, mode, devices, str(path))
         if not request.flags.no_cache:
-            cache.keep_programs(cache.place())
+            cache.keep_programs()
         total = sum(ready.plan.total - ready.plan.first for ready in members)
         with screen.progress(console, total, first.plan.epoch(first.plan.total)) as show:
             crew = Crew(path, members, by, mode, halving, stop, pool, show, loggers)

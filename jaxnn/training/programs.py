@@ -18,7 +18,7 @@ from jaxnn.engine.evaluation import evaluate
 from jaxnn.engine.scan import steps
 from jaxnn.optim import optimizer
 from jaxnn.tasks.base import block_rows
-from jaxnn.training import kept
+from jaxnn.training import shelf as shelves
 from jaxnn.training.plan import Plan
 from jaxnn.training.streamed import Evaluation, check_size, is_streamed
 from jaxnn.types import Batch, Metrics, Recipe, State, Task, Window
@@ -81,7 +81,7 @@ def compile_all(
     key: jax.Array,
     pool: Executor,
     window: Callable[[int], Window] | None = None,
-    shelf: kept.Shelf | None = None,
+    shelf: shelves.Shelf | None = None,
 ) -> Programs:
     """Find those that are kept; trace the others here, and compile them in the threads of `pool`.
 
@@ -102,20 +102,20 @@ def compile_all(
     chunk = _jitted(one_step, shapes, mesh.everywhere(), static_argnums=2)
     sums = jax.jit(functools.partial(evaluate, recipe, batch_size=block_rows(recipe.task), multiple=multiple))
     params = optimizer.averaged(shapes.params, shapes.opt_state)
-    first = {"start": kept.Wanted("start", lambda: start.lower(key), (key,), lambda _: shapes)}
+    first = {"start": shelves.Wanted("start", lambda: start.lower(key), (key,), lambda _: shapes)}
 
-    def of_steps(n: int) -> kept.Wanted:
+    def of_steps(n: int) -> shelves.Wanted:
         rows = splits["train"] if window is None else window(n)
         lower = lambda: chunk.lower(shapes, rows, n, key=key)
-        return kept.Wanted(f"{n} steps", lower, (shapes, rows), lambda info: (shapes, info), {"key": key})
+        return shelves.Wanted(f"{n} steps", lower, (shapes, rows), lambda info: (shapes, info), {"key": key})
 
-    def of_split(rows: Batch) -> kept.Wanted:
-        return kept.Wanted("evaluation", lambda: sums.lower(params, rows), (params, rows), lambda sums: sums)
+    def of_split(rows: Batch) -> shelves.Wanted:
+        return shelves.Wanted("evaluation", lambda: sums.lower(params, rows), (params, rows), lambda sums: sums)
 
     evaluated = {name: rows for name, rows in splits.items() if name != "train"}
     wanted = {n: of_steps(n) for n in sorted(lengths)}
     wanted |= {name: of_split(rows) for name, rows in evaluated.items() if not is_streamed(rows)}
-    programs = kept.compiled((first if step == plan.first else {}) | wanted, pool, shelf)
+    programs = shelves.compiled((first if step == plan.first else {}) | wanted, pool, shelf)
     streams = {name: rows for name, rows in evaluated.items() if is_streamed(rows)}
     for name, rows in streams.items():
         programs[name] = pool.submit(Evaluation(recipe, params, rows, block_rows(recipe.task), multiple).compile)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from jaxnn.config import paths
 from jaxnn.data.check import unpacked_size
 from jaxnn.data.readers import image_file, kept_images
 from jaxnn.data.readers.image_form import TOLD, Form
@@ -52,7 +53,7 @@ def read(
     if form is not None and form.size is not None:
         unpacked_size(root, len(files) * form.size[0] * form.size[1])
     notes: tuple[str, ...] = ()
-    if keep:
+    if keep := keep and paths.keeps():
         name = kept_images.key(each(lambda path: _sha(image_file.content(path)), files, "reading"), form)
         images, notes = kept_images.read(name)
         if images is not None and len(files) - len(images.kept) <= bad_records:

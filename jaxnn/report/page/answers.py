@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxnn.engine.evaluation import in_blocks
 from jaxnn.tasks.base import block_rows, rows_of
-from jaxnn.training import kept
+from jaxnn.training import shelf as shelves
 from jaxnn.types import Batch, Model, Task, unchanged
 
 MOST = 10_000  # examples that a network is asked of
@@ -41,7 +41,7 @@ class Answers(NamedTuple):
 
 
 def question(
-    model: Model, task: Task, shapes: Any, parts: dict[str, Batch], shelf: kept.Shelf | None = None
+    model: Model, task: Task, shapes: Any, parts: dict[str, Batch], shelf: shelves.Shelf | None = None
 ) -> Question | None:
     """What is asked at the end of a run: of the test examples, else those of validation, else of training.
 
@@ -58,7 +58,7 @@ def question(
     like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), shapes)
     x = jax.ShapeDtypeStruct((size, *parts[part].x.shape[1:]), parts[part].x.dtype)
     outputs = jax.jit(lambda params, x: task.link(model.apply(params, x)))
-    program = kept.one(kept.Wanted("answers", lambda: outputs.lower(like, x), (like, x), lambda _: x), shelf)
+    program = shelves.one(shelves.Wanted("answers", lambda: outputs.lower(like, x), (like, x), lambda _: x), shelf)
     return Question(part, len(there), rows, size, program)
 
 

@@ -1,9 +1,9 @@
 """Compiled programs of earlier runs, found without tracing them again, which takes longer than a small run's steps.
 
-A recipe is a pure function of the config and of what is known of the data, and so are its programs. Each is kept in the
-folder of `jaxnn.devices.cache` by the SHA-256 of what it computes: its StableHLO, the versions of the libraries, JAX's
-settings and the devices. A second, small file has that name by the SHA-256 of what the program comes from: the config,
-what is known of the data, the sources of jaxnn, and the shapes of the arguments.
+A recipe is a pure function of the config and of what is known of the data, and so are its programs. Each is kept
+(`jaxnn.devices.cache`) by the SHA-256 of what it computes: its StableHLO, the versions of the libraries, JAX's settings
+and the devices. A second, small entry has that name by the SHA-256 of what the program comes from: the config, what is
+known of the data, the sources of jaxnn, and the shapes of the arguments.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -23,6 +22,8 @@ from jax.experimental import serialize_executable
 
 from jaxnn.config.own import Own
 from jaxnn.config.paths import PACKAGE
+from jaxnn.devices import cache
+from jaxnn.devices.cache import Programs
 from jaxnn.training.plan import Plan
 
 ANYWHERE = ("name", "workdir", "report", "seed", "checkpoint")  # settings that no program depends on
@@ -44,67 +45,53 @@ class Shelf(NamedTuple):
     """Where the programs of a run are kept, what they run on, and two digests: of that, and of what they come from
     (None: of functions of one's own, which may be any)."""
 
-    folder: Path
+    programs: Programs
     devices: tuple[jax.Device, ...]
     machine: bytes
     source: bytes | None
 
     def find(self, wanted: Wanted) -> Callable[[], Any] | None:
         """What loads the program, by what it comes from, or gives None of a damaged one; None where there is none."""
-        if self.source is None:
+        if self.source is None or (found := self.programs.get(self._run(wanted))) is None:
             return None
-        try:
-            about = json.loads(self._pointer(wanted).read_text())
-            outputs = jax.tree.structure(wanted.outputs(dict.fromkeys(about["names"], 0)))
-            path = self.folder / f"{about['program']}-program"
-        except (OSError, ValueError, LookupError, TypeError):
-            return None
-        return (lambda: self._load(path, wanted, outputs)) if path.exists() else None
+        about = json.loads(found)
+        outputs = jax.tree.structure(wanted.outputs(dict.fromkeys(about["names"], 0)))
+        return lambda: self._load(about["program"], wanted, outputs)
 
     def compiled(self, wanted: Wanted, lowered: jax.stages.Lowered) -> Any:
         """The program, by what it computes; compiled where there is none."""
         text = lowered.as_text()
         about = f"{wanted.name} {_shapes(wanted)} {text}".encode()
-        name = hashlib.sha256(self.machine + about).hexdigest()
-        path = self.folder / f"{name}-program"
-        program = self._load(path, wanted, lowered.out_tree)
+        name = f"program-{hashlib.sha256(self.machine + about).hexdigest()}"
+        program = self._load(name, wanted, lowered.out_tree)
         if program is None:
             program = lowered.compile()
-            # One that JAX has read from a cache of its own cannot be kept: packed again, on a CPU it lacks functions.
-            # One that calls Python cannot either.
-            if jax.config.values["jax_compilation_cache_dir"] is not None or "callback" in text:
+            # One that JAX has read from its cache cannot be kept: packed again, on a CPU it lacks some functions. One
+            # that calls Python cannot either.
+            if cache.is_used() or "callback" in text:
                 return program
-            with contextlib.suppress(Exception):  # a disk that is full, or arrays that are none of the program's bytes
-                packed = serialize_executable.serialize(program)[0]
-                self._write(path, hashlib.sha256(packed).digest() + packed)
+            try:
+                self.programs.put(name, serialize_executable.serialize(program)[0])
+            except Exception:  # of JAX, where arrays are none of the program's bytes
+                return program
         names = _names(lowered.out_tree, wanted.outputs)
         if self.source is not None and lowered.out_tree == jax.tree.structure(wanted.outputs(dict.fromkeys(names, 0))):
-            with contextlib.suppress(OSError):
-                self._write(self._pointer(wanted), json.dumps({"program": name, "names": names}).encode())
+            self.programs.put(self._run(wanted), json.dumps({"program": name, "names": names}).encode())
         return program
 
-    def _load(self, path: Path, wanted: Wanted, outputs: Any) -> Any:
-        try:
-            content = path.read_bytes()
-            os.utime(path)  # it was used
-        except OSError:
-            return None
-        if hashlib.sha256(content[32:]).digest() != content[:32]:
+    def _load(self, name: str, wanted: Wanted, outputs: Any) -> Any:
+        packed = self.programs.get(name)
+        if packed is None:
             return None
         inputs, client = jax.tree.structure((wanted.args, wanted.named)), self.devices[0].client
         try:
-            return serialize_executable.deserialize_and_load(content[32:], inputs, outputs, client, self.devices)
+            return serialize_executable.deserialize_and_load(packed, inputs, outputs, client, self.devices)
         except Exception:  # whatever a library says of what an earlier one has written
             return None
 
-    def _pointer(self, wanted: Wanted) -> Path:
+    def _run(self, wanted: Wanted) -> str:
         about = f"{wanted.name} {_shapes(wanted)}".encode()
-        return self.folder / f"{hashlib.sha256((self.source or b'') + self.machine + about).hexdigest()}-run"
-
-    def _write(self, path: Path, content: bytes) -> None:
-        with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-            file.write(content)
-        os.replace(file.name, path)
+        return f"run-{hashlib.sha256((self.source or b'') + self.machine + about).hexdigest()}"
 
 
 def compiled(wanted: dict[Any, Wanted], pool: Executor, shelf: Shelf | None) -> dict[Any, Future[Any]]:
@@ -127,7 +114,7 @@ def one(wanted: Wanted, shelf: Shelf | None) -> Any:
 
 
 def _loaded(load: Callable[[], Any], wanted: Wanted, shelf: Shelf | None, mesh: jax.sharding.Mesh | None = None) -> Any:
-    """The program, which a damaged file does not have; `mesh`: to trace it on, in another thread."""
+    """The program, which is traced where it is damaged; `mesh`: what for, in another thread."""
     program = load()
     if program is None:
         with contextlib.nullcontext() if mesh is None else jax.set_mesh(mesh):
@@ -146,17 +133,17 @@ def ready(program: Any) -> Future[Any]:
     return future
 
 
-def shelf(folder: Path | None, about: dict[str, Any], plan: Plan, own: Own, *arrays: Any) -> Shelf | None:
+def of_run(programs: Programs | None, about: dict[str, Any], plan: Plan, own: Own, *arrays: Any) -> Shelf | None:
     """Where the programs of a run are kept.
 
     Args:
-      folder: of this machine's programs; None where none are to be kept.
+      programs: of this machine; None where none are to be kept.
       about: what the run is (`identity.describe`).
       plan: what it is going to do.
       own: what the config file brought.
       arrays: whose values are in the programs.
     """
-    if folder is None or jax.process_count() > 1:
+    if programs is None or jax.process_count() > 1:
         return None
     devices = tuple(jax.sharding.get_mesh().devices.flat)
     flags = [os.environ.get(name) for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
@@ -170,7 +157,7 @@ def shelf(folder: Path | None, about: dict[str, Any], plan: Plan, own: Own, *arr
             source.update(repr(array if array is None else (array.shape, str(array.dtype), array.tobytes())).encode())
         for path in _sources(PACKAGE):
             source.update(Path(path).read_bytes())
-    return Shelf(folder, devices, hashlib.sha256(str(machine).encode()).digest(), source and source.digest())
+    return Shelf(programs, devices, hashlib.sha256(str(machine).encode()).digest(), source and source.digest())
 
 
 def _sources(folder: str | Path) -> Iterator[str]:
