@@ -67,7 +67,7 @@ def told(found: Targets, config: DataConfig, key: Key, rows: dict[str, np.ndarra
     if len(trained) < 2:
         flag = f"--data.split_by={config.split_by}" if config.split_by else f"--data.split={config.split}"
         raise InputError(f"{flag}: leaves one class to train on, {found.classes[trained[0]]}; split otherwise")
-    lost = [str(label) for k, label in enumerate(found.classes) if k not in trained]
+    lost = [str(found.classes[k]) for k in np.setdiff1d(np.arange(len(found.classes)), trained)]
     return notes + ((f"classes {', '.join(lost[:10])}: in no training example, by this split",) if lost else ())
 
 
