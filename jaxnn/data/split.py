@@ -191,6 +191,6 @@ def stratified(rng: np.random.Generator, groups: np.ndarray, fraction: float) ->
     shuffled = rng.permutation(n)
     few = groups.astype(np.uint16) if len(counts) <= 2**16 else groups  # NumPy sorts 16 bits by radix
     by_group = shuffled[np.argsort(few[shuffled], kind="stable")]
-    rank = np.arange(n) - (np.cumsum(counts) - counts)[groups[by_group]]  # place within its own group
-    chosen = rank < take[groups[by_group]]
-    return np.sort(by_group[~chosen]), np.sort(by_group[chosen])
+    inside = np.zeros(n, bool)
+    inside[by_group[np.arange(n) < np.repeat(np.cumsum(counts) - counts + take, counts)]] = True  # the first of a group
+    return np.flatnonzero(~inside), np.flatnonzero(inside)
