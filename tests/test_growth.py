@@ -104,10 +104,10 @@ def slow(tree: ast.AST) -> Iterator[int]:
                         yield each.lineno
         for place in getattr(node, "generators", ()):
             for each in (each for part in place.ifs for each in ast.walk(part) if isinstance(each, ast.Compare)):
-                made = [e for e in each.comparators if isinstance(e, ast.Call) and isinstance(e.func, ast.Name)]
-                if any(e.func.id in ("set", "list", "tuple", "sorted") and not names(e) & names(place.target)
-                       for e in made):  # fmt: skip
-                    yield each.lineno
+                for made in each.comparators:
+                    of = made.func.id if isinstance(made, ast.Call) and isinstance(made.func, ast.Name) else ""
+                    if of in ("set", "list", "tuple", "sorted") and not names(made) & names(place.target):
+                        yield each.lineno
 
 
 def test_no_loop_copies_what_it_has_gathered():
@@ -149,7 +149,7 @@ def test_a_page_of_many_classes_has_no_table_of_their_pairs():
 def test_the_slope_is_the_exponent_of_what_grows(exponent, fixed):
     values = [10, 100, 1_000, 3_160, 10_000]
     costs = [fixed + 1e-3 * value**exponent for value in values]
-    found = growth.slope(values, costs, least=0.02)
+    found = growth.slope(values, costs, least=growth.LEAST_SECONDS)
     assert found == pytest.approx(exponent, abs=0.02) if exponent else found is None
 
 
