@@ -141,7 +141,8 @@ class Run(NamedTuple):
         if known.columns is None:
             raise InputError("source: the network was not trained on a table; give its array x to predict")
         frame = table.encode(source, known.columns, known.roles)
-        chosen = [feature for feature in frame.features() if frame.name(feature) in set(self.data["features"])]
+        known_features = set(self.data["features"])
+        chosen = [feature for feature in frame.features() if frame.name(feature) in known_features]
         offset = self._offset(len(chosen))
         for k in np.flatnonzero(offset):
             frame.fill_exact(chosen[k].column)

@@ -149,7 +149,8 @@ def _of_frames(whole: Frame, others: dict[str, Frame], rows: dict[str, np.ndarra
     dtype = np.float64 if off.any() else np.float32
     x = {part: frame.matrix(features, np.arange(len(frame)), dtype) for part, frame in others.items()}
     x |= {part: whole.matrix(features, index, dtype) for part, index in rows.items()}
-    unseen = [whole.name(f) for f in whole.features() if f not in set(features) and f.category != HOLE]
+    known = set(features)
+    unseen = [whole.name(f) for f in whole.features() if f not in known and f.category != HOLE]
     listed = f"{', '.join(unseen[:10])}{', ...' * (len(unseen) > 10)}"
     notes = (f"{listed}: in no training example; read as no category",) if unseen else ()
     notes += tuple(note for frame in frames if frame.fill for note in imputed.told(frame))

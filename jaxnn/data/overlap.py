@@ -47,10 +47,20 @@ def repeated(x: np.ndarray, known: np.ndarray, x_hashes: np.ndarray, known_hashe
     >>> repeated(x, known, hashes(x), hashes(known))
     [(1, 1)]
     """
-    order = np.argsort(known_hashes, kind="stable")
-    place = order[np.searchsorted(known_hashes, x_hashes, side="right", sorter=order) - 1]
-    rows = np.flatnonzero(known_hashes[place] == x_hashes).tolist()
-    return [(i, int(place[i])) for i in rows if np.array_equal(x[i], known[place[i]])]
+    # Nearly all hashes are of one side alone. Those of both are found in sorted values: looked up in the order of the
+    # rows, each hash would be reads from all over a large memory, which takes ten times as long for 3 million rows.
+    ordered, asked = np.sort(known_hashes), np.sort(x_hashes)
+    shared = np.unique(asked[_are_in(ordered, asked)])
+    if not len(shared):
+        return []
+    rows, places = (np.flatnonzero(_are_in(shared, each)) for each in (x_hashes, known_hashes))
+    places = places[np.argsort(known_hashes[places], kind="stable")]
+    places = places[np.searchsorted(known_hashes[places], x_hashes[rows], side="right") - 1]
+    return [(i, j) for i, j in zip(rows.tolist(), places.tolist(), strict=True) if np.array_equal(x[i], known[j])]
+
+
+def _are_in(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return ordered[np.searchsorted(ordered, values, side="right") - 1] == values
 
 
 def found(parts: dict[str, Batch], rows: dict[str, np.ndarray], *, refuse: bool) -> tuple[str, ...]:

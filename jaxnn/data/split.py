@@ -67,7 +67,7 @@ def told(found: Targets, config: DataConfig, key: Key, rows: dict[str, np.ndarra
     if len(trained) < 2:
         flag = f"--data.split_by={config.split_by}" if config.split_by else f"--data.split={config.split}"
         raise InputError(f"{flag}: leaves one class to train on, {found.classes[trained[0]]}; split otherwise")
-    lost = [str(label) for k, label in enumerate(found.classes) if k not in trained]
+    lost = [str(found.classes[k]) for k in np.setdiff1d(np.arange(len(found.classes)), trained)]
     return notes + ((f"classes {', '.join(lost[:10])}: in no training example, by this split",) if lost else ())
 
 
@@ -188,9 +188,9 @@ def stratified(rng: np.random.Generator, groups: np.ndarray, fraction: float) ->
     take[most[: round(n * fraction) - take.sum()]] += 1
     take = np.clip(take, 0, np.maximum(counts - 1, 0))
 
-    shuffled = rng.permutation(n)
+    shuffled = rng.permutation(np.arange(n, dtype=np.int32))  # the order of `rng.permutation(n)`, in half its memory
     few = groups.astype(np.uint16) if len(counts) <= 2**16 else groups  # NumPy sorts 16 bits by radix
     by_group = shuffled[np.argsort(few[shuffled], kind="stable")]
-    rank = np.arange(n) - (np.cumsum(counts) - counts)[groups[by_group]]  # place within its own group
-    chosen = rank < take[groups[by_group]]
-    return np.sort(by_group[~chosen]), np.sort(by_group[chosen])
+    inside = np.zeros(n, bool)
+    inside[by_group[np.arange(n) < np.repeat(np.cumsum(counts) - counts + take, counts)]] = True  # the first of a group
+    return np.flatnonzero(~inside), np.flatnonzero(inside)

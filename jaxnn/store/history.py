@@ -107,7 +107,8 @@ def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]
     """
     file = folder / NAME
     text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
-    kept, last, reached = [], {}, step
+    kept: list[str] = []
+    last, reached = {}, step
     for line in text.splitlines():
         try:
             row = json.loads(line)
@@ -116,7 +117,8 @@ def cut(folder: Path, step: int, *, pending: bool) -> tuple[dict[str, Any], int]
         except (ValueError, TypeError, KeyError):  # a line that a kill has torn
             good = False
         if good:
-            kept, last = [*kept, line], row
+            kept.append(line)
+            last = row
     if (whole := "".join(line + "\n" for line in kept)) != text:
         durable.replace(file, [whole.encode()])
     return last, reached - step

@@ -64,15 +64,14 @@ def _of_class(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of all detections of a class, image after image: their scores [D]; for each area and IoU whether they are right,
     and whether they do not count, [areas, IoUs, D]; and how many boxes each area has."""
-    scores, right, ignored, counts = [], [], [], np.zeros(len(AREAS))
+    matched = []
     for image, boxes, crowd in zip(found, there, crowds, strict=True):
         mine, real = image[image[:, 5] == kind, :5], boxes[:, 0] == kind
         mine = mine[np.argsort(-mine[:, 4], kind="stable")[:most]]
         if len(mine) or real.any():
-            hit, out, count = _match(Image(mine, boxes[real, 1:], crowd[real]))
-            scores, right, ignored = [*scores, mine[:, 4]], [*right, hit], [*ignored, out]
-            counts += count
-    return np.concatenate(scores), np.concatenate(right, -1), np.concatenate(ignored, -1), counts
+            matched.append((mine[:, 4], *_match(Image(mine, boxes[real, 1:], crowd[real]))))
+    scores, right, ignored, counts = zip(*matched, strict=True)
+    return np.concatenate(scores), np.concatenate(right, -1), np.concatenate(ignored, -1), np.sum(counts, 0)
 
 
 def _match(image: Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -149,8 +149,8 @@ def _as_written(found: Typed, name: str) -> np.ndarray:
 
 def there(grid: Grid, columns: tuple[Column, ...]) -> list[str]:
     """The names of columns, all of which the grid must have."""
-    names = [column.name for column in columns]
-    if missing := [name for name in names if name not in grid.names]:
+    names, given = [column.name for column in columns], set(grid.names)
+    if missing := [name for name in names if name not in given]:
         cure = f"rename or add it (there are {', '.join(grid.names[:20])})"
         raise InputError(f"{grid.name}: has no column {', '.join(missing)}, which the network was trained on; {cure}")
     return names
