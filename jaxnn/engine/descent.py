@@ -63,7 +63,7 @@ def penalty(params: Params, alpha: Any) -> jax.Array:
 
 
 def pulled(recipe: Recipe, grads: Params, trained: Params) -> Params:
-    """grads + alpha W: with the gradient of `penalty`, which needs no pass of its own where it is read in another."""
+    """grads + alpha W, as the objective has it. A sum that is read once needs no pass of its own: XLA fuses it."""
     if recipe.penalise == "sum" or is_zero(recipe.alpha):
         return grads
     with relaxed():
@@ -208,6 +208,10 @@ def step(
     key, batch = jax.random.fold_in(key, state.step), mesh.shard(batch)
     loss, apart, sums, kept = _of_losses(recipe, state.params, batch, key, total)
     trained, _ = tree.split(state.params, recipe.freeze)
+    norm_of = lambda grads, trained: _norm(pulled(recipe, grads, trained))
+    none = lambda *_: jnp.zeros((), loss.dtype)
+    norm = lax.cond(jnp.logical_or(recipe.watch, measured), norm_of, none, apart, trained)
+    apart = lax.platform_dependent(norm, apart, cpu=_waits, default=lambda _, grads: grads)
     loss, grads = _objective(recipe, loss, trained), pulled(recipe, apart, trained)
     # Of the trained parameters, for a line search.
     value_fn = lambda trained: gradient(recipe, tree.merge(trained, kept), batch, key, total)[0]
@@ -215,12 +219,22 @@ def step(
     with relaxed():
         tx = optax.with_extra_args_support(recipe.tx)
         updates, opt_state = tx.update(grads, state.opt_state, trained, **given)
-        after = optax.apply_updates(trained, updates)
-    # Of `apart`: an operand is an array in memory, and `grads` would be made for this alone, at every step.
-    norm_of = lambda apart, trained: optax.tree.norm(pulled(recipe, apart, trained)).astype(loss.dtype)
-    none = lambda *_: jnp.zeros_like(loss)
-    norm = lax.cond(jnp.logical_or(recipe.watch, measured), norm_of, none, apart, trained)
+        trained = optax.apply_updates(trained, updates)
     rate = optimizer.known_rate(opt_state)
     told = {"grad_norm": norm} if rate is None else {"lr": rate, "grad_norm": norm}
-    state = State(state.step + 1, tree.merge(after, kept), opt_state)
+    state = State(state.step + 1, tree.merge(trained, kept), opt_state)
     return state, sums | told
+
+
+def _norm(grads: Params) -> jax.Array:
+    with relaxed():
+        return optax.tree.norm(grads).astype(float)
+
+
+def _waits(norm: jax.Array, grads: Params) -> Params:
+    """The gradient as it is, no norm being below 0; but what is made of it comes after the norm.
+
+    The weights are updated in place only where all that reads them, the other gradients and the norm, comes before.
+    Otherwise XLA copies them at every step: 3 % of the step of a small network, and of one 2048 wide.
+    """
+    return jax.tree.map(lambda g: jnp.where(norm < 0, jnp.zeros_like(g), g), grads)
