@@ -58,7 +58,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
         i, index, early, weight, total = xs
         if not streamed:  # else XLA fuses the permutation into the gather and computes it once per pixel, not per row
             index = lax.optimization_barrier(index)
-        take = lambda early, a: _rows(a, index) if early is None else early
+        take = lambda early, a: rows_at(a, index) if early is None else early
         rows = jax.tree.map(take, early, (x, y), is_leaf=lambda leaf: leaf is None)
         if together == 1:
             return body(state, (i, rows, weight, total))
@@ -107,8 +107,8 @@ def _verdict(recipe: Recipe, before: Params, after: Params, info: Metrics) -> Me
     }
 
 
-def _rows(a: jax.Array, index: jax.Array) -> jax.Array:
-    """`a[index]`. On a CPU XLA copies rows of numbers four times as fast as images."""
+def rows_at(a: jax.Array, index: jax.Array) -> jax.Array:
+    """`a[index]`. On a CPU XLA gathers rows of numbers four times as fast as images."""
     return a.reshape(len(a), -1)[index].reshape(*index.shape, *a.shape[1:])
 
 
