@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from jaxnn.config.optim import OptimConfig
 from jaxnn.data import feeds
 from jaxnn.devices import mesh as devices
 from jaxnn.engine.descent import PREPARE
-from jaxnn.engine.scan import gathered_together
+from jaxnn.engine.scan import gathered_together, rows_at
 from jaxnn.errors import InputError
 from jaxnn.nn import models
 from jaxnn.numerics import key_for
@@ -398,6 +399,36 @@ def test_the_penalty_adds_alpha_times_the_weights_to_the_gradient():
         expected = jax.tree.map(lambda g, w, s=strength: g + np.float32(s) * w if w.ndim == 2 else g, slope, params)
         close(found, expected, 1e-6)
         assert float(loss) == pytest.approx(float(plain) + strength / 2 * squares, rel=1e-6)
+
+
+def test_a_step_takes_the_penalty_as_its_objective_has_it_and_updates_weights_in_place():
+    data, (recipe, state, _) = digits(), training(lr=0.1)
+    recipe, state = recipe._replace(alpha=0.5), state._replace(params=jax.tree.map(lambda a: a + 1, state.params))
+
+    def objective(params):  # in closed form, apart from the losses
+        logits = recipe.model.apply(params, data.x)
+        losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), data.y[:, None], -1)[:, 0]
+        squares = sum(jnp.square(w).sum() for w in jax.tree.leaves(params) if w.ndim == 2)
+        return (losses * data.weight).sum() / data.weight.sum() + 0.25 * squares
+
+    slope = jax.jit(jax.grad(objective))(state.params)
+    norm = np.sqrt(sum(np.square(g, dtype=float).sum() for g in jax.tree.leaves(slope)))
+    take = jax.jit(functools.partial(engine.step, recipe))
+    for measured in (True, False):
+        after, info = take(state, data, KEY, measured=measured)
+        close(after.params, jax.tree.map(lambda p, g: p - 0.1 * g, state.params, slope), 1e-6)
+        assert float(info["grad_norm"]) == pytest.approx(norm * measured, rel=1e-5)
+
+    chunk = jax.jit(functools.partial(engine.steps, recipe)).lower(state, window(data), KEY).compile()
+    shape = state.params["dense_1"]["w"].shape
+    copies = re.findall(rf"f32\[{shape[0]},{shape[1]}\]\S* copy\((.*?)\)", chunk.as_text())
+    assert len(copies) == 1 and "state" in copies[0], copies  # of the argument, before the loop
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (5, 4, 3, 2)])
+def test_rows_of_any_shape_are_gathered_as_numpy_takes_them(shape):
+    x, index = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape), np.array([[4, 0, 2], [1, 1, 3]])
+    assert np.array_equal(rows_at(jnp.asarray(x), jnp.asarray(index)), x[index])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def steps(recipe: Recipe, state: State, window: Window, key: jax.Array) -> tuple
         i, index, early, weight, total = xs
         if not streamed:  # else XLA fuses the permutation into the gather and computes it once per pixel, not per row
             index = lax.optimization_barrier(index)
-        take = lambda early, a: a[index] if early is None else early
+        take = lambda early, a: rows_at(a, index) if early is None else early
         rows = jax.tree.map(take, early, (x, y), is_leaf=lambda leaf: leaf is None)
         if together == 1:
             return body(state, (i, rows, weight, total))
@@ -105,6 +105,11 @@ def _verdict(recipe: Recipe, before: Params, after: Params, info: Metrics) -> Me
         "still": jnp.stack([jnp.zeros((), jnp.float32), *still]).max(),
         "grad_norm": info["grad_norm"][-1],
     }
+
+
+def rows_at(a: jax.Array, index: jax.Array) -> jax.Array:
+    """`a[index]`. On a CPU XLA gathers rows of numbers four times as fast as images."""
+    return a.reshape(len(a), -1)[index].reshape(*index.shape, *a.shape[1:])
 
 
 def gathered_together(n: int, batch_size: int, rows: Any) -> int:
