@@ -156,8 +156,8 @@ def test_a_replay_needs_the_file_that_brought_the_model_and_no_other(tmp_path):
 
 def test_help_lists_the_configs_with_their_promises_and_imports_no_jax():
     code = (
-        "import sys, runpy; sys.argv = ['train.py', '--help']\n"
-        "try: runpy.run_path('train.py', run_name='__main__')\n"
+        "import sys\nfrom jaxnn.commands.main import main\n"
+        "try: main(['train', '--help'])\n"
         "except SystemExit as end: assert not end.code\n"
         "assert not {'jax', 'numpy', 'sklearn', 'flax'} & set(sys.modules), set(sys.modules)"
     )

@@ -131,12 +131,11 @@ def test_a_run_on_idx_files_loads_no_library_that_it_does_not_use(tmp_path):
         ):
             head = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
             (tmp_path / f"{part}-{name}").write_bytes(head + array.tobytes())
-    argv = ["train.py", "mnist_mlp", "--data.dir", str(tmp_path), "--epochs", "1", "--workdir", str(tmp_path / "run")]
+    argv = ["train", "mnist_mlp", "--data.dir", str(tmp_path), "--epochs", "1", "--workdir", str(tmp_path / "run")]
     code = f"""
-import runpy, sys
-sys.argv = {argv}
+from jaxnn.commands.main import main
 try:
-    runpy.run_path({str(PACKAGE.parent / "train.py")!r}, run_name="__main__")
+    main({argv})
 except SystemExit as end:
     assert not end.code, end.code"""
     loaded = loaded_by(code)

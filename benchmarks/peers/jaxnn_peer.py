@@ -20,7 +20,6 @@ import contextlib
 import functools
 import io
 import json
-import runpy
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxnn.commands import main as command
 from jaxnn.config.data import DataConfig
 from jaxnn.config.model import ModelConfig
 from jaxnn.config.optim import OptimConfig
@@ -62,10 +62,9 @@ def run(case: cases.Case, args: argparse.Namespace, scratch: Path) -> dict[str, 
     if held_out:
         config = replace(config, data=replace(config.data, validation=str(held_out)))
     (scratch / "case.py").write_text(f"from jaxnn.config import *\nconfig = {config!r}\n")
-    sys.argv = ["train.py", str(scratch / "case.py"), "--workdir", str(scratch / "run")]
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            runpy.run_path(str(HERE.parents[1] / "train.py"), run_name="__main__")
+            command.main(["train", str(scratch / "case.py"), "--workdir", str(scratch / "run")])
         except SystemExit as end:
             if end.code:
                 raise
