@@ -421,7 +421,7 @@ def test_a_step_takes_the_penalty_as_its_objective_has_it_and_updates_weights_in
 
     chunk = jax.jit(functools.partial(engine.steps, recipe)).lower(state, window(data), KEY).compile()
     shape = state.params["dense_1"]["w"].shape
-    copies = re.findall(rf"f32\[{shape[0]},{shape[1]}\]\S* copy\((.*?)\)", chunk.as_text())
+    copies = re.findall(rf"f32\[{shape[0]},{shape[1]}\]\S* copy\((.*?)\)", str(chunk.as_text()))
     assert len(copies) == 1 and "state" in copies[0], copies  # of the argument, before the loop
 
 
