@@ -4,7 +4,7 @@ Run it with
 
     python train.py diabetes_regression
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 4 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 3 s on two CPU cores.
 Numbers instead of classes: the same engine with another task.
 """
 

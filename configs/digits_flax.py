@@ -4,7 +4,7 @@ Run it with
 
     python train.py digits_flax
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 8 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 6 s on two CPU cores.
 A config file can bring any model of its own.
 """
 

@@ -4,7 +4,7 @@ Run it with
 
     python train.py digits_logistic
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 5 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 4 s on two CPU cores.
 A line search on the whole batch: every seed ends in the one optimum of a convex loss.
 """
 

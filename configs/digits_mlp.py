@@ -4,7 +4,7 @@ Run it with
 
     python train.py
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 6 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 4 s on two CPU cores.
 The default of train.py: real data, no download.
 """
 

@@ -4,7 +4,7 @@ Run it with
 
     python train.py digits_own
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 8 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 5 s on two CPU cores.
 Each of the four may be left out, and a `def model(outputs)` added (configs/digits_flax.py).
 """
 

@@ -4,7 +4,7 @@ Run it with
 
     python train.py digits_softmax
 
-The figure is the mean ± standard deviation over 5 seeds; a run takes 4 s on two CPU cores.
+The figure is the mean ± standard deviation over 5 seeds; a run takes 3 s on two CPU cores.
 No hidden layer and a convex loss: what the hidden layers of digits_mlp are worth.
 """
 

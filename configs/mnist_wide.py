@@ -1,10 +1,10 @@
-"""784-1024-1024-10 with dropout on MNIST: 98.6 ± 0.1 % of test images.
+"""784-1024-1024-10 with dropout on MNIST: 98.6 ± 0.0 % of test images.
 
 Run it with
 
     python train.py mnist_wide --data.dir DIR
 
-The figure is the mean ± standard deviation over 3 seeds; a run takes 40 s on two CPU cores.
+The figure is the mean ± standard deviation over 3 seeds; a run takes 46 s on two CPU cores.
 Width, dropout and a one-cycle rate.
 """
 

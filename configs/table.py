@@ -5,7 +5,7 @@ Run it with
     python train.py --data.name my.csv
 
 A table is standardised, and so are amounts to predict. The figure is the mean ± standard deviation over 5 seeds of
-`python train.py table`; a run takes 4 s on two CPU cores.
+`python train.py table`; a run takes 3 s on two CPU cores.
 """
 
 from jaxnn.config import Config, DataConfig, OptimConfig
