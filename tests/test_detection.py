@@ -241,7 +241,18 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("squares")
     x, y = squares(60)
     np.savez(folder / "squares.npz", x=x, y=y, classes=np.array(["full", "hollow"]))
-    flags = ["--optim.name", "adam", "--optim.lr", "0.01", "--optim.ema", "0.9", "--checkpoint.keep", "9"]
+    flags = [
+        "--optim.name",
+        "adam",
+        "--optim.lr",
+        "0.01",
+        "--optim.ema",
+        "0.9",
+        "--checkpoint.every",
+        "1epoch",
+        "--checkpoint.keep",
+        "9",
+    ]
     value = f"Config(name='squares', data=DataConfig(name={str(folder / 'squares.npz')!r}))"
     (folder / "squares.py").write_text(f"from jaxnn.config import *\nconfig = {value}\n")
     assert here(folder / "squares.py", *SHORT, *flags, "--workdir", folder / "run") == 0

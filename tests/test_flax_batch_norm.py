@@ -236,7 +236,7 @@ from typing import Any, Callable, Sequence
 from jaxnn.config import *
 
 config = Config(name="resnet", epochs=4, batch_size=120, optim=OptimConfig(name="adam", lr=0.02, ema=0.9),
-                data=DataConfig(validation_fraction=0.0), checkpoint=CheckpointConfig(keep=9))
+                data=DataConfig(validation_fraction=0.0), checkpoint=CheckpointConfig(every="1epoch", keep=9))
 SIZES, FILTERS = {sizes}
 """
 LINEN = """

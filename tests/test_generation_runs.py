@@ -26,7 +26,10 @@ LENGTH = ["--epochs", "2", "--batch-size", "512", "--optim.schedule", "constant"
 def runs(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for name, flags in TINY.items():
-        assert here(*flags, *LENGTH, "--checkpoint.keep", "9", "--workdir", folder / name) == 0
+        assert (
+            here(*flags, *LENGTH, "--checkpoint.every", "1epoch", "--checkpoint.keep", "9", "--workdir", folder / name)
+            == 0
+        )
     return folder
 
 
@@ -65,7 +68,7 @@ def test_a_run_is_resumed_bit_for_bit(runs, name, tmp_path):
     run = copied(runs, name, tmp_path)
     shutil.rmtree(max(run.glob("checkpoints/0*")))
     (run / "weights.safetensors").unlink()
-    assert here(*TINY[name], *LENGTH, "--checkpoint.keep", "9", "--workdir", run) == 0
+    assert here(*TINY[name], *LENGTH, "--checkpoint.every", "1epoch", "--checkpoint.keep", "9", "--workdir", run) == 0
     assert_same(run, runs / name)
     first, last = (history(folder)[1]["val/loss"] for folder in (run, runs / name))
     assert first == last and np.isfinite(first)
@@ -115,7 +118,9 @@ def test_the_command_writes_what_the_function_gives(runs, tmp_path, capsys):
     given = np.load(run / "samples" / "samples.npz")
     assert given.files == ["x"] and given["x"].shape == (1, 8, 8, 1)
     assert sorted(path.name for path in run.iterdir() if "samples" in path.name) == ["samples"]
-    assert here(*TINY["flow"], *LENGTH, "--checkpoint.keep", "9", "--workdir", run) == 0  # a finished run, still
+    assert (
+        here(*TINY["flow"], *LENGTH, "--checkpoint.every", "1epoch", "--checkpoint.keep", "9", "--workdir", run) == 0
+    )  # a finished run, still
 
 
 @pytest.mark.long

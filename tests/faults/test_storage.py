@@ -212,7 +212,7 @@ def test_s04_a_file_that_may_not_grow_says_what_it_needs_and_leaves_nothing_half
 
 def test_s05_a_disk_that_is_too_small_is_refused_before_the_start(runs, tmp_path):
     with mounted(tmp_path / "disk", "size=64k") as disk:
-        code, _, err = runs.run(disk / "run", "--checkpoint.keep", 9)
+        code, _, err = runs.run(disk / "run", "--checkpoint.every", "1epoch", "--checkpoint.keep", 9)
         assert code == 2 and re.search(r"--workdir=\S+: needs [\d,]+ bytes, has [\d,]+; free some space", err), err
         assert list(disk.iterdir()) == []
 
@@ -345,7 +345,7 @@ def test_s10_a_run_of_the_first_format_is_read_and_goes_on_as_if_it_had_been_mad
     np.testing.assert_allclose(earlier.predict_proba(rows), then, atol=1e-5)
 
     flags = "iris_mlp --model.hidden 8 --eval-every 3epochs".split()
-    keep = ["--checkpoint.keep", 9, "--epochs", 6]
+    keep = ["--checkpoint.every", "1epoch", "--checkpoint.keep", 9, "--epochs", 6]
     as_then = {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "")}  # compiled as it was then: the bits depend on it
     code, out, err = runs.run(tmp_path / "run", *keep, argv=flags, **as_then)
     assert code == 0 and "resumed at step 28\n" in out, err
