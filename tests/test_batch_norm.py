@@ -528,7 +528,8 @@ CONFIG = """
 from jaxnn.config import *
 import jaxnn
 config = Config(name="norm", epochs=4, batch_size=50, data=DataConfig(name="iris"),
-                optim=OptimConfig(name="adam", lr=0.05, ema=0.9), checkpoint=CheckpointConfig(every="1epoch", keep=9, best="val/loss"))
+                optim=OptimConfig(name="adam", lr=0.05, ema=0.9),
+                checkpoint=CheckpointConfig(every="1epoch", keep=9, best="val/loss"))
 
 def model(outputs):
     return jaxnn.chain(jaxnn.dense(6), jaxnn.batch_norm(), jaxnn.relu, jaxnn.dense(outputs))

@@ -23,7 +23,8 @@ from jaxnn.store import weights as stored
 from jaxnn.training.plan import plan
 from jaxnn.training.programs import start_of
 
-NET = "iris_mlp --model.hidden 8 --batch-size 32 --eval-every 1epoch --epochs 1 --checkpoint.every 1epoch --checkpoint.keep 9".split()
+NET = "iris_mlp --model.hidden 8 --batch-size 32 --eval-every 1epoch --epochs 1".split()
+NET += "--checkpoint.every 1epoch --checkpoint.keep 9".split()
 TRAIN_ONLY = "--data.validation-fraction 0 --data.test-fraction 0".split()
 
 

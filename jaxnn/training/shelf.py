@@ -46,7 +46,7 @@ class Shelf(NamedTuple):
     (None: of functions of one's own, which may be any)."""
 
     programs: Programs
-    devices: tuple[jax.Device, ...]
+    devices: tuple[Any, ...]
     machine: bytes
     source: bytes | None
 
