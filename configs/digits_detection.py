@@ -6,7 +6,7 @@ Run it with
 
 The figure is the mean ± standard deviation over 3 seeds, of 1,000 canvases with other digits than those of training;
 mAP@[.5:.95] is 72.2 ± 0.3 %. A run takes 5 min on two CPU cores. How detection works, and boxes of your own:
-docs/detection.md.
+docs/guide/detection.md.
 """
 
 from jaxnn.config import Config, DataConfig, ModelConfig, OptimConfig

@@ -1,4 +1,4 @@
-"""docs/keras.md is true: its example runs, and its line for `sed` changes imports and nothing else."""
+"""docs/guide/keras.md is true: its example runs, and its line for `sed` changes imports and nothing else."""
 
 import os
 import re

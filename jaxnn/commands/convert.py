@@ -20,7 +20,7 @@ from jaxnn.errors import Error, InputError, printable
 USAGE = """usage: jaxnn convert SOURCE --to DIR [--data.*] [--task.name NAME]
 
 Data as a folder of .npy files, already split, which `jaxnn train --data.name DIR` reads into memory, or while it trains
-where they are larger than that (docs/streams.md).
+where they are larger than that (docs/guide/streams.md).
 
   SOURCE                   what --data.name may be: a folder of images by class, a table (.csv .tsv .parquet .feather),
                            tfds:NAME or the folder of its ArrayRecord files, a .npz, mnist, a folder of IDX files,

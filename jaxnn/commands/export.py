@@ -11,7 +11,7 @@ from jaxnn.errors import InputError, choices, printable
 USAGE = """usage: jaxnn export RUN --to FORMAT,... [flags]
 
 A trained network as files that need no jaxnn, for any number of rows, with its preprocessing and the names of its
-classes and columns inside (docs/export.md).
+classes and columns inside (docs/guide/export.md).
 
   RUN                      the folder of a finished run
 

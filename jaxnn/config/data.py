@@ -21,7 +21,7 @@ class DataConfig:
     --data.dir); tfds:NAME (prepared); a path (./digits for a folder digits): a table (.csv, .tsv, .parquet, .feather),
     a .npz of arrays x and y (or x_train, y_train, x_test, y_test; weight and the like, and classes, besides), a folder
     of IDX files or of images (one sub-folder a class, or these in train, val and test); images with boxes or masks:
-    COCO's .json, or a folder as of COCO, YOLO or Pascal VOC, or of images and masks (docs/labels.md)"""
+    COCO's .json, or a folder as of COCO, YOLO or Pascal VOC, or of images and masks (docs/guide/labels.md)"""
     dir: str | None = None
     """folder of the data files, for mnist, tfds:NAME and --data.images; of the images of a COCO .json"""
     images: str | None = None

@@ -56,7 +56,7 @@ class Flags:
     once (JAXNN_CACHE=off: in no run)"""
     log: tuple[str, ...] = ()
     """give the rows of the history, as they come, to tensorboard (in the run's folder), wandb, mlflow, or to what a
-    function of your own opens, module:function (docs/logs.md)"""
+    function of your own opens, module:function (docs/guide/logs.md)"""
     seeds: int | None = None
     """train so many runs, which differ in their seed: --seed, --seed + 1, ..."""
     folds: int | None = None
@@ -66,7 +66,7 @@ class Flags:
     """show where an error was raised"""
     distributed: tyro.conf.FlagCreatePairsOff[bool] = False
     """one of several processes that train as one, on several hosts: those of Slurm, Open MPI, Kubernetes or a TPU slice
-    are found (docs/cluster)"""
+    are found (docs/guide/cluster.md)"""
     coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
     """the same where no cluster says it: the address of process 0, where all of them meet"""
     processes: Annotated[int | None, tyro.conf.arg(metavar="N")] = None

@@ -238,7 +238,7 @@ def _pictured(source: Any, known: Known, classes: tuple[Label, ...]) -> Table:
     with _readable(source):
         if is_frame(source) or (layouts.kind(source) is None and kind(source) not in ("folder", "npz")):
             rule = "must be a .npz with x and y, COCO's .json, a list of VOC's, or a folder of images and their labels"
-            raise InputError(f"{'the table' if is_frame(source) else source}: {rule}; see docs/labels.md")
+            raise InputError(f"{'the table' if is_frame(source) else source}: {rule}; see docs/guide/labels.md")
         if source.suffix.lower() != ".npz":
             whole: dict[str, Any] = {"task": known.about["task"], "classes": classes, "shape": known.shape}
             found = layouts.labelled(source, known.whole_form, **whole).train

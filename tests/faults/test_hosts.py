@@ -18,7 +18,7 @@ import jaxnn
 from jaxnn.commands import arguments
 from jaxnn.devices import hosts
 
-CLUSTER = ROOT / "docs" / "cluster"
+CLUSTER = ROOT / "examples" / "cluster"
 AT = "--coordinator localhost:{} --processes 2 --process_id {}"
 
 
@@ -157,7 +157,7 @@ def test_a_worker_that_is_killed_ends_the_other_with_6(base):
     assert ended[0].code == 6 and "process 1 is gone" in ended[0].err, ended
 
 
-# ---- docs/cluster ----------------------------------------------------------------------------------------------------
+# ---- examples/cluster ------------------------------------------------------------------------------------------------
 
 
 def parsed(words):

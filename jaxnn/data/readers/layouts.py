@@ -56,7 +56,7 @@ def labelled(path: Path, form: Form | None, *, task: str, classes: Sequence[Labe
 def _one(path: Path, dir: Path | None, task: str, flag: str = "") -> Part:
     """The labels of a set in one piece."""
     if kind(path) is None:
-        raise InputError(f"{flag}{path}: no such data with boxes or masks; see docs/labels.md")
+        raise InputError(f"{flag}{path}: no such data with boxes or masks; see docs/guide/labels.md")
     parts = _parts(path, dir, task)
     if len(parts) > 1:
         roots = ", ".join(str(part.root) for part in parts.values())
