@@ -1,13 +1,13 @@
 """Every block of these pages is run: `python -m pytest docs`.
 
-The blocks of a page are run in their order, in a temporary folder of the page's own, which has `train.py` and the folders
-of a clone:
+The blocks of a page are run in their order, in a temporary folder of the page's own, which has `train.py` and the
+folders of a clone:
 
     ```python    in one namespace for the page; after `>>>` the output is compared, numbers to the digits shown
     ```bash      by bash, with the `python` and the `jaxnn` of this environment
 
-Comments before a block: `<!-- mark: slow -->` and `<!-- mark: mnist -->` mark its test, `<!-- not run: REASON -->` leaves
-the block out. Blocks in other languages are not run. tests/test_docs.py counts them all.
+Comments before a block: `<!-- mark: slow -->` and `<!-- mark: mnist -->` mark its test, `<!-- not run: REASON -->`
+leaves the block out. Blocks in other languages are not run. tests/test_docs.py counts them all.
 """
 
 import atexit
