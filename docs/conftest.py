@@ -30,12 +30,16 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
 CLONE = ("train.py", "configs", "examples", "benchmarks")
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("MPLBACKEND", "agg")
-if "JAXNN_DOCS_CACHE" not in os.environ:  # inherited by the workers of pytest-xdist; not the cache of the user
-    os.environ["JAXNN_DOCS_CACHE"] = tempfile.mkdtemp(prefix="jaxnn-docs-")
-    atexit.register(shutil.rmtree, os.environ["JAXNN_DOCS_CACHE"], ignore_errors=True)
-os.environ["JAXNN_CACHE"] = os.environ["JAXNN_DOCS_CACHE"]
+
+
+def pytest_configure() -> None:
+    """Keeps programs in a folder of these tests, which the workers of pytest-xdist inherit, and draws on no screen."""
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("MPLBACKEND", "agg")
+    if "JAXNN_DOCS_CACHE" not in os.environ:
+        os.environ["JAXNN_DOCS_CACHE"] = tempfile.mkdtemp(prefix="jaxnn-docs-")
+        atexit.register(shutil.rmtree, os.environ["JAXNN_DOCS_CACHE"], ignore_errors=True)
+    os.environ["JAXNN_CACHE"] = os.environ["JAXNN_DOCS_CACHE"]
 
 
 class Block(NamedTuple):
