@@ -8,11 +8,12 @@ The slope of a sigmoid is 1/4 at most, and each layer multiplies the gradient by
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import drawing
 import jax
 from drawing import BLUE, GREEN, VERMILION
+from matplotlib.figure import Figure
 
 import jaxnn
 
@@ -20,18 +21,26 @@ LAYERS = 20
 COLORS = {"sigmoid": VERMILION, "tanh": GREEN, "relu": BLUE}
 
 
-def draw(folder: Path) -> None:
+def data() -> dict[str, Any]:
+    """The norm of the gradient of each layer's weights, first to last, on 256 digits."""
     digits = jaxnn.data.load("digits").train
     x, y = digits.x[:256].reshape(256, -1) / 16.0, digits.y[:256]
-    picture, (axis,) = drawing.figure(1, 1, width=6, height=4)
-    for (name, color), dash in zip(COLORS.items(), ("-", "--", ":"), strict=True):
+    by_layer = {}
+    for name in COLORS:
         model = jaxnn.mlp((50,) * (LAYERS - 1), 10, activation=name)  # relu begins with the weights of He et al.
         params = model.init(jax.random.key(0), x[0])
         loss = lambda params, model=model: jaxnn.cross_entropy(model.apply(params, x), y).mean()
         norms = jaxnn.gradient_norms(jax.jit(jax.grad(loss))(params))
-        by_layer = [float(norms[f"dense_{i}/w"]) for i in range(LAYERS)]
-        axis.semilogy(range(1, LAYERS + 1), by_layer, "o", ls=dash, color=color, label=name)
-        print(f"{name}, {LAYERS} layers: gradient of the first / of the last = {by_layer[0] / by_layer[-1]:.1e}")
+        by_layer[name] = [float(norms[f"dense_{i}/w"]) for i in range(LAYERS)]
+    return by_layer
+
+
+def draw(data: dict[str, Any]) -> Figure:
+    picture, (axis,) = drawing.figure(1, 1, width=6, height=4)
+    for (name, color), dash in zip(COLORS.items(), ("-", "--", ":"), strict=True):
+        norms = data[name]
+        axis.semilogy(range(1, LAYERS + 1), norms, "o", ls=dash, color=color, label=name)
+        print(f"{name}, {LAYERS} layers: gradient of the first / of the last = {norms[0] / norms[-1]:.1e}")
     axis.set(
         xticks=range(0, LAYERS + 1, 5),
         xlabel="layer",
@@ -39,8 +48,8 @@ def draw(folder: Path) -> None:
         title="before the first step, on digits",
     )
     axis.legend()
-    drawing.save(picture, folder, "vanishing_gradient")
+    return picture
 
 
 if __name__ == "__main__":
-    drawing.run(draw, sys.argv)
+    drawing.run(data, draw, sys.argv)
