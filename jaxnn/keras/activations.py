@@ -140,7 +140,8 @@ def glu(x: jax.Array, axis: int = -1) -> jax.Array:
     return jax.nn.glu(x, axis)
 
 
-swish, hard_swish = silu, hard_silu
+swish = silu
+hard_swish = hard_silu
 _FUNCTIONS: list[Activation] = [
     *(linear, relu, leaky_relu, softmax, log_softmax, gelu, relu6, celu, softsign, exponential, mish, hard_sigmoid),
     *(hard_silu, hard_tanh, hard_shrink, soft_shrink, tanh_shrink, log_sigmoid, squareplus, sparse_plus),

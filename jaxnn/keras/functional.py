@@ -10,8 +10,9 @@ import jax
 from jaxnn import fork
 from jaxnn.errors import InputError
 from jaxnn.keras import summary as tables
-from jaxnn.keras.base import NOT_BUILT, InputLayer, Layer, draw
+from jaxnn.keras.base import NOT_BUILT, Layer, draw
 from jaxnn.keras.graph import Node, model_of, nodes_of
+from jaxnn.keras.inputs import InputLayer
 from jaxnn.keras.saving import layer_of, load_weights, save_model, save_weights
 from jaxnn.keras.session import next_noise, unique_name
 from jaxnn.keras.tensors import Shape, Tensor, as_array, one_or_all
@@ -32,6 +33,15 @@ class Model(Trainer, Layer):
     >>> model.predict([[1, 2, 3, 4], [4, 3, 2, 1]], verbose=0).shape
     (2, 3)
     """
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    several: bool  # whether outputs are given as a list
+    name: str
+    trainable: bool
+    activity_regularizer: None
+    number: int
+    built: bool
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True):
         if inputs is None or outputs is None:

@@ -15,6 +15,8 @@ from jaxnn.keras import lookup
 from jaxnn.keras.session import next_noise
 from jaxnn.nn.init import Initialiser
 
+Draw = Callable[..., Any]  # an `Initializer`, or a function `(shape, dtype=None) -> weights`
+
 
 class Initializer(lookup.Configured):
     """One of your own defines `__call__(shape, dtype=None)`.
@@ -37,7 +39,7 @@ class Constant(Initializer):
     """Every weight is `value`."""
 
     def __init__(self, value: float = 0.0):
-        self.value = value
+        self.value: float = value
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         return jnp.broadcast_to(jnp.asarray(self.value, dtype), shape)
@@ -61,7 +63,7 @@ class Identity(Initializer):
     """`gain` on the diagonal of a matrix."""
 
     def __init__(self, gain: float = 1.0):
-        self.gain = gain
+        self.gain: float = gain
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         if len(shape) != 2:
@@ -74,7 +76,9 @@ class RandomNormal(Initializer):
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         non_negative(f"{type(self).__name__} stddev", stddev)
-        self.mean, self.stddev, self.seed = mean, stddev, seed
+        self.mean: float = mean
+        self.stddev: float = stddev
+        self.seed: int | None = seed
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         return self.mean + self.stddev * jax.random.normal(key, shape, dtype)
@@ -92,7 +96,9 @@ class RandomUniform(Initializer):
 
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         check("RandomUniform minval", minval, f"at most maxval={maxval}", minval <= maxval)
-        self.minval, self.maxval, self.seed = minval, maxval, seed
+        self.minval: float = minval
+        self.maxval: float = maxval
+        self.seed: int | None = seed
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         return jax.random.uniform(key, shape, dtype, self.minval, self.maxval)
@@ -102,7 +108,8 @@ class Orthogonal(Initializer):
     """`gain` times orthonormal columns (or rows, if there are more columns than rows). Source: Saxe et al. 2013."""
 
     def __init__(self, gain: float = 1.0, seed: int | None = None):
-        self.gain, self.seed = gain, seed
+        self.gain: float = gain
+        self.seed: int | None = seed
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         if len(shape) < 2:
@@ -133,7 +140,10 @@ class VarianceScaling(Initializer):
         for name, value, allowed in (("mode", mode, MODES), ("distribution", distribution, DISTRIBUTIONS)):
             if value not in allowed:
                 raise choices(f"VarianceScaling {name}", value, allowed)
-        self.scale, self.mode, self.distribution, self.seed = scale, mode, distribution, seed
+        self.scale: float = scale
+        self.mode: str = mode
+        self.distribution: str = distribution
+        self.seed: int | None = seed
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         field = math.prod(shape[:-2])
@@ -190,12 +200,25 @@ class LecunNormal(VarianceScaling):
         super().__init__(1.0, "fan_in", "truncated_normal", seed)
 
 
-constant, zeros, ones, identity, orthogonal = Constant, Zeros, Ones, Identity, Orthogonal
-normal, uniform, random_normal, random_uniform = RandomNormal, RandomUniform, RandomNormal, RandomUniform
-truncated_normal, variance_scaling = TruncatedNormal, VarianceScaling
-glorot_uniform, glorot_normal, he_uniform, he_normal = GlorotUniform, GlorotNormal, HeUniform, HeNormal
-lecun_uniform, lecun_normal = LecunUniform, LecunNormal
-zero, one = Zeros, Ones
+constant = Constant
+zeros = Zeros
+zero = Zeros
+ones = Ones
+one = Ones
+identity = Identity
+orthogonal = Orthogonal
+normal = RandomNormal
+random_normal = RandomNormal
+uniform = RandomUniform
+random_uniform = RandomUniform
+truncated_normal = TruncatedNormal
+variance_scaling = VarianceScaling
+glorot_uniform = GlorotUniform
+glorot_normal = GlorotNormal
+he_uniform = HeUniform
+he_normal = HeNormal
+lecun_uniform = LecunUniform
+lecun_normal = LecunNormal
 TABLE: dict[str, Any] = {
     name: kind
     for name, kind in list(globals().items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,6 +10,8 @@ import jax.numpy as jnp
 
 from jaxnn.errors import InputError, choices, non_negative
 from jaxnn.keras import lookup
+
+Penalty = Callable[[jax.Array], jax.Array]  # a `Regularizer`, or a function of an array
 
 
 class Regularizer(lookup.Configured):
@@ -25,6 +28,9 @@ class L1L2(Regularizer):
     >>> L1L2(l1=0.5, l2=2.0)(jnp.array([1.0, -2.0])).item()
     11.5
     """
+
+    l1: float
+    l2: float
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
         self.l1, self.l2 = (0.0 if factor is None else factor for factor in (l1, l2))
@@ -61,7 +67,8 @@ class OrthogonalRegularizer(Regularizer):
         non_negative("OrthogonalRegularizer factor", factor)
         if mode not in ("rows", "columns"):
             raise choices("OrthogonalRegularizer mode", mode, ("rows", "columns"))
-        self.factor, self.mode = factor, mode
+        self.factor: float = factor
+        self.mode: str = mode
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if x.ndim != 2:
@@ -72,7 +79,10 @@ class OrthogonalRegularizer(Regularizer):
         return self.factor * jnp.abs(jnp.where(jnp.eye(n, dtype=bool), 0, unit @ unit.T)).sum() / (n * (n - 1))
 
 
-l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
+l1 = L1
+l2 = L2
+l1_l2 = L1L2
+orthogonal_regularizer = OrthogonalRegularizer
 TABLE: dict[str, Any] = {
     **{"L1": L1, "l1": L1, "L2": L2, "l2": L2, "L1L2": L1L2, "l1_l2": L1L2, "l1l2": L1L2},
     **{"OrthogonalRegularizer": OrthogonalRegularizer, "orthogonal_regularizer": OrthogonalRegularizer},

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxnn.errors import InputError
-from jaxnn.keras.base import Input, InputLayer, Layer
+from jaxnn.keras.base import Layer
 from jaxnn.keras.functional import Model
+from jaxnn.keras.inputs import Input, InputLayer
 from jaxnn.keras.tensors import Tensor, core_shape
 
 
@@ -31,7 +32,9 @@ class Sequential(Model):
         self._begin(name, trainable)
         self._row: list[Layer] = []
         self._input: Tensor | None = None
-        self.inputs, self.outputs, self.several = [], [], False
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.several: bool = False
         for layer in layers or ():
             self.add(layer)
 

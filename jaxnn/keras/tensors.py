@@ -49,11 +49,19 @@ class Tensor:
     """
 
     def __init__(
-        self, shape: Any, layer: Any, inputs: tuple[Tensor, ...] = (), net: Model | None = None, index: Any = None
+        self,
+        shape: Any,
+        layer: Any,
+        inputs: tuple[Tensor, ...] = (),
+        net: Model | None = None,
+        index: int | None = None,
     ):
         self.all: Any = shape
         self.core: Shape = tuple(shape if index is None else shape[index])
-        self.layer, self.inputs, self.net, self.index = layer, inputs, net, index
+        self.layer: Any = layer
+        self.inputs: tuple[Tensor, ...] = inputs
+        self.net: Model | None = net
+        self.index: int | None = index
 
     @property
     def shape(self) -> tuple[int | None, ...]:

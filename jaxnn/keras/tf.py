@@ -39,8 +39,8 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
     return on_arrays
 
 
-nn = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
-random = SimpleNamespace(set_seed=set_random_seed)
+nn: SimpleNamespace = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
+random: SimpleNamespace = SimpleNamespace(set_seed=set_random_seed)
 keras = jaxnn.keras
 __version__ = jaxnn.__version__
-version = SimpleNamespace(VERSION=__version__)
+version: SimpleNamespace = SimpleNamespace(VERSION=__version__)

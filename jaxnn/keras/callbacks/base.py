@@ -5,7 +5,7 @@ A batch hook of a callback makes `fit` go step by step, where else an epoch is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,8 +93,8 @@ class CallbackList(Callback):
 
     def __init__(self, callbacks: Any = None, model: Any = None, params: dict[str, Any] | None = None):
         super().__init__()
-        self.callbacks = list(_flat(callbacks))
-        self.batches = any(callback.by_batch() for callback in self.callbacks)
+        self.callbacks: list[Callback] = list(_flat(callbacks))
+        self.batches: bool = any(callback.by_batch() for callback in self.callbacks)
         if model is not None:
             self.set_model(model)
         if params is not None:
@@ -109,7 +109,7 @@ class CallbackList(Callback):
             each.set_model(model)
 
 
-def _flat(callbacks: Any) -> Any:
+def _flat(callbacks: Any) -> Iterator[Callback]:
     if isinstance(callbacks, list | tuple):
         for each in callbacks:
             yield from _flat(each)

@@ -7,11 +7,14 @@ import os
 import string
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxnn.errors import InputError, check, fraction, nearest, non_negative
 from jaxnn.keras import lookup
 from jaxnn.keras.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class MonitorCallback(Callback):
@@ -23,8 +26,10 @@ class MonitorCallback(Callback):
             kind = type(self).__name__
             warnings.warn(f"{kind} mode '{mode}' is unknown, fallback to auto mode.", stacklevel=3)
             mode = "auto"
-        self.monitor, self.mode, self.best = monitor, mode, best
-        self.min_delta = abs(min_delta)
+        self.monitor: str = monitor
+        self.mode: str = mode
+        self.best: float | None = best
+        self.min_delta: float = abs(min_delta)
         check(f"{type(self).__name__} min_delta", min_delta, "a number", self.min_delta < float("inf"))
 
     def value(self, logs: dict[str, Any], text: str) -> float | None:
@@ -65,6 +70,17 @@ class EarlyStopping(MonitorCallback):
     >>> EarlyStopping("val_loss", patience=3).patience
     3
     """
+
+    patience: int
+    verbose: int
+    baseline: float | None
+    restore_best_weights: bool
+    start_from_epoch: int
+    best: float | None
+    best_weights: list[np.ndarray] | None
+    best_epoch: int
+    stopped_epoch: int
+    wait: int
 
     def __init__(
         self,
@@ -124,6 +140,15 @@ class ReduceLROnPlateau(MonitorCallback):
     0.2
     """
 
+    factor: float
+    patience: int
+    verbose: int
+    cooldown: int
+    min_lr: float
+    best: float | None
+    wait: int
+    cooldown_counter: int
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -177,6 +202,15 @@ class ModelCheckpoint(MonitorCallback):
     >>> ModelCheckpoint("best.keras", save_best_only=True).monitor
     'val_loss'
     """
+
+    filepath: str
+    best: float | None
+    verbose: int
+    save_freq: str | int
+    save_best_only: bool
+    save_weights_only: bool
+    epoch: int
+    seen: int
 
     def __init__(
         self,

@@ -19,7 +19,8 @@ class ProgbarLogger(Callback):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_fit, self.started = False, 0.0
+        self.in_fit: bool = False
+        self.started: float = 0.0
 
     def _begin(self) -> None:
         self.started = time.perf_counter()

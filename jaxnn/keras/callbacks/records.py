@@ -26,7 +26,8 @@ class LearningRateScheduler(Callback):
         if not callable(schedule):
             rule = "must be a function (epoch, rate) -> rate"
             raise InputError(f"LearningRateScheduler schedule={schedule}: {rule}")
-        self.schedule, self.verbose = schedule, verbose
+        self.schedule: Callable[..., float] = schedule
+        self.verbose: int = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         optimizer = self.model.optimizer
@@ -70,11 +71,13 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
         super().__init__()
-        self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self.filename: str = os.fspath(filename)
+        self.separator: str = separator
+        self.append: bool = append
         self.names: list[str] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.header = not (self.append and os.path.exists(self.filename) and os.path.getsize(self.filename))
+        self.header: bool = not (self.append and os.path.exists(self.filename) and os.path.getsize(self.filename))
         self.names = []
         try:
             open(self.filename, "a" if self.append else "w").close()
@@ -109,7 +112,7 @@ class TensorBoard(Callback):
         if find_spec("tensorboardX") is None:
             cure = "pip install 'jaxnn[tensorboard]', or use CSVLogger"
             raise InputError(f"TensorBoard: needs the package tensorboardX; {cure}")
-        self.log_dir = os.fspath(log_dir)
+        self.log_dir: str = os.fspath(log_dir)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.writers: dict[str, Any] = {}

@@ -21,7 +21,7 @@ from jaxnn.types import Model, Params
 class Pointwise(Standard):
     """A layer that is one function, `activation`."""
 
-    activation: Callable[..., Any]
+    activation: activations.Activation
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         return self.activation
@@ -29,6 +29,10 @@ class Pointwise(Standard):
 
 class ReLU(Pointwise):
     """max(0, x), with a slope below the threshold and a ceiling: `activations.relu`."""
+
+    max_value: float | None
+    negative_slope: float
+    threshold: float
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
@@ -42,7 +46,7 @@ class ReLU(Pointwise):
             non_negative(f"ReLU {name}", value)
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
         more = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
-        self.activation = functools.partial(activations.relu, **more)
+        self.activation: activations.Activation = functools.partial(activations.relu, **more)
 
 
 class LeakyReLU(Pointwise):
@@ -54,8 +58,10 @@ class LeakyReLU(Pointwise):
             warnings.warn("Argument `alpha` is deprecated. Use `negative_slope` instead.", UserWarning, stacklevel=2)
         super().__init__(**kwargs)
         non_negative("LeakyReLU negative_slope", negative_slope)
-        self.negative_slope = negative_slope
-        self.activation = functools.partial(activations.leaky_relu, negative_slope=negative_slope)
+        self.negative_slope: float = negative_slope
+        self.activation: activations.Activation = functools.partial(
+            activations.leaky_relu, negative_slope=negative_slope
+        )
 
 
 class ELU(Pointwise):
@@ -63,8 +69,8 @@ class ELU(Pointwise):
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.alpha = alpha
-        self.activation = functools.partial(activations.elu, alpha=alpha)
+        self.alpha: float = alpha
+        self.activation: activations.Activation = functools.partial(activations.elu, alpha=alpha)
 
 
 class Softmax(Pointwise):
@@ -73,8 +79,9 @@ class Softmax(Pointwise):
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
         check("Softmax axis", axis, "one number", isinstance(axis, int))
-        self.axis = axis
-        self.activation = activations.softmax if axis == -1 else functools.partial(activations.softmax, axis=axis)
+        self.axis: int = axis
+        along = activations.softmax if axis == -1 else functools.partial(activations.softmax, axis=axis)
+        self.activation: activations.Activation = along
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         if self.axis == -1:
@@ -93,9 +100,10 @@ class PReLU(Standard):
         self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, shared_axes: Any = None, **kwargs: Any
     ):
         super().__init__(**kwargs)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
+        self.alpha_initializer: initializers.Draw = initializers.get(alpha_initializer)
+        self.alpha_regularizer: regularizers.Penalty | None = regularizers.get(alpha_regularizer)
+        shared: list[int] | None = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
+        self.shared_axes: list[int] | None = shared
 
     def network(self, *shapes: Shape) -> Model:
         (shape,) = shapes

@@ -24,8 +24,8 @@ class RandomImage(Noise):
     """`each(key, image) -> image`, for every image of a batch."""
 
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.seed, self.data_format = seed, standard.channels_last(type(self).__name__, data_format)
+        super().__init__(seed, **kwargs)
+        self.data_format: str = standard.channels_last(type(self).__name__, data_format)
 
     def changed(self, shape: Shape, each: Callable[[jax.Array, jax.Array], jax.Array]) -> Model:
         standard.image(self, shape)
@@ -45,7 +45,7 @@ class RandomFlip(RandomImage):
         super().__init__(seed, **kwargs)
         if mode not in ("horizontal", "vertical", "horizontal_and_vertical"):
             raise choices("RandomFlip mode", mode, ("horizontal", "vertical", "horizontal_and_vertical"))
-        self.mode = mode
+        self.mode: str = mode
 
     def network(self, *shapes: Shape) -> Model:
         def flipped(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -58,6 +58,10 @@ class RandomFlip(RandomImage):
 
 class RandomWarp(RandomImage):
     """How what lies beyond the edges is filled (`reflect`, `constant`, `nearest`), and what between two pixels is."""
+
+    fill_mode: str
+    interpolation: str
+    fill_value: float
 
     def __init__(
         self,
@@ -104,7 +108,7 @@ class RandomRotation(RandomWarp):
 
     def __init__(self, factor: Any, fill_mode: str = "reflect", interpolation: str = "bilinear", **kwargs: Any):
         super().__init__(fill_mode, interpolation, **kwargs)
-        self.factor = interval("RandomRotation factor", factor, -1.0, 1.0)
+        self.factor: tuple[float, float] = interval("RandomRotation factor", factor, -1.0, 1.0)
 
     def network(self, *shapes: Shape) -> Model:
         def turned(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -127,8 +131,8 @@ class RandomTranslation(RandomWarp):
         **kwargs: Any,
     ):
         super().__init__(fill_mode, interpolation, **kwargs)
-        self.height_factor = interval("RandomTranslation height_factor", height_factor, -1.0, 1.0)
-        self.width_factor = interval("RandomTranslation width_factor", width_factor, -1.0, 1.0)
+        self.height_factor: tuple[float, float] = interval("RandomTranslation height_factor", height_factor, -1.0, 1.0)
+        self.width_factor: tuple[float, float] = interval("RandomTranslation width_factor", width_factor, -1.0, 1.0)
 
     def network(self, *shapes: Shape) -> Model:
         def moved(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -155,8 +159,9 @@ class RandomZoom(RandomWarp):
         **kwargs: Any,
     ):
         super().__init__(fill_mode, interpolation, **kwargs)
-        self.height_factor = interval("RandomZoom height_factor", height_factor, -0.999, 1.0)
-        self.width_factor = width_factor and interval("RandomZoom width_factor", width_factor, -0.999, 1.0)
+        self.height_factor: tuple[float, float] = interval("RandomZoom height_factor", height_factor, -0.999, 1.0)
+        width = width_factor and interval("RandomZoom width_factor", width_factor, -0.999, 1.0)
+        self.width_factor: tuple[float, float] | None = width
 
     def network(self, *shapes: Shape) -> Model:
         def zoomed(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -173,8 +178,8 @@ class RandomContrast(RandomImage):
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.factor = interval("RandomContrast factor", factor, 0.0, 1.0, both=True)
-        self.value_range = tuple(value_range)
+        self.factor: tuple[float, float] = interval("RandomContrast factor", factor, 0.0, 1.0, both=True)
+        self.value_range: tuple[float, ...] = tuple(value_range)
 
     def network(self, *shapes: Shape) -> Model:
         def changed(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -190,8 +195,8 @@ class RandomBrightness(RandomImage):
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.factor = interval("RandomBrightness factor", factor, -1.0, 1.0)
-        self.value_range = tuple(value_range)
+        self.factor: tuple[float, float] = interval("RandomBrightness factor", factor, -1.0, 1.0)
+        self.value_range: tuple[float, ...] = tuple(value_range)
 
     def network(self, *shapes: Shape) -> Model:
         low, high = self.value_range

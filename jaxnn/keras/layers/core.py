@@ -33,9 +33,10 @@ class Affine(Standard):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.activation, self.use_bias = activations.get(activation), bool(use_bias)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activation: activations.Activation = activations.get(activation)
+        self.use_bias: bool = bool(use_bias)
+        self.bias_initializer: initializers.Draw = initializers.get(bias_initializer)
+        self.bias_regularizer: regularizers.Penalty | None = regularizers.get(bias_regularizer)
 
     def ended(self, model: Model) -> Model:
         """The model with the first bias and the activation of the layer."""
@@ -63,9 +64,9 @@ class Dense(Affine):
         **kwargs: Any,
     ):
         super().__init__(activation, use_bias, bias_initializer, **kwargs)
-        self.units = standard.whole("Dense units", units)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.units: int = standard.whole("Dense units", units)
+        self.kernel_initializer: initializers.Draw = initializers.get(kernel_initializer)
+        self.kernel_regularizer: regularizers.Penalty | None = regularizers.get(kernel_regularizer)
 
     def network(self, *shapes: Shape) -> Model:
         init = initializers.drawn(self.kernel_initializer)
@@ -82,7 +83,7 @@ class Activation(Standard):
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activation = activations.get(activation)
+        self.activation: activations.Activation = activations.get(activation)
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         return self.activation
@@ -93,7 +94,7 @@ class Flatten(Standard):
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = standard.channels_last("Flatten", data_format)
+        self.data_format: str = standard.channels_last("Flatten", data_format)
 
     def network(self, *shapes: Shape) -> Any:
         axes = len(shapes[0])
@@ -112,7 +113,9 @@ class Dropout(Standard):
             cure = "leave it out, or use SpatialDropout2D for whole channels"
             raise InputError(f"Dropout noise_shape={noise_shape}: each entry is dropped by itself; {cure}")
         layers.dropout(rate)  # refuses a wrong rate
-        self.rate, self.noise_shape, self.seed = rate, None, seed
+        self.rate: float = rate
+        self.noise_shape: None = None
+        self.seed: int | None = seed
 
     def network(self, *shapes: Shape) -> Model:
         return seeded(layers.dropout(self.rate), self.seed)
@@ -134,7 +137,8 @@ class Reshape(Standard):
 
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.target_shape = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        shape = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        self.target_shape: tuple[int, ...] = shape
         if self.target_shape.count(-1) > 1:
             raise InputError(f"Reshape target_shape={self.target_shape}: must have at most one axis of -1")
 
@@ -152,7 +156,7 @@ class Permute(Standard):
 
     def __init__(self, dims: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.dims = tuple(dims)
+        self.dims: tuple[int, ...] = tuple(dims)
         check("Permute dims", self.dims, "each axis once, from 1", sorted(self.dims) == [*range(1, len(self.dims) + 1)])
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
@@ -172,7 +176,7 @@ class RepeatVector(Standard):
 
     def __init__(self, n: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.n = standard.whole("RepeatVector n", n)
+        self.n: int = standard.whole("RepeatVector n", n)
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         if len(shapes[0]) != 1:
@@ -190,6 +194,9 @@ class Identity(Standard):
 class ActivityRegularization(Identity):
     """x itself, and l1 sum |x| + l2 sum x^2 added to the loss."""
 
+    l1: float
+    l2: float
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
         super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
         self.l1, self.l2 = l1, l2
@@ -205,7 +212,9 @@ class Lambda(Standard):
         super().__init__(**kwargs)
         if mask is not None:
             raise InputError("Lambda mask: jaxnn has no masks; leave it out")
-        self.function, self.output_shape_given, self.arguments = function, output_shape, dict(arguments or {})
+        self.function: Callable[..., Any] = function
+        self.output_shape_given: Any = output_shape
+        self.arguments: dict[str, Any] = dict(arguments or {})
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         def batched(x: Any) -> Any:

@@ -92,7 +92,7 @@ class Concatenate(Merge):
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis: int = axis
 
     def network(self, *shapes: Shape) -> Model:
         axis = standard.core_axis(self, self.axis, shapes[0])

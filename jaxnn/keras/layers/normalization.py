@@ -32,12 +32,14 @@ class Scaled(Standard):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
-        self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer) if center else None
-        self.gamma_regularizer = regularizers.get(gamma_regularizer) if scale else None
+        self.axis: int | list[int] = list(axis) if isinstance(axis, list | tuple) else axis
+        self.epsilon: float = epsilon
+        self.center: bool = bool(center)
+        self.scale: bool = bool(scale)
+        self.beta_initializer: initializers.Draw = initializers.get(beta_initializer)
+        self.gamma_initializer: initializers.Draw = initializers.get(gamma_initializer)
+        self.beta_regularizer: regularizers.Penalty | None = regularizers.get(beta_regularizer) if center else None
+        self.gamma_regularizer: regularizers.Penalty | None = regularizers.get(gamma_regularizer) if scale else None
 
     def finished(self, model: Model, shape: Shape, **more: Any) -> Model:
         """The model with the first parameters of the layer, and without those that are left out."""
@@ -71,9 +73,9 @@ class BatchNormalization(Scaled):
         if kwargs.pop("synchronized", False) or kwargs.pop("renorm", False):
             raise InputError("BatchNormalization synchronized, renorm: are not there; leave them out")
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **kwargs)
-        self.momentum = momentum
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.momentum: float = momentum
+        self.moving_mean_initializer: initializers.Draw = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer: initializers.Draw = initializers.get(moving_variance_initializer)
         batch_norm.batch_norm(momentum, epsilon)  # refuses wrong numbers
 
     def network(self, *shapes: Shape) -> Model:
@@ -96,7 +98,7 @@ class GroupNormalization(Scaled):
 
     def __init__(self, groups: int = 32, axis: Any = -1, epsilon: float = 1e-3, **kwargs: Any):
         super().__init__(axis, epsilon, **kwargs)
-        self.groups = groups if groups == -1 else standard.whole("GroupNormalization groups", groups)
+        self.groups: int = groups if groups == -1 else standard.whole("GroupNormalization groups", groups)
 
     def network(self, *shapes: Shape) -> Model:
         channels = standard.image(self, shapes[0])[-1]

@@ -25,10 +25,11 @@ class Pooling(Standard):
     ):
         super().__init__(**kwargs)
         kind = type(self).__name__
-        self.pool_size = standard.pair(f"{kind} pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else standard.pair(f"{kind} strides", strides)
-        self.padding = standard.padding(kind, padding)
-        self.data_format = standard.channels_last(kind, data_format)
+        self.pool_size: tuple[int, int] = standard.pair(f"{kind} pool_size", pool_size)
+        given = pool_size if strides is None else strides
+        self.strides: tuple[int, int] = standard.pair(f"{kind} strides", given)
+        self.padding: str = standard.padding(kind, padding)
+        self.data_format: str = standard.channels_last(kind, data_format)
 
     def pooled(self, shape: Shape, pool: Callable[..., Model]) -> Model:
         standard.image(self, shape)
@@ -54,8 +55,8 @@ class GlobalPooling(Standard):
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = standard.channels_last(type(self).__name__, data_format)
-        self.keepdims = bool(keepdims)
+        self.data_format: str = standard.channels_last(type(self).__name__, data_format)
+        self.keepdims: bool = bool(keepdims)
 
     def pooled(self, shape: Shape, pool: Model) -> Model | Callable[..., Any]:
         standard.image(self, shape)
@@ -76,5 +77,7 @@ class GlobalMaxPooling2D(GlobalPooling):
         return self.pooled(shapes[0], resampling.global_max_pool())
 
 
-MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D
-GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D

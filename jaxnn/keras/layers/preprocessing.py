@@ -22,7 +22,8 @@ class Rescaling(Standard):
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.scale, self.offset = scale, offset
+        self.scale: Any = scale
+        self.offset: Any = offset
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         scale, offset = (np.asarray(value, np.float32) for value in (self.scale, self.offset))
@@ -61,8 +62,10 @@ class Normalization(Standard):
         if np.shape(mean) != np.shape(variance):
             shapes = f"of shapes {np.shape(mean)}, {np.shape(variance)}"
             raise InputError(f"Normalization mean and variance {shapes}: must be alike")
-        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
-        self.mean, self.variance, self.invert = mean, variance, bool(invert)
+        self.axis: int | list[int] | None = list(axis) if isinstance(axis, list | tuple) else axis
+        self.mean: Any = mean
+        self.variance: Any = variance
+        self.invert: bool = bool(invert)
         self.adapted: tuple[np.ndarray, np.ndarray] | None = None
 
     def adapt(self, data: Any) -> None:
@@ -139,11 +142,13 @@ class Resizing(Standard):
         super().__init__(**kwargs)
         if crop_to_aspect_ratio:
             raise InputError("Resizing crop_to_aspect_ratio: is not there; crop with Cropping2D before the layer")
-        self.height, self.width = standard.whole("Resizing height", height), standard.whole("Resizing width", width)
-        self.interpolation, self.crop_to_aspect_ratio = interpolation.lower(), False
+        self.height: int = standard.whole("Resizing height", height)
+        self.width: int = standard.whole("Resizing width", width)
+        self.interpolation: str = interpolation.lower()
+        self.crop_to_aspect_ratio: bool = False
         if self.interpolation not in ("bilinear", "nearest"):
             raise choices("Resizing interpolation", interpolation, ("bilinear", "nearest"))
-        self.data_format = standard.channels_last("Resizing", data_format)
+        self.data_format: str = standard.channels_last("Resizing", data_format)
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         standard.image(self, shapes[0])

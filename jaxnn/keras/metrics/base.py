@@ -171,6 +171,8 @@ class MeanOf(MeanMetricWrapper):
     """The mean of `function` over all rows, with the arguments that the function takes."""
 
     function: ClassVar[Callable[..., jax.Array]]
+    minimized: bool | None = None
+    called: ClassVar[str] = ""
 
     def __init_subclass__(
         cls, function: Callable[..., jax.Array] | None = None, minimized: bool | None = None, called: str = ""

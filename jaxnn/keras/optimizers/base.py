@@ -54,7 +54,8 @@ class Optimizer:
             text = "The `lr` argument is deprecated, use `learning_rate` instead."
             warnings.warn(text, UserWarning, stacklevel=3)
             learning_rate = given.pop("lr")
-        decay, self.name = given.pop("decay", None), given.pop("name", None) or kind.lower()
+        decay = given.pop("decay", None)
+        self.name: str = given.pop("name", None) or kind.lower()
         for name in NOT_HERE:
             value = given.pop(name, None)
             if value and name not in ("ema_momentum", "ema_overwrite_frequency"):
@@ -67,7 +68,7 @@ class Optimizer:
             positive(f"{kind} {name}", given[name])
         if given.get("weight_decay") is not None:
             non_negative(f"{kind} weight_decay", given["weight_decay"])
-        self.config = own | given
+        self.config: dict[str, Any] = own | given
         if decay:
             non_negative(f"{kind} decay", decay)
             check(f"{kind} learning_rate", learning_rate, "a number with decay=", not callable(learning_rate))
@@ -156,7 +157,8 @@ class Own(Optimizer):
 
     def __init__(self, transformation: optax.GradientTransformation):
         super().__init__(0.0, {}, {})
-        self.transformation, self._learning_rate = transformation, None
+        self._learning_rate = None
+        self.transformation: optax.GradientTransformation = transformation
 
     def tx(self) -> optax.GradientTransformation:
         return self.transformation
