@@ -25,14 +25,21 @@ NOT_BUILT = (
 
 
 class Layer:
-    """One layer, or a model as a layer of another one.
+    """A layer: called on a `Tensor` it gives a `Tensor`, called on an array `[B, ...]` it gives an array `f32[B, ...]`.
 
     Args of every layer: name, input_shape (or input_dim, batch_input_shape), trainable, dtype, activity_regularizer.
 
-    A layer of one's own defines `network(*shapes)`: the layer as one of jaxnn's (`jaxnn.Model`, or a function of one
-    array), for inputs of these shapes, each of one example.
+    Your own layer defines `network(*shapes)`: the layer as one of jaxnn's (`jaxnn.Model`, or a function of one array),
+    for inputs of these shapes, each of one example. Keras' layers define `build` and `call` instead.
 
-    Raises `InputError` for an argument that the layer does not have.
+    Raises `InputError` for an argument that the layer does not have, and for a dtype other than float32.
+
+    >>> import numpy as np
+    >>> class Double(Layer):
+    ...     def network(self, *shapes):
+    ...         return lambda x: 2 * x
+    >>> Double()(np.ones((1, 3))).tolist()
+    [[2.0, 2.0, 2.0]]
     """
 
     LEAVES: ClassVar[tuple[str, ...]] = ()  # paths of its parameters, in the order of Keras' get_weights
@@ -211,14 +218,17 @@ class Layer:
 
     @property
     def weights(self) -> list[Array]:
+        """All parameters, as `get_weights` gives them."""
         return [as_array(each) for each in self.get_weights()]
 
     @property
     def kernel(self) -> Array:
+        """Its kernel, in Keras' form. Raises `AttributeError` where it has none."""
         return self._weight("w")
 
     @property
     def bias(self) -> Array:
+        """Its bias. Raises `AttributeError` where it has none."""
         return self._weight("b")
 
     def _weight(self, leaf: str) -> Array:

@@ -10,7 +10,13 @@ from jaxnn.keras.tensors import Tensor
 
 
 class InputLayer(Layer):
-    """Where the examples come in: `shape` of one of them."""
+    """Where the examples come in: `shape` of one of them, without the batch.
+
+    Raises `InputError` without a shape, and for an axis of None: jaxnn compiles a network for one shape.
+
+    >>> InputLayer((28, 28, 1)).output.shape
+    (None, 28, 28, 1)
+    """
 
     def __init__(self, shape: Any = None, **kwargs: Any):
         if shape is not None:
@@ -31,7 +37,13 @@ class InputLayer(Layer):
 def Input(
     shape: Any = None, batch_size: int | None = None, dtype: Any = None, name: str | None = None, **more: Any
 ) -> Tensor:
-    """The tensor that examples of this shape come in as."""
+    """The tensor that examples of this shape come in as: `shape` of one of them, without the batch.
+
+    Raises `InputError` for a dtype of texts, without a shape, and for an axis of None.
+
+    >>> Input(shape=(784,)).shape
+    (None, 784)
+    """
     if dtype is not None and str(dtype) not in ("float32", "uint8", "int32", "float64"):
         raise choices("Input dtype", dtype, ["float32", "uint8"])
     return InputLayer(shape, name=name, **more).output

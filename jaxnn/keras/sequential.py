@@ -13,11 +13,13 @@ from jaxnn.keras.tensors import Tensor, core_shape
 
 
 class Sequential(Model):
-    """Layers in a row: the lecture's way to a network.
+    """Layers in a row: `f32[B, ...]` -> `f32[B, ...]`.
 
     Args:
       layers: in their order; `Input(shape=...)` first, or a first layer with input_shape=. Without either the shape is
         that of the data that it is first called on.
+
+    Methods as `Model`. Raises `InputError` for a layer that cannot follow.
 
     >>> from jaxnn.keras import Sequential
     >>> from jaxnn.keras.layers import Dense

@@ -18,6 +18,7 @@ class Array(np.ndarray):
     """What a layer or a model gives when it is called on an array: a NumPy array, with `numpy()`."""
 
     def numpy(self) -> np.ndarray:
+        """The array as one of NumPy."""
         return np.asarray(self)
 
 
@@ -65,10 +66,12 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int | None, ...]:
+        """Its shape; None is the batch."""
         return (None, *self.core)
 
     @property
     def name(self) -> str:
+        """The name of the layer that gives it."""
         return self.layer.name
 
     def __repr__(self) -> str:

@@ -28,7 +28,12 @@ class Pointwise(Standard):
 
 
 class ReLU(Pointwise):
-    """max(0, x), with a slope below the threshold and a ceiling: `activations.relu`."""
+    """max(0, x), with a slope below the threshold and a ceiling, `activations.relu`: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> ReLU(max_value=2.0)(np.array([[0.5, 3.0]])).tolist()
+    [[0.5, 2.0]]
+    """
 
     max_value: float | None
     negative_slope: float
@@ -50,7 +55,14 @@ class ReLU(Pointwise):
 
 
 class LeakyReLU(Pointwise):
-    """x for x > 0, negative_slope x otherwise; the slope was called `alpha` before Keras 3."""
+    """x for x > 0, negative_slope x otherwise: `f32[B, ...]` -> the same shape.
+
+    The slope was called `alpha` before Keras 3; that name gives a warning.
+
+    >>> import numpy as np
+    >>> LeakyReLU(0.5)(np.array([[-1.0, 2.0]])).tolist()
+    [[-0.5, 2.0]]
+    """
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
         if "alpha" in kwargs:
@@ -65,7 +77,12 @@ class LeakyReLU(Pointwise):
 
 
 class ELU(Pointwise):
-    """x for x > 0, alpha (e^x - 1) otherwise."""
+    """x for x > 0, alpha (e^x - 1) otherwise: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> ELU()(np.array([[-1.0, 2.0]])).round(4).tolist()
+    [[-0.632..., 2.0]]
+    """
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -74,7 +91,12 @@ class ELU(Pointwise):
 
 
 class Softmax(Pointwise):
-    """e^x / sum e^x along an axis."""
+    """e^x / sum e^x along an axis, counted as in Keras (the batch is 0): `f32[B, ..., K]` -> the same shape.
+
+    >>> import numpy as np
+    >>> Softmax()(np.array([[1.0, 1.0]])).tolist()
+    [[0.5, 0.5]]
+    """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
@@ -91,7 +113,14 @@ class Softmax(Pointwise):
 
 
 class PReLU(Standard):
-    """x for x > 0, alpha x otherwise, alpha learned for each entry, or one along each of `shared_axes`."""
+    """x for x > 0, alpha x otherwise, alpha learned: `f32[B, ...]` -> the same shape.
+
+    Each entry of an example has an alpha, or one is shared along each of `shared_axes`. Source: He et al. 2015.
+
+    >>> import numpy as np
+    >>> PReLU(alpha_initializer="ones")(np.array([[-1.0, 2.0]])).tolist()
+    [[-1.0, 2.0]]
+    """
 
     LEAVES: ClassVar[tuple[str, ...]] = ("alpha",)
     PENALTIES: ClassVar[dict[str, str]] = {"alpha": "alpha_regularizer"}

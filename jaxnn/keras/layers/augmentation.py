@@ -1,4 +1,4 @@
-"""Random changes of images [H, W, C] while training, drawn for each image by itself; the identity otherwise."""
+"""Random changes of images `f32[B, H, W, C]` while training, drawn for each image; the identity otherwise."""
 
 from __future__ import annotations
 
@@ -39,7 +39,13 @@ class RandomImage(Noise):
 
 
 class RandomFlip(RandomImage):
-    """Mirrored in half of the cases: `horizontal`, `vertical`, or each of both."""
+    """Mirrored in half of the cases: `horizontal`, `vertical`, or `horizontal_and_vertical`, each by itself.
+
+    >>> import numpy as np
+    >>> image = np.arange(4.0).reshape(1, 1, 4, 1)
+    >>> RandomFlip("horizontal")(image)[0, 0, :, 0].tolist()  # not training
+    [0.0, 1.0, 2.0, 3.0]
+    """
 
     def __init__(self, mode: str = "horizontal_and_vertical", seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -57,7 +63,10 @@ class RandomFlip(RandomImage):
 
 
 class RandomWarp(RandomImage):
-    """How what lies beyond the edges is filled (`reflect`, `constant`, `nearest`), and what between two pixels is."""
+    """A map of places: `fill_mode` (`reflect`, `constant`, `nearest`) is for what lies beyond the edges.
+
+    `interpolation` (`bilinear`, `nearest`) is for what lies between two pixels. `wrap` of Keras is not there.
+    """
 
     fill_mode: str
     interpolation: str
@@ -104,7 +113,11 @@ def _reflected(place: jax.Array, size: int) -> jax.Array:
 
 
 class RandomRotation(RandomWarp):
-    """Turned by an angle uniform in ±factor (or in a pair), in parts of a whole turn; positive: counterclockwise."""
+    """Turned by an angle uniform in ±factor (or in a pair), in parts of a whole turn; positive: counterclockwise.
+
+    >>> RandomRotation(0.1).factor
+    (-0.1, 0.1)
+    """
 
     def __init__(self, factor: Any, fill_mode: str = "reflect", interpolation: str = "bilinear", **kwargs: Any):
         super().__init__(fill_mode, interpolation, **kwargs)
@@ -120,7 +133,11 @@ class RandomRotation(RandomWarp):
 
 
 class RandomTranslation(RandomWarp):
-    """Moved down and right by parts of height and width, uniform in ±factor (or in a pair)."""
+    """Moved down and right by parts of height and width, uniform in ±factor (or in a pair).
+
+    >>> RandomTranslation(0.1, (0.0, 0.2)).width_factor
+    (0.0, 0.2)
+    """
 
     def __init__(
         self,
@@ -148,6 +165,9 @@ class RandomZoom(RandomWarp):
     """Shown 1 + z times as far away, z uniform in ±factor (or in a pair): smaller for z > 0.
 
     Height and width by the same z where there is no `width_factor`.
+
+    >>> RandomZoom(0.2).height_factor
+    (-0.2, 0.2)
     """
 
     def __init__(
@@ -174,7 +194,11 @@ class RandomZoom(RandomWarp):
 
 
 class RandomContrast(RandomImage):
-    """m + f (x - m), m the mean of a channel, f uniform from 1 - lower to 1 + upper, cut to `value_range`."""
+    """m + f (x - m), m the mean of a channel, f uniform from 1 - lower to 1 + upper, cut to `value_range`.
+
+    >>> RandomContrast(0.2).factor  # lower and upper
+    (0.2, 0.2)
+    """
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -191,7 +215,11 @@ class RandomContrast(RandomImage):
 
 
 class RandomBrightness(RandomImage):
-    """x + d, d uniform in ±factor (or in a pair) of the `value_range`, cut to that range."""
+    """x + d, d uniform in ±factor (or in a pair) of the `value_range`, cut to that range.
+
+    >>> RandomBrightness(0.2, value_range=(0, 1)).factor
+    (-0.2, 0.2)
+    """
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)

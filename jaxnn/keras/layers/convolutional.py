@@ -1,4 +1,4 @@
-"""Convolutions of images [H, W, C]."""
+"""Convolutions of images `f32[B, H, W, C]`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,16 @@ class Convolution(Affine):
 
 
 class Conv2D(Convolution):
-    """`jaxnn.conv`: kernel `[kh, kw, in / groups, filters]`."""
+    """A convolution, `jaxnn.conv`: x `f32[B, H, W, C]` -> `f32[B, H', W', filters]`.
+
+    Kernel `f32[kh, kw, C / groups, filters]`. With padding `valid` H' = (H - kh) / stride + 1, rounded down; with
+    `same` H' = H / stride, rounded up. Raises `InputError` for groups that do not divide the channels, for
+    `channels_first`, and for a dilation of height and width apart.
+
+    >>> import numpy as np
+    >>> Conv2D(32, 3, activation="relu")(np.zeros((8, 28, 28, 1))).shape
+    (8, 26, 26, 32)
+    """
 
     def __init__(
         self,
@@ -124,7 +133,14 @@ class Depthwise(Convolution):
 
 
 class DepthwiseConv2D(Depthwise):
-    """`jaxnn.conv` with as many groups as channels: kernel `[kh, kw, in, depth_multiplier]`."""
+    """A convolution of each channel by itself: x `f32[B, H, W, C]` -> `f32[B, H', W', C depth_multiplier]`.
+
+    Kernel `f32[kh, kw, C, depth_multiplier]`. Raises `InputError` as `Conv2D`.
+
+    >>> import numpy as np
+    >>> DepthwiseConv2D(3, padding="same")(np.zeros((8, 14, 14, 16))).shape
+    (8, 14, 14, 16)
+    """
 
     PENALTIES: ClassVar[dict[str, str]] = {"w": "depthwise_regularizer", "b": "bias_regularizer"}
 
@@ -133,7 +149,14 @@ class DepthwiseConv2D(Depthwise):
 
 
 class SeparableConv2D(Depthwise):
-    """A depthwise convolution, then one of 1 x 1 that mixes the channels: Chollet 2017."""
+    """A depthwise convolution, then a 1 x 1 convolution: x `f32[B, H, W, C]` -> `f32[B, H', W', filters]`.
+
+    Kernels `f32[kh, kw, C, depth_multiplier]` and `f32[1, 1, C depth_multiplier, filters]`. Source: Chollet 2017.
+
+    >>> import numpy as np
+    >>> SeparableConv2D(32, 3)(np.zeros((8, 14, 14, 16))).shape
+    (8, 12, 12, 32)
+    """
 
     LEAVES: ClassVar[tuple[str, ...]] = ("conv_0/w", "conv_1/w", "conv_1/b")
     DEPTHWISE: ClassVar[str] = "conv_0/w"
@@ -174,7 +197,15 @@ class SeparableConv2D(Depthwise):
 
 
 class Conv2DTranspose(Convolution):
-    """`jaxnn.conv_transpose`: kernel `[kh, kw, filters, in]`. Raises `InputError` for strides above the kernel size."""
+    """A transposed convolution, `jaxnn.conv_transpose`: x `f32[B, H, W, C]` -> `f32[B, H', W', filters]`.
+
+    Kernel `f32[kh, kw, filters, C]`. With padding `same` H' = H stride. Raises `InputError` for strides above the
+    kernel size, and for `output_padding` and `dilation_rate` of Keras.
+
+    >>> import numpy as np
+    >>> Conv2DTranspose(8, 2, strides=2)(np.zeros((8, 7, 7, 16))).shape
+    (8, 14, 14, 8)
+    """
 
     def __init__(
         self,

@@ -46,7 +46,10 @@ class Affine(Standard):
 
 
 class Dense(Affine):
-    """y = activation(x W + b), W `[in, units]`, along the last axis of x: `jaxnn.dense`.
+    """y = activation(x W + b), `jaxnn.dense`: x `f32[B, ..., F]` -> `f32[B, ..., units]`.
+
+    Kernel W `f32[F, units]` and bias b `f32[units]`, as `get_weights` gives them. Raises `InputError` for inputs of
+    other features than those of its first call.
 
     >>> import numpy as np
     >>> Dense(2, activation="relu", kernel_initializer="ones")(np.array([[1.0, 2.0]])).tolist()
@@ -79,7 +82,12 @@ class Dense(Affine):
 
 
 class Activation(Standard):
-    """An activation function, by its name or itself."""
+    """An activation function, by its name or itself: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> Activation("relu")(np.array([[-1.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
+    """
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -90,7 +98,12 @@ class Activation(Standard):
 
 
 class Flatten(Standard):
-    """All axes of an example as one."""
+    """All axes of an example as one: `f32[B, ...]` -> `f32[B, F]`.
+
+    >>> import numpy as np
+    >>> Flatten()(np.zeros((8, 28, 28, 1))).shape
+    (8, 784)
+    """
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -102,9 +115,15 @@ class Flatten(Standard):
 
 
 class Dropout(Standard):
-    """`jaxnn.dropout`: each entry is 0 with probability `rate` while training, and the rest is scaled up.
+    """While training x / (1 - rate) with probability 1 - rate, else 0, `jaxnn.dropout`: `f32[B, ...]` -> the same.
 
-    A `seed` is folded into the key of each step.
+    A `seed` is folded into the key of each step. Raises `InputError` for a rate outside [0, 1) and for `noise_shape`.
+
+    >>> import numpy as np
+    >>> Dropout(0.5)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
+    >>> sorted(set(Dropout(0.5)(np.ones((1, 100)), training=True)[0].tolist()))
+    [0.0, 2.0]
     """
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
@@ -133,7 +152,14 @@ def seeded(model: Model, seed: int | None) -> Model:
 
 
 class Reshape(Standard):
-    """An example in another shape; one axis may be -1. Raises `InputError` where the sizes differ."""
+    """An example in another shape: `f32[B, ...]` -> `f32[B, *target_shape]`; one axis may be -1.
+
+    Raises `InputError` where the sizes differ.
+
+    >>> import numpy as np
+    >>> Reshape((28, 28, -1))(np.zeros((8, 784))).shape
+    (8, 28, 28, 1)
+    """
 
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -152,7 +178,12 @@ class Reshape(Standard):
 
 
 class Permute(Standard):
-    """The axes of an example in another order, counted from 1."""
+    """The axes of an example in another order, counted from 1.
+
+    >>> import numpy as np
+    >>> Permute((3, 1, 2))(np.zeros((8, 28, 20, 1))).shape
+    (8, 1, 28, 20)
+    """
 
     def __init__(self, dims: Any, **kwargs: Any):
         super().__init__(**kwargs)
@@ -172,7 +203,12 @@ class Permute(Standard):
 
 
 class RepeatVector(Standard):
-    """An example `[F]` n times: `[n, F]`."""
+    """An example n times: `f32[B, F]` -> `f32[B, n, F]`.
+
+    >>> import numpy as np
+    >>> RepeatVector(2)(np.array([[1.0, 2.0]])).tolist()
+    [[[1.0, 2.0], [1.0, 2.0]]]
+    """
 
     def __init__(self, n: int, **kwargs: Any):
         super().__init__(**kwargs)
@@ -185,14 +221,23 @@ class RepeatVector(Standard):
 
 
 class Identity(Standard):
-    """x itself."""
+    """x itself.
+
+    >>> import numpy as np
+    >>> Identity()(np.array([[1.0, 2.0]])).tolist()
+    [[1.0, 2.0]]
+    """
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         return activations.linear
 
 
 class ActivityRegularization(Identity):
-    """x itself, and l1 sum |x| + l2 sum x^2 added to the loss."""
+    """x itself, and l1 sum |x| + l2 sum x^2 of each example added to its loss.
+
+    >>> ActivityRegularization(l1=0.01).l1
+    0.01
+    """
 
     l1: float
     l2: float
@@ -206,7 +251,14 @@ class ActivityRegularization(Identity):
 
 
 class Lambda(Standard):
-    """A function of a batch, in `jax.numpy`: `Lambda(lambda x: x / 255)`. Cannot be saved."""
+    """A function of a batch, in `jax.numpy`: `f32[B, ...]` -> `f32[B, ...]`. A model with one cannot be saved.
+
+    Raises `InputError` for an output without one row for each example, and for `mask`.
+
+    >>> import numpy as np
+    >>> Lambda(lambda x: x / 255)(np.array([[0.0, 255.0]])).tolist()
+    [[0.0, 1.0]]
+    """
 
     def __init__(self, function: Any, output_shape: Any = None, mask: Any = None, arguments: Any = None, **kwargs: Any):
         super().__init__(**kwargs)

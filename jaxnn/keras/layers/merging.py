@@ -44,14 +44,26 @@ class Merge(Standard):
 
 
 class Add(Merge):
-    """x + y + ..."""
+    """x + y + ...: several `f32[B, ...]` -> `f32[B, ...]`; axes of 1 are repeated.
+
+    Raises `InputError` for other shapes, as the layers below.
+
+    >>> import numpy as np
+    >>> Add()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[4.0, 7.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.add, xs))
 
 
 class Subtract(Merge):
-    """x - y."""
+    """x - y: two `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Subtract()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[-2.0, -3.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         if len(shapes) != 2:
@@ -60,35 +72,62 @@ class Subtract(Merge):
 
 
 class Multiply(Merge):
-    """x y ..., entry by entry."""
+    """x y ..., entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Multiply()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 10.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.multiply, xs))
 
 
 class Average(Merge):
-    """The mean of the inputs."""
+    """The mean of the inputs, entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Average()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[2.0, 3.5]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.add, xs) / len(xs))
 
 
 class Maximum(Merge):
-    """The largest of the inputs, entry by entry."""
+    """The largest of the inputs, entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Maximum()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 5.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.maximum, xs))
 
 
 class Minimum(Merge):
-    """The least of the inputs, entry by entry."""
+    """The least of the inputs, entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Minimum()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[1.0, 2.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.minimum, xs))
 
 
 class Concatenate(Merge):
-    """The inputs side by side along an axis, which is counted as in Keras: that of the batch is 0."""
+    """The inputs side by side along an axis, counted as in Keras (the batch is 0).
+
+    Raises `InputError` for inputs that differ in another axis.
+
+    >>> import numpy as np
+    >>> Concatenate()([np.array([[1.0, 2.0]]), np.array([[3.0]])]).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)

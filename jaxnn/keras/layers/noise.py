@@ -1,4 +1,4 @@
-"""Layers that are noise while training, and the identity otherwise."""
+"""Layers that add noise while training, and the identity otherwise: `f32[B, ...]` -> the same shape."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ class Noise(Standard):
 
 
 class GaussianNoise(Noise):
-    """x + stddev n, n normal."""
+    """x + stddev n, n normal, while training: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> GaussianNoise(0.1)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
+    """
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -40,7 +45,12 @@ class GaussianNoise(Noise):
 
 
 class GaussianDropout(Noise):
-    """x times a normal number of mean 1 and deviation sqrt(rate / (1 - rate)): as noisy as `Dropout`."""
+    """x (1 + sqrt(rate / (1 - rate)) n), n normal, while training: as noisy as `Dropout`.
+
+    >>> import numpy as np
+    >>> GaussianDropout(0.5)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
+    """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -53,7 +63,13 @@ class GaussianDropout(Noise):
 
 
 class SpatialDropout2D(Noise):
-    """`Dropout` of whole channels of images [H, W, C]. Source: Tompson et al. 2014."""
+    """`Dropout` of whole channels of images `f32[B, H, W, C]`. Source: Tompson et al. 2014.
+
+    >>> import numpy as np
+    >>> channels = SpatialDropout2D(0.5)(np.ones((1, 4, 4, 64)), training=True)[0].sum((0, 1))
+    >>> sorted(set(channels.tolist()))  # 16 pixels, each 0 or 1 / (1 - 0.5)
+    [0.0, 32.0]
+    """
 
     def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -72,9 +88,13 @@ class SpatialDropout2D(Noise):
 
 
 class AlphaDropout(Noise):
-    """Entries at the lower limit of `selu` with probability `rate`; mean 0 and variance 1 stay.
+    """Entries at the lower limit of `selu` with probability `rate`, while training; mean 0 and variance 1 stay.
 
     Source: Klambauer et al. 2017.
+
+    >>> import numpy as np
+    >>> AlphaDropout(0.5)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
     """
 
     LIMIT: ClassVar[float] = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946

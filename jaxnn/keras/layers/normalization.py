@@ -53,7 +53,17 @@ class Scaled(Standard):
 
 
 class BatchNormalization(Scaled):
-    """`jaxnn.batch_norm`: by the statistics of the batch while training, by a moving mean of them afterwards."""
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, for each channel, `jaxnn.batch_norm`: x `f32[B, ..., C]`.
+
+    The moments are those of the batch while training, their moving means afterwards: `momentum` times the old mean and
+    `1 - momentum` times the new. gamma, beta and the two means are `f32[C]`. Raises `InputError` for an axis other than
+    the last, and for `synchronized` and `renorm`. Source: Ioffe and Szegedy 2015.
+
+    >>> import numpy as np
+    >>> layer = BatchNormalization()
+    >>> layer(np.ones((4, 3))).round(2).tolist()[0], len(layer.get_weights())
+    ([1.0, 1.0, 1.0], 4)
+    """
 
     LEAVES: ClassVar[tuple[str, ...]] = ("scale", "b", "batch_stats/mean", "batch_stats/var")
 
@@ -87,14 +97,29 @@ class BatchNormalization(Scaled):
 
 
 class LayerNormalization(Scaled):
-    """`jaxnn.layer_norm`, over the last axis of each example."""
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta over the last axis, `jaxnn.layer_norm`: x `f32[B, ..., F]`.
+
+    Source: Ba, Kiros and Hinton 2016.
+
+    >>> import numpy as np
+    >>> LayerNormalization(epsilon=1e-6)(np.array([[1.0, 3.0]])).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.finished(norms.layer_norm(self.epsilon), shapes[0])
 
 
 class GroupNormalization(Scaled):
-    """`jaxnn.group_norm` of images [H, W, C]; `groups=-1` has one channel in each."""
+    """Each group of channels of an image by its mean and variance, `jaxnn.group_norm`: x `f32[B, H, W, C]`.
+
+    `groups=-1` has one channel in each. Raises `InputError` for groups that do not divide the channels. Source: Wu and
+    He 2018.
+
+    >>> import numpy as np
+    >>> GroupNormalization(2)(np.ones((1, 4, 4, 8))).shape
+    (1, 4, 4, 8)
+    """
 
     def __init__(self, groups: int = 32, axis: Any = -1, epsilon: float = 1e-3, **kwargs: Any):
         super().__init__(axis, epsilon, **kwargs)

@@ -18,7 +18,12 @@ from jaxnn.types import Model, Params
 
 
 class Rescaling(Standard):
-    """y = scale x + offset, numbers or one for each channel: `Rescaling(1 / 255)` brings pixels to [0, 1]."""
+    """y = scale x + offset, numbers or one for each channel: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> Rescaling(1 / 255)(np.array([[0.0, 255.0]])).tolist()
+    [[0.0, 1.0]]
+    """
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -38,10 +43,10 @@ class Rescaling(Standard):
 
 
 class Normalization(Standard):
-    """y = (x - mean) / sqrt(variance), with the moments of the data that it was adapted to, or given ones.
+    """y = (x - mean) / sqrt(variance), with the moments of data (`adapt`), or given ones: `f32[B, ...]`.
 
-    Those of the data are kept with the weights and not trained. `axis`: what has moments of its own, -1 for each
-    feature, None for one of all numbers. With `invert` it is the way back.
+    Moments of data are kept with the weights, and not trained. `axis`: what has moments of its own, -1 for each
+    feature, None for one mean of all numbers. `invert`: y = mean + x sqrt(variance).
 
     >>> import numpy as np
     >>> layer = Normalization()
@@ -128,7 +133,14 @@ def _together(batches: Any) -> np.ndarray:
 
 
 class Resizing(Standard):
-    """An image in another size, `bilinear` or `nearest`, without smoothing."""
+    """An image in another size, `bilinear` or `nearest`: `f32[B, H, W, C]` -> `f32[B, height, width, C]`.
+
+    An image that is made smaller is not smoothed, as in Keras. `crop_to_aspect_ratio` raises `InputError`.
+
+    >>> import numpy as np
+    >>> Resizing(2, 2, "nearest")(np.arange(16.0).reshape(1, 4, 4, 1)).shape
+    (1, 2, 2, 1)
+    """
 
     def __init__(
         self,

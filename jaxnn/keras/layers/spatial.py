@@ -1,4 +1,4 @@
-"""Images [H, W, C] padded, cut and enlarged."""
+"""Images `f32[B, H, W, C]` padded, cut and enlarged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ Sides = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 
 
 class ZeroPadding2D(Standard):
-    """Zeros around an image: `padding` is a number, (height, width), or ((top, bottom), (left, right))."""
+    """Zeros around an image: `f32[B, H, W, C]` -> `f32[B, H + top + bottom, W + left + right, C]`.
+
+    `padding` is a number, (height, width), or ((top, bottom), (left, right)).
+
+    >>> import numpy as np
+    >>> ZeroPadding2D((1, 2))(np.ones((1, 4, 4, 3))).shape
+    (1, 6, 8, 3)
+    """
 
     def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -30,7 +37,14 @@ class ZeroPadding2D(Standard):
 
 
 class Cropping2D(Standard):
-    """An image without its edges: `cropping` as the padding of `ZeroPadding2D`."""
+    """An image without its edges: `f32[B, H, W, C]` -> `f32[B, H - top - bottom, W - left - right, C]`.
+
+    `cropping` as the padding of `ZeroPadding2D`. Raises `InputError` where nothing would be left.
+
+    >>> import numpy as np
+    >>> Cropping2D(((1, 0), (2, 1)))(np.ones((1, 4, 4, 3))).shape
+    (1, 3, 1, 3)
+    """
 
     def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -54,7 +68,14 @@ def sides(name: str, value: Any) -> Sides:
 
 
 class UpSampling2D(Standard):
-    """`jaxnn.upsample`: an image `size` times as high and wide, by `nearest` or `bilinear`."""
+    """An image `size` times as high and wide, `jaxnn.upsample`: `f32[B, H, W, C]` -> `f32[B, h H, w W, C]`.
+
+    `interpolation`: `nearest` or `bilinear`; others raise `InputError`.
+
+    >>> import numpy as np
+    >>> UpSampling2D(2)(np.array([[[[1.0], [2.0]]]]))[0, :, :, 0].tolist()
+    [[1.0, 1.0, 2.0, 2.0], [1.0, 1.0, 2.0, 2.0]]
+    """
 
     def __init__(
         self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
