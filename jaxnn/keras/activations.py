@@ -1,4 +1,7 @@
-"""Keras' activation functions, each of one array. Those that jaxnn has are jaxnn's own; `elu` is the same function."""
+"""Keras' activation functions: `f32[...]` -> the same shape, entry by entry but for the softmax and `glu`.
+
+Those that jaxnn has are jaxnn's own. Your own is any function of one array in `jax.numpy`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,12 @@ Activation = Callable[..., jax.Array]
 
 
 def linear(x: jax.Array) -> jax.Array:
-    """x itself."""
+    """x itself.
+
+    >>> import jax.numpy as jnp
+    >>> linear(jnp.array([-1.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
     return x
 
 
@@ -36,22 +44,30 @@ def relu(
 
 
 def leaky_relu(x: jax.Array, negative_slope: float = 0.2) -> jax.Array:
-    """x for x > 0, negative_slope x otherwise; the layer LeakyReLU has a slope of 0.3."""
+    """x for x > 0, negative_slope x otherwise; the layer LeakyReLU has a slope of 0.3.
+
+    >>> leaky_relu(jnp.array([-1.0, 2.0]), 0.5).tolist()
+    [-0.5, 2.0]
+    """
     return own.leaky_relu(x, negative_slope)
 
 
 def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
-    """e^x / sum e^x along an axis."""
+    """e^x / sum e^x along an axis, counted as by NumPy; without overflow.
+
+    >>> softmax(jnp.array([100.0, 100.0])).tolist()
+    [0.5, 0.5]
+    """
     return own.softmax(x) if axis == -1 else jax.nn.softmax(x, axis)
 
 
 def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
-    """log of `softmax`."""
+    """log of `softmax`: x - log sum e^x along an axis."""
     return jax.nn.log_softmax(x, axis)
 
 
 def gelu(x: jax.Array, approximate: bool = False) -> jax.Array:
-    """x Phi(x), or its form with tanh."""
+    """x Phi(x), Phi the normal distribution; approximate: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2."""
     return jax.nn.gelu(x, approximate)
 
 
@@ -116,7 +132,7 @@ def threshold(x: jax.Array, threshold: float, default_value: float) -> jax.Array
 
 
 def log_sigmoid(x: jax.Array) -> jax.Array:
-    """log of `sigmoid`."""
+    """log of `sigmoid`: -log(1 + e^-x)."""
     return jax.nn.log_sigmoid(x)
 
 

@@ -19,24 +19,33 @@ Draw = Callable[..., Any]  # an `Initializer`, or a function `(shape, dtype=None
 
 
 class Initializer(lookup.Configured):
-    """One of your own defines `__call__(shape, dtype=None)`.
+    """How weights begin, `initializer(shape, dtype=None) -> f32[*shape]`. Your own defines `__call__`.
 
-    One with a `seed` gives the same weights each time; without, those of a layer follow from the seed of the model.
+    With a `seed` the weights are the same at each call; without, those of a layer follow from the seed of the process
+    (`keras.utils.set_random_seed`). A model with your own cannot be saved.
+
+    >>> HeNormal(seed=0)((784, 50)).shape
+    (784, 50)
     """
 
     seed: int | None = None
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        """Weights from this key."""
+        """Weights `[*shape]` from this key."""
         raise InputError(f"{type(self).__name__}: draws no weights; define __call__(shape, dtype=None)")
 
     def __call__(self, shape: Any, dtype: Any = None) -> jax.Array:
+        """Weights `[*shape]`, float32 by default."""
         key = next_noise() if self.seed is None else jax.random.key(self.seed)
         return self.draw(key, tuple(shape), jnp.dtype(dtype or "float32"))
 
 
 class Constant(Initializer):
-    """Every weight is `value`."""
+    """Every weight is `value`.
+
+    >>> Constant(0.5)((2,)).tolist()
+    [0.5, 0.5]
+    """
 
     def __init__(self, value: float = 0.0):
         self.value: float = value
@@ -60,7 +69,7 @@ class Ones(Constant):
 
 
 class Identity(Initializer):
-    """`gain` on the diagonal of a matrix."""
+    """`gain` on the diagonal of a matrix, else 0. Raises `InputError` for other shapes."""
 
     def __init__(self, gain: float = 1.0):
         self.gain: float = gain
@@ -72,7 +81,7 @@ class Identity(Initializer):
 
 
 class RandomNormal(Initializer):
-    """Normal."""
+    """Normal, of this mean and standard deviation."""
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         non_negative(f"{type(self).__name__} stddev", stddev)
@@ -85,7 +94,7 @@ class RandomNormal(Initializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal, and cut at two deviations, which makes the deviation 0.88 times `stddev`."""
+    """Normal, drawn anew beyond two deviations, which makes the standard deviation 0.88 times `stddev`."""
 
     def draw(self, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
         return self.mean + self.stddev * jax.random.truncated_normal(key, -2, 2, shape, dtype)
@@ -122,7 +131,9 @@ DISTRIBUTIONS = ("truncated_normal", "untruncated_normal", "uniform")
 
 
 class VarianceScaling(Initializer):
-    """Of variance scale / n, where n is the fan-in, the fan-out or their mean.
+    """Of variance scale / n, where n is the fan-in, the fan-out or their mean (`mode` fan_in, fan_out, fan_avg).
+
+    `distribution`: truncated_normal, untruncated_normal or uniform. Raises `InputError` for others, and for scale <= 0.
 
     >>> bool(abs(VarianceScaling(2.0, seed=0)((300, 200)).var() - 2 / 300) < 1e-4)
     True

@@ -39,7 +39,7 @@ def Input(
 ) -> Tensor:
     """The tensor that examples of this shape come in as: `shape` of one of them, without the batch.
 
-    Raises `InputError` for a dtype of texts, without a shape, and for an axis of None.
+    Raises `InputError` without a shape, for an axis of None, and for a dtype other than float32, float64, int32, uint8.
 
     >>> Input(shape=(784,)).shape
     (None, 784)

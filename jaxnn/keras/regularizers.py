@@ -1,4 +1,4 @@
-"""Penalties on weights or outputs, added to the loss: functions of one array, as in Keras."""
+"""Penalties on weights or outputs, added to the loss: functions of one array `f32[...] -> f32[]`, as in Keras."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ Penalty = Callable[[jax.Array], jax.Array]  # a `Regularizer`, or a function of 
 
 
 class Regularizer(lookup.Configured):
-    """A penalty; one of your own defines `__call__(x) -> f32[]`, with a kernel as `[in, out]`."""
+    """A penalty `f32[...] -> f32[]`; your own defines `__call__(x)`, in `jax.numpy`, with a kernel as `[in, out]`.
+
+    A model with your own cannot be saved.
+    """
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The penalty on x."""
         return jnp.zeros((), x.dtype)
 
 
@@ -42,14 +46,22 @@ class L1L2(Regularizer):
 
 
 class L1(L1L2):
-    """l1 sum |x|."""
+    """l1 sum |x|. Raises `InputError` for a factor < 0.
+
+    >>> L1(0.5)(jnp.array([1.0, -2.0])).item()
+    1.5
+    """
 
     def __init__(self, l1: float = 0.01):
         super().__init__(l1=l1)
 
 
 class L2(L1L2):
-    """l2 sum x^2."""
+    """l2 sum x^2, without the half of `jaxnn`'s alpha. Raises `InputError` for a factor < 0.
+
+    >>> L2(0.5)(jnp.array([1.0, -2.0])).item()
+    2.5
+    """
 
     def __init__(self, l2: float = 0.01):
         super().__init__(l2=l2)

@@ -2,6 +2,10 @@
 
 `tf.nn.relu` and its like as functions and as activations, `tf.__version__`, `tf.random.set_seed`. No TensorFlow is
 needed, and there is nothing else of it here.
+
+>>> from jaxnn.keras import tf
+>>> tf.nn.relu([-1.0, 2.0]).numpy().tolist()
+[0.0, 2.0]
 """
 
 from __future__ import annotations

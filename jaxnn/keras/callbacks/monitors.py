@@ -65,7 +65,8 @@ class EarlyStopping(MonitorCallback):
     """Ends the training when a metric has not become better for `patience` epochs.
 
     restore_best_weights: with the weights of the best epoch. baseline: an epoch that is no better than this number
-    counts as one without progress. start_from_epoch: nothing is looked at before.
+    counts as one without progress. start_from_epoch: nothing is looked at before. Raises `InputError` for a metric of
+    which it is not known whether less is better: give `mode`.
 
     >>> EarlyStopping("val_loss", patience=3).patience
     3

@@ -14,7 +14,12 @@ WIDTH = 20
 class ProgbarLogger(Callback):
     """A line for each epoch (verbose 1 with a bar, 2 without), and one for `evaluate` and `predict`.
 
-    The bar is printed when it is full: an epoch is one program. It has colours on a terminal alone.
+    The bar is printed when it is full, unlike in Keras: an epoch is one program. It has colours on a terminal alone.
+
+    >>> lines = ProgbarLogger()
+    >>> lines.set_params({"verbose": 1, "epochs": 3})
+    >>> lines.on_epoch_begin(0)
+    Epoch 1/3
     """
 
     def __init__(self) -> None:

@@ -17,6 +17,8 @@ from jaxnn.keras.callbacks.base import Callback
 class LearningRateScheduler(Callback):
     """Before each epoch the learning rate is `schedule(epoch, rate)`, or `schedule(epoch)`; the epoch counts from 0.
 
+    Raises `InputError` for a schedule that gives no number.
+
     >>> LearningRateScheduler(lambda epoch: 0.1 * 0.5**epoch).verbose
     0
     """
@@ -56,7 +58,11 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 class TerminateOnNaN(Callback):
-    """Ends the training, without an error, where the loss is not finite: else that is a `NumericsError`."""
+    """Ends the training where a loss, a gradient or a weight is not finite. Else `fit` raises `NumericsError`.
+
+    >>> TerminateOnNaN().by_batch()  # each step is looked at, and an epoch stays one program
+    False
+    """
 
     def not_finite(self, batch: int, logs: Any = None) -> None:
         print(f"Batch {batch}: Invalid loss, terminating training", flush=True)
@@ -64,9 +70,12 @@ class TerminateOnNaN(Callback):
 
 
 class CSVLogger(Callback):
-    """A row an epoch in a table: `epoch`, from 0, and the logs.
+    """A row for each epoch in a table: `epoch`, from 0, and the logs.
 
     Raises `InputError` before the first step for a file that cannot be written.
+
+    >>> CSVLogger("log.csv").filename
+    'log.csv'
     """
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
@@ -103,6 +112,9 @@ class TensorBoard(Callback):
 
     Graphs, images, histograms and profiles are not written, whatever the arguments say. Raises `InputError` without
     tensorboardX.
+
+    >>> TensorBoard("logs").log_dir
+    'logs'
     """
 
     def __init__(self, log_dir: str | os.PathLike[str] = "logs", **arguments: Any):
