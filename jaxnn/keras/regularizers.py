@@ -18,6 +18,12 @@ class Regularizer(lookup.Configured):
     """A penalty `f32[...] -> f32[]`; your own defines `__call__(x)`, in `jax.numpy`, with a kernel as `[in, out]`.
 
     A model with your own cannot be saved.
+
+    >>> class Largest(Regularizer):
+    ...     def __call__(self, x):
+    ...         return jnp.abs(x).max()
+    >>> Largest()(jnp.array([1.0, -2.0])).item()
+    2.0
     """
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -126,5 +132,9 @@ def serialize(regularizer: Any) -> dict[str, Any]:
 
 
 def deserialize(config: Any) -> Any:
-    """The penalty of this config."""
+    """The penalty of this config, or of a name.
+
+    >>> deserialize({"class_name": "L2", "config": {"l2": 0.5}}).l2
+    0.5
+    """
     return get(config)

@@ -161,7 +161,9 @@ def _to_all(hook: str) -> Callable[..., None]:
         for callback in self.callbacks:
             getattr(callback, hook)(logs)
 
-    return at if "epoch" in hook or "batch" in hook or hook == "not_finite" else once
+    function = at if "epoch" in hook or "batch" in hook or hook == "not_finite" else once
+    function.__doc__ = vars(Callback)[hook].__doc__
+    return function
 
 
 for _hook in [name for name in vars(Callback) if name.startswith("on_")] + ["not_finite"]:

@@ -143,35 +143,63 @@ class Concatenate(Merge):
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Add()(inputs)`."""
+    """`Add()(inputs)`.
+
+    >>> add([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[4.0, 7.0]]
+    """
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Subtract()(inputs)`."""
+    """`Subtract()(inputs)`.
+
+    >>> subtract([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[-2.0, -3.0]]
+    """
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Multiply()(inputs)`."""
+    """`Multiply()(inputs)`.
+
+    >>> multiply([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 10.0]]
+    """
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Average()(inputs)`."""
+    """`Average()(inputs)`.
+
+    >>> average([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[2.0, 3.5]]
+    """
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Maximum()(inputs)`."""
+    """`Maximum()(inputs)`.
+
+    >>> maximum([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 5.0]]
+    """
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Minimum()(inputs)`."""
+    """`Minimum()(inputs)`.
+
+    >>> minimum([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[1.0, 2.0]]
+    """
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """`Concatenate(axis)(inputs)`."""
+    """`Concatenate(axis)(inputs)`.
+
+    >>> concatenate([np.array([[1.0, 2.0]]), np.array([[3.0]])]).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
     return Concatenate(axis, **kwargs)(inputs)

@@ -166,7 +166,11 @@ class Optimizer:
 
 
 class Own(Optimizer):
-    """An optax transformation as an optimizer. It keeps its rate itself: `learning_rate` is nan, and cannot be set."""
+    """An optax transformation as an optimizer. It keeps its rate itself: `learning_rate` is nan, and cannot be set.
+
+    >>> Own(optax.sgd(0.1)).learning_rate
+    nan
+    """
 
     def __init__(self, transformation: optax.GradientTransformation):
         super().__init__(0.0, {}, {})

@@ -204,5 +204,9 @@ NAMES = {cls.__name__: cls for cls in LearningRateSchedule.__subclasses__()}
 
 
 def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
-    """The schedule of a saved dict. Raises `InputError` for an unknown one, with the nearest."""
+    """The schedule of a saved dict. Raises `InputError` for an unknown one, with the nearest.
+
+    >>> deserialize(serialize(CosineDecay(0.1, decay_steps=100))).decay_steps
+    100
+    """
     return lookup.find("schedule", config, NAMES)
