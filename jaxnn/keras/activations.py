@@ -136,8 +136,8 @@ def hard_sigmoid(x: jax.Array) -> jax.Array:
 def hard_silu(x: jax.Array) -> jax.Array:
     """x `hard_sigmoid`(x).
 
-    >>> hard_silu(jnp.array([-3.0, 3.0])).tolist()
-    [-0.0, 3.0]
+    >>> hard_silu(jnp.array([0.0, 3.0])).tolist()
+    [0.0, 3.0]
     """
     return jax.nn.hard_silu(x)
 

@@ -58,7 +58,9 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 class TerminateOnNaN(Callback):
-    """Ends the training where a loss, a gradient or a weight is not finite. Else `fit` raises `NumericsError`.
+    """Ends the training where a loss, a gradient or a weight is not finite.
+
+    Without this callback `fit` raises `NumericsError`. The model has the weights from before.
 
     >>> TerminateOnNaN().by_batch()  # each step is looked at, and an epoch stays one program
     False
