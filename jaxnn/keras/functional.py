@@ -28,8 +28,8 @@ class Model(Trainer, Layer):
       inputs, outputs: from `Input`, and what layers made of it; a tensor, or a list of them.
 
     `compile`, `fit`, `evaluate`, `predict`, `summary`, `save` and `get_weights` are Keras'; `to_recipe`, `state` and
-    `as_run` lead to the rest of jaxnn. A model without
-    inputs and outputs, as a class with `call`, is refused: define a `Layer` with `network` instead.
+    `as_run` lead to the rest of jaxnn. A model without inputs and outputs, as a class with `call`, is refused: define a
+    `Layer` with `network` instead.
 
     Raises `InputError` for what is no tensor, and for outputs that depend on other inputs.
 
