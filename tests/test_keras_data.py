@@ -286,7 +286,7 @@ def test_histories_answer_to_both_spellings():
 
 def test_the_picture_of_a_model_is_written_as_svg_whatever_was_asked_for(tmp_path):
     from jaxnn.keras import layers
-    from jaxnn.keras.base import Input
+    from jaxnn.keras.inputs import Input
     from jaxnn.keras.models import Model, Sequential
 
     x = Input((4,))

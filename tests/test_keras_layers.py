@@ -12,7 +12,7 @@ import pytest
 
 from jaxnn import tree
 from jaxnn.errors import InputError
-from jaxnn.keras import activations, base, initializers, layers, regularizers
+from jaxnn.keras import activations, base, initializers, inputs, layers, regularizers
 from jaxnn.numerics import relaxed
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -119,7 +119,7 @@ def test_layers_of_several_inputs_agree_with_numpy():
     close(layers.Subtract()([x, z]), x - z)
     close(layers.concatenate([x, y]), np.concatenate([x, y], 1))
     close(layers.Concatenate(1)([IMAGE, IMAGE]), np.concatenate([IMAGE, IMAGE], 1))
-    tensor = layers.add([base.Input((4,)), base.Input((4,))])
+    tensor = layers.add([inputs.Input((4,)), inputs.Input((4,))])
     assert tensor.shape == (None, 4)
 
 

@@ -11,11 +11,11 @@ from . import optimizers as optimizers
 from . import regularizers as regularizers
 from . import tf as tf
 from . import utils as utils
-from .base import Input as Input
-from .base import InputLayer as InputLayer
 from .base import Layer as Layer
 from .callbacks import Callback as Callback
 from .initializers import Initializer as Initializer
+from .inputs import Input as Input
+from .inputs import InputLayer as InputLayer
 from .losses import Loss as Loss
 from .metrics import Metric as Metric
 from .models import Model as Model

@@ -1,4 +1,7 @@
-"""Keras' activation functions, each of one array. Those that jaxnn has are jaxnn's own; `elu` is the same function."""
+"""Keras' activation functions: `f32[...]` -> the same shape, entry by entry but for the softmax and `glu`.
+
+Those that jaxnn has are jaxnn's own. Your own is any function of one array in `jax.numpy`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,12 @@ Activation = Callable[..., jax.Array]
 
 
 def linear(x: jax.Array) -> jax.Array:
-    """x itself."""
+    """x itself.
+
+    >>> import jax.numpy as jnp
+    >>> linear(jnp.array([-1.0, 2.0])).tolist()
+    [-1.0, 2.0]
+    """
     return x
 
 
@@ -36,111 +44,196 @@ def relu(
 
 
 def leaky_relu(x: jax.Array, negative_slope: float = 0.2) -> jax.Array:
-    """x for x > 0, negative_slope x otherwise; the layer LeakyReLU has a slope of 0.3."""
+    """x for x > 0, negative_slope x otherwise; the layer LeakyReLU has a slope of 0.3.
+
+    >>> leaky_relu(jnp.array([-1.0, 2.0]), 0.5).tolist()
+    [-0.5, 2.0]
+    """
     return own.leaky_relu(x, negative_slope)
 
 
 def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
-    """e^x / sum e^x along an axis."""
+    """e^x / sum e^x along an axis, counted as by NumPy; without overflow.
+
+    >>> softmax(jnp.array([100.0, 100.0])).tolist()
+    [0.5, 0.5]
+    """
     return own.softmax(x) if axis == -1 else jax.nn.softmax(x, axis)
 
 
 def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
-    """log of `softmax`."""
+    """log of `softmax`: x - log sum e^x along an axis.
+
+    >>> log_softmax(jnp.array([0.0, 0.0])).round(4).tolist()  # -log 2
+    [-0.693..., -0.693...]
+    """
     return jax.nn.log_softmax(x, axis)
 
 
 def gelu(x: jax.Array, approximate: bool = False) -> jax.Array:
-    """x Phi(x), or its form with tanh."""
+    """x Phi(x), Phi the normal distribution; approximate: x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2.
+
+    >>> gelu(jnp.array([-1.0, 2.0])).round(3).tolist()
+    [-0.15..., 1.95...]
+    """
     return jax.nn.gelu(x, approximate)
 
 
 def relu6(x: jax.Array) -> jax.Array:
-    """min(max(0, x), 6)."""
+    """min(max(0, x), 6).
+
+    >>> relu6(jnp.array([2.0, 9.0])).tolist()
+    [2.0, 6.0]
+    """
     return jax.nn.relu6(x)
 
 
 def celu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
-    """x for x > 0, alpha (e^(x / alpha) - 1) otherwise."""
+    """x for x > 0, alpha (e^(x / alpha) - 1) otherwise.
+
+    >>> celu(jnp.array([-1.0, 2.0])).round(4).tolist()
+    [-0.632..., 2.0]
+    """
     return jax.nn.celu(x, alpha)
 
 
 def softsign(x: jax.Array) -> jax.Array:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).
+
+    >>> softsign(jnp.array([-1.0, 3.0])).tolist()
+    [-0.5, 0.75]
+    """
     return jax.nn.soft_sign(x)
 
 
 def exponential(x: jax.Array) -> jax.Array:
-    """e^x."""
+    """e^x.
+
+    >>> exponential(jnp.array([0.0, 1.0])).round(3).tolist()
+    [1.0, 2.71...]
+    """
     return jnp.exp(x)
 
 
 def mish(x: jax.Array) -> jax.Array:
-    """x tanh(log(1 + e^x))."""
+    """x tanh(log(1 + e^x)).
+
+    >>> mish(jnp.array([-1.0, 2.0])).round(3).tolist()
+    [-0.30..., 1.94...]
+    """
     return x * jnp.tanh(jax.nn.softplus(x))
 
 
 def hard_sigmoid(x: jax.Array) -> jax.Array:
-    """relu6(x + 3) / 6."""
+    """relu6(x + 3) / 6.
+
+    >>> hard_sigmoid(jnp.array([-3.0, 0.0, 3.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return jax.nn.hard_sigmoid(x)
 
 
 def hard_silu(x: jax.Array) -> jax.Array:
-    """x `hard_sigmoid`(x)."""
+    """x `hard_sigmoid`(x).
+
+    >>> hard_silu(jnp.array([0.0, 3.0])).tolist()
+    [0.0, 3.0]
+    """
     return jax.nn.hard_silu(x)
 
 
 def hard_tanh(x: jax.Array) -> jax.Array:
-    """x cut at -1 and 1."""
+    """x cut at -1 and 1.
+
+    >>> hard_tanh(jnp.array([-2.0, 0.5])).tolist()
+    [-1.0, 0.5]
+    """
     return jax.nn.hard_tanh(x)
 
 
 def hard_shrink(x: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """x for |x| > threshold, else 0."""
+    """x for |x| > threshold, else 0.
+
+    >>> hard_shrink(jnp.array([0.25, 2.0])).tolist()
+    [0.0, 2.0]
+    """
     return jnp.where(jnp.abs(x) > threshold, x, 0)
 
 
 def soft_shrink(x: jax.Array, threshold: float = 0.5) -> jax.Array:
-    """x moved towards 0 by the threshold, and 0 within it."""
+    """x moved towards 0 by the threshold, and 0 within it.
+
+    >>> soft_shrink(jnp.array([0.25, 2.0])).tolist()
+    [0.0, 1.5]
+    """
     return jnp.sign(x) * jnp.maximum(jnp.abs(x) - threshold, 0)
 
 
 def tanh_shrink(x: jax.Array) -> jax.Array:
-    """x - tanh(x)."""
+    """x - tanh(x).
+
+    >>> tanh_shrink(jnp.array([0.0, 1.0])).round(3).tolist()
+    [0.0, 0.23...]
+    """
     return x - jnp.tanh(x)
 
 
 def threshold(x: jax.Array, threshold: float, default_value: float) -> jax.Array:
-    """x above the threshold, else default_value."""
+    """x above the threshold, else default_value.
+
+    >>> threshold(jnp.array([0.5, 2.0]), 1.0, 0.0).tolist()
+    [0.0, 2.0]
+    """
     return jnp.where(x > threshold, x, default_value)
 
 
 def log_sigmoid(x: jax.Array) -> jax.Array:
-    """log of `sigmoid`."""
+    """log of `sigmoid`: -log(1 + e^-x).
+
+    >>> log_sigmoid(jnp.array([0.0])).round(4).tolist()  # -log 2
+    [-0.693...]
+    """
     return jax.nn.log_sigmoid(x)
 
 
 def squareplus(x: jax.Array, b: float = 4) -> jax.Array:
-    """(x + sqrt(x^2 + b)) / 2."""
+    """(x + sqrt(x^2 + b)) / 2.
+
+    >>> squareplus(jnp.array([0.0])).tolist()
+    [1.0]
+    """
     return jax.nn.squareplus(x, b)
 
 
 def sparse_plus(x: jax.Array) -> jax.Array:
-    """0 below -1, x above 1, (x + 1)^2 / 4 between them."""
+    """0 below -1, x above 1, (x + 1)^2 / 4 between them.
+
+    >>> sparse_plus(jnp.array([-2.0, 0.0, 2.0])).tolist()
+    [0.0, 0.25, 2.0]
+    """
     return jax.nn.sparse_plus(x)
 
 
 def sparse_sigmoid(x: jax.Array) -> jax.Array:
-    """(x + 1) / 2, cut at 0 and 1."""
+    """(x + 1) / 2, cut at 0 and 1.
+
+    >>> sparse_sigmoid(jnp.array([-2.0, 0.0, 2.0])).tolist()
+    [0.0, 0.5, 1.0]
+    """
     return jax.nn.sparse_sigmoid(x)
 
 
 def glu(x: jax.Array, axis: int = -1) -> jax.Array:
-    """The first half along an axis times the sigmoid of the second."""
+    """The first half along an axis times the sigmoid of the second.
+
+    >>> glu(jnp.array([3.0, 0.0])).tolist()
+    [1.5]
+    """
     return jax.nn.glu(x, axis)
 
 
-swish, hard_swish = silu, hard_silu
+swish = silu
+hard_swish = hard_silu
 _FUNCTIONS: list[Activation] = [
     *(linear, relu, leaky_relu, softmax, log_softmax, gelu, relu6, celu, softsign, exponential, mish, hard_sigmoid),
     *(hard_silu, hard_tanh, hard_shrink, soft_shrink, tanh_shrink, log_sigmoid, squareplus, sparse_plus),
@@ -188,5 +281,9 @@ def serialize(activation: Activation) -> str:
 
 
 def deserialize(config: Any) -> Activation:
-    """The function of this name."""
+    """The function of this name.
+
+    >>> deserialize("relu") is relu
+    True
+    """
     return get(config)

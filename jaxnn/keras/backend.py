@@ -47,12 +47,18 @@ def image_data_format() -> str:
 
 
 def set_floatx(value: str) -> None:
-    """Takes float32. Raises `InputError` for another type."""
+    """Takes float32. Raises `InputError` for another type.
+
+    >>> set_floatx("float32")
+    """
     check("set_floatx", value, "float32, in which everything is computed here", value == "float32")
 
 
 def set_image_data_format(data_format: str) -> None:
-    """Takes channels_last. Raises `InputError` for another form."""
+    """Takes channels_last. Raises `InputError` for another form.
+
+    >>> set_image_data_format("channels_last")
+    """
     check("set_image_data_format", data_format, "channels_last; move the axis", data_format == "channels_last")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxnn import tree
 from jaxnn.devices.cache import keeping
-from jaxnn.errors import InputError, choices, nearest
+from jaxnn.errors import InputError, nearest
 from jaxnn.keras.session import Session, next_noise, unique_name
 from jaxnn.keras.tensors import Array, Shape, Tensor, as_array, core_shape, one_or_all
 from jaxnn.nn.compose import stateless
@@ -25,37 +25,46 @@ NOT_BUILT = (
 
 
 class Layer:
-    """One layer, or a model as a layer of another one.
+    """A layer: called on a `Tensor` it gives a `Tensor`, called on an array `[B, ...]` it gives an array `f32[B, ...]`.
 
     Args of every layer: name, input_shape (or input_dim, batch_input_shape), trainable, dtype, activity_regularizer.
 
-    A layer of one's own defines `network(*shapes)`: the layer as one of jaxnn's (`jaxnn.Model`, or a function of one
-    array), for inputs of these shapes, each of one example.
+    Your own layer defines `network(*shapes)`: the layer as one of jaxnn's (`jaxnn.Model`, or a function of one array),
+    for inputs of these shapes, each of one example. Keras' layers define `build` and `call` instead.
 
-    Raises `InputError` for an argument that the layer does not have.
+    Raises `InputError` for an argument that the layer does not have, and for a dtype other than float32.
+
+    >>> import numpy as np
+    >>> class Double(Layer):
+    ...     def network(self, *shapes):
+    ...         return lambda x: 2 * x
+    >>> Double()(np.ones((1, 3))).tolist()
+    [[2.0, 2.0, 2.0]]
     """
 
     LEAVES: ClassVar[tuple[str, ...]] = ()  # paths of its parameters, in the order of Keras' get_weights
     input_shape_given: Shape | None = None
     layers: Any = None  # of a model: its layers
+    input: Any  # the tensors of its first call: one, or a list of them
+    output: Any
 
     def __init__(self, **kwargs: Any):
-        self.name = str(kwargs.pop("name", None) or unique_name(type(self).__name__))
-        self.trainable = bool(kwargs.pop("trainable", True))
+        self.name: str = str(kwargs.pop("name", None) or unique_name(type(self).__name__))
+        self.trainable: bool = bool(kwargs.pop("trainable", True))
         self.input_shape_given = self._shape_given(kwargs)
         dtype, regularizer = kwargs.pop("dtype", None), kwargs.pop("activity_regularizer", None)
         if dtype is not None and str(getattr(dtype, "name", dtype)) not in ("float32", "<class 'numpy.float32'>"):
             raise InputError(f"{type(self).__name__} dtype={dtype}: must be float32; leave it out")
-        self.activity_regularizer = _regularizer(regularizer)
+        self.activity_regularizer: Callable[[jax.Array], jax.Array] | None = _regularizer(regularizer)
         for ignored in ("autocast", "batch_size"):
             kwargs.pop(ignored, None)
         for argument in kwargs:
             raise self.unknown(argument)
         self.params: Any = None  # arrays, or None: not built, or not drawn yet
         self.shapes: Any = None  # of the parameters; None: not built
-        self.number = 0  # its place in the process, from which its first weights come
+        self.number: int = 0  # its place in the process, from which its first weights come
         self._net: Model | None = None
-        self.built = False
+        self.built: bool = False
 
     def unknown(self, argument: str) -> InputError:
         """The error for an argument that the layer does not have."""
@@ -209,14 +218,17 @@ class Layer:
 
     @property
     def weights(self) -> list[Array]:
+        """All parameters, as `get_weights` gives them."""
         return [as_array(each) for each in self.get_weights()]
 
     @property
     def kernel(self) -> Array:
+        """Its kernel, in Keras' form. Raises `AttributeError` where it has none."""
         return self._weight("w")
 
     @property
     def bias(self) -> Array:
+        """Its bias. Raises `AttributeError` where it has none."""
         return self._weight("b")
 
     def _weight(self, leaf: str) -> Array:
@@ -268,29 +280,3 @@ def draw(layers: Sequence[Layer]) -> None:
     made = jax.jit(first)(seed) if with_leaves else {number: {} for number in waiting}
     for number, layer in waiting.items():
         layer.params = made[number]
-
-
-class InputLayer(Layer):
-    """Where the examples come in: `shape` of one of them."""
-
-    def __init__(self, shape: Any = None, **kwargs: Any):
-        if shape is not None:
-            kwargs["input_shape"] = shape
-        super().__init__(**kwargs)
-        if self.input_shape_given is None:
-            raise InputError("InputLayer shape=None: give the shape of one example, as in keras.Input(shape=(784,))")
-        self.shapes, self.params, self.built = {}, {}, True
-        self.output = Tensor(self.input_shape_given, self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.output = Tensor(self.input_shape_given, self)
-
-
-def Input(
-    shape: Any = None, batch_size: int | None = None, dtype: Any = None, name: str | None = None, **more: Any
-) -> Tensor:
-    """The tensor that examples of this shape come in as."""
-    if dtype is not None and str(dtype) not in ("float32", "uint8", "int32", "float64"):
-        raise choices("Input dtype", dtype, ["float32", "uint8"])
-    return InputLayer(shape, name=name, **more).output

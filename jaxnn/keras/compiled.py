@@ -16,7 +16,7 @@ from jaxnn.keras import intake, losses, metrics, optimizers
 from jaxnn.keras.metrics import Metric
 from jaxnn.keras.objective import frozen_of, recipe_of
 from jaxnn.keras.session import next_draws, noise_key
-from jaxnn.types import Batch, Recipe, State
+from jaxnn.types import Batch, Params, Recipe, State
 
 SAME = (
     *("workers", "use_multiprocessing", "max_queue_size", "validation_batch_size", "jit_compile", "run_eagerly"),
@@ -27,6 +27,8 @@ KEPT = ("optimizer", "loss", "classes", "_metrics", "_draws", "_rate")
 
 class Compiled:
     """A network with a loss and an optimizer."""
+
+    params: Params  # of all its layers
 
     def _begin_training(self) -> None:
         self._draws = next_draws()  # where the order of its batches and its noise come from
@@ -115,7 +117,7 @@ class Compiled:
         self.params, self._opt_state, self._step = state.params, state.opt_state, state.step
         self.optimizer.iterations = state.step
 
-    def key(self) -> Any:
+    def key(self) -> jax.Array:
         """The key of its run."""
         return noise_key(*self._draws)
 

@@ -16,7 +16,7 @@ from jaxnn.training import loop
 class Fitting:
     """The loop over epochs of a model that is compiled."""
 
-    stop_training = False
+    stop_training: bool = False
     history: Any = None
 
     def _listening(self: Any, callbacks: Any, verbose: int) -> list[Any]:

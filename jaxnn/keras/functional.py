@@ -10,8 +10,9 @@ import jax
 from jaxnn import fork
 from jaxnn.errors import InputError
 from jaxnn.keras import summary as tables
-from jaxnn.keras.base import NOT_BUILT, InputLayer, Layer, draw
+from jaxnn.keras.base import NOT_BUILT, Layer, draw
 from jaxnn.keras.graph import Node, model_of, nodes_of
+from jaxnn.keras.inputs import InputLayer
 from jaxnn.keras.saving import layer_of, load_weights, save_model, save_weights
 from jaxnn.keras.session import next_noise, unique_name
 from jaxnn.keras.tensors import Shape, Tensor, as_array, one_or_all
@@ -26,12 +27,27 @@ class Model(Trainer, Layer):
     Args:
       inputs, outputs: from `Input`, and what layers made of it; a tensor, or a list of them.
 
+    `compile`, `fit`, `evaluate`, `predict`, `summary`, `save` and `get_weights` are Keras'; `to_recipe`, `state` and
+    `as_run` lead to the rest of jaxnn. A model without inputs and outputs, as a class with `call`, is refused: define a
+    `Layer` with `network` instead.
+
+    Raises `InputError` for what is no tensor, and for outputs that depend on other inputs.
+
     >>> from jaxnn import keras
     >>> x = keras.Input(shape=(4,))
     >>> model = keras.Model(x, keras.layers.Dense(3, activation="softmax")(x))
     >>> model.predict([[1, 2, 3, 4], [4, 3, 2, 1]], verbose=0).shape
     (2, 3)
     """
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    several: bool  # whether outputs are given as a list
+    name: str
+    trainable: bool
+    activity_regularizer: None
+    number: int
+    built: bool
 
     def __init__(self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True):
         if inputs is None or outputs is None:
@@ -80,20 +96,24 @@ class Model(Trainer, Layer):
 
     @property
     def input(self) -> Any:
+        """Its input; of several a list."""
         self._need_built()
         return self.inputs[0] if len(self.inputs) == 1 else self.inputs
 
     @property
     def output(self) -> Any:
+        """Its output; of several a list."""
         self._need_built()
         return self.outputs if self.several else self.outputs[0]
 
     @property
     def input_shape(self) -> Any:
+        """The shape of its input, `(None, ...)`; of several a list."""
         return self.input.shape if isinstance(self.input, Tensor) else [each.shape for each in self.input]
 
     @property
     def output_shape(self) -> Any:
+        """The shape of its output, `(None, ...)`; of several a list."""
         return self.output.shape if isinstance(self.output, Tensor) else [each.shape for each in self.output]
 
     def _need_built(self) -> None:
@@ -107,6 +127,7 @@ class Model(Trainer, Layer):
 
     @property
     def params(self) -> Params:
+        """`{layer: its parameters}`, as jaxnn has them."""
         return {layer.name: layer.params for layer in self.layers if layer.shapes and not isinstance(layer, InputLayer)}
 
     @params.setter
@@ -117,6 +138,7 @@ class Model(Trainer, Layer):
 
     @property
     def shapes(self) -> Params:
+        """The shapes of `params`; None where it is not built."""
         if not self.built:
             return None
         return {layer.name: layer.shapes for layer in self.layers if layer.shapes and not isinstance(layer, InputLayer)}

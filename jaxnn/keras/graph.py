@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from jaxnn import tree
 from jaxnn.errors import InputError
-from jaxnn.keras.base import InputLayer, Layer, walk
+from jaxnn.keras.base import Layer, walk
+from jaxnn.keras.inputs import InputLayer
 from jaxnn.keras.tensors import Tensor, one_or_all
 from jaxnn.types import Model, Params
 

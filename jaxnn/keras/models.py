@@ -13,5 +13,11 @@ Functional = Model
 
 
 def clone_model(model: Any) -> Any:
-    """The same layers with new weights."""
+    """The same layers with new weights, not compiled. Raises `InputError` for a layer that has no config (`Lambda`).
+
+    >>> from jaxnn import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> clone_model(model).count_params()
+    15
+    """
     return type(model).from_config(model.get_config())

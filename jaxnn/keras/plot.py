@@ -198,6 +198,11 @@ def plot_model(
 
     Raises:
       InputError: an unknown rankdir, or a model that has not been built.
+
+    >>> from jaxnn import keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> plot_model(model, to_file=None, show_shapes=True)[:4]
+    '<svg'
     """
     if rankdir not in ("TB", "LR"):
         raise choices("plot_model rankdir", rankdir, ["TB", "LR"])

@@ -1,7 +1,8 @@
-"""Penalties on weights or outputs, added to the loss: functions of one array, as in Keras."""
+"""Penalties on weights or outputs, added to the loss: functions of one array `f32[...] -> f32[]`, as in Keras."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -10,11 +11,23 @@ import jax.numpy as jnp
 from jaxnn.errors import InputError, choices, non_negative
 from jaxnn.keras import lookup
 
+Penalty = Callable[[jax.Array], jax.Array]  # a `Regularizer`, or a function of an array
+
 
 class Regularizer(lookup.Configured):
-    """A penalty; one of your own defines `__call__(x) -> f32[]`, with a kernel as `[in, out]`."""
+    """A penalty `f32[...] -> f32[]`; your own defines `__call__(x)`, in `jax.numpy`, with a kernel as `[in, out]`.
+
+    A model with your own cannot be saved.
+
+    >>> class Largest(Regularizer):
+    ...     def __call__(self, x):
+    ...         return jnp.abs(x).max()
+    >>> Largest()(jnp.array([1.0, -2.0])).item()
+    2.0
+    """
 
     def __call__(self, x: jax.Array) -> jax.Array:
+        """The penalty on x."""
         return jnp.zeros((), x.dtype)
 
 
@@ -26,6 +39,9 @@ class L1L2(Regularizer):
     11.5
     """
 
+    l1: float
+    l2: float
+
     def __init__(self, l1: float = 0.0, l2: float = 0.0):
         self.l1, self.l2 = (0.0 if factor is None else factor for factor in (l1, l2))
         for name, factor in (("l1", self.l1), ("l2", self.l2)):
@@ -36,14 +52,22 @@ class L1L2(Regularizer):
 
 
 class L1(L1L2):
-    """l1 sum |x|."""
+    """l1 sum |x|. Raises `InputError` for a factor < 0.
+
+    >>> L1(0.5)(jnp.array([1.0, -2.0])).item()
+    1.5
+    """
 
     def __init__(self, l1: float = 0.01):
         super().__init__(l1=l1)
 
 
 class L2(L1L2):
-    """l2 sum x^2."""
+    """l2 sum x^2, without the half of `jaxnn`'s alpha. Raises `InputError` for a factor < 0.
+
+    >>> L2(0.5)(jnp.array([1.0, -2.0])).item()
+    2.5
+    """
 
     def __init__(self, l2: float = 0.01):
         super().__init__(l2=l2)
@@ -61,7 +85,8 @@ class OrthogonalRegularizer(Regularizer):
         non_negative("OrthogonalRegularizer factor", factor)
         if mode not in ("rows", "columns"):
             raise choices("OrthogonalRegularizer mode", mode, ("rows", "columns"))
-        self.factor, self.mode = factor, mode
+        self.factor: float = factor
+        self.mode: str = mode
 
     def __call__(self, x: jax.Array) -> jax.Array:
         if x.ndim != 2:
@@ -72,7 +97,10 @@ class OrthogonalRegularizer(Regularizer):
         return self.factor * jnp.abs(jnp.where(jnp.eye(n, dtype=bool), 0, unit @ unit.T)).sum() / (n * (n - 1))
 
 
-l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
+l1 = L1
+l2 = L2
+l1_l2 = L1L2
+orthogonal_regularizer = OrthogonalRegularizer
 TABLE: dict[str, Any] = {
     **{"L1": L1, "l1": L1, "L2": L2, "l2": L2, "L1L2": L1L2, "l1_l2": L1L2, "l1l2": L1L2},
     **{"OrthogonalRegularizer": OrthogonalRegularizer, "orthogonal_regularizer": OrthogonalRegularizer},
@@ -104,5 +132,9 @@ def serialize(regularizer: Any) -> dict[str, Any]:
 
 
 def deserialize(config: Any) -> Any:
-    """The penalty of this config."""
+    """The penalty of this config, or of a name.
+
+    >>> deserialize({"class_name": "L2", "config": {"l2": 0.5}}).l2
+    0.5
+    """
     return get(config)

@@ -27,7 +27,7 @@ WITHIN = "model.keras"  # of a folder
 
 
 def save_model(model: Any, filepath: Any, *, overwrite: bool = True, weights_only: bool = False) -> None:
-    """Write a model, `weights_only` or whole.
+    """Write a model, `weights_only` or whole, for `load_model`; `model.save(filepath)` is the same.
 
     Raises `InputError` for a layer, loss or metric that JSON cannot keep, for a model that is not built, and for a file
     that is there unless `overwrite`; `StorageError` if it cannot be written.

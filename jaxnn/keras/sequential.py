@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxnn.errors import InputError
-from jaxnn.keras.base import Input, InputLayer, Layer
+from jaxnn.keras.base import Layer
 from jaxnn.keras.functional import Model
+from jaxnn.keras.inputs import Input, InputLayer
 from jaxnn.keras.tensors import Tensor, core_shape
 
 
 class Sequential(Model):
-    """Layers in a row: the lecture's way to a network.
+    """Layers in a row: `f32[B, ...]` -> `f32[B, ...]`.
 
     Args:
       layers: in their order; `Input(shape=...)` first, or a first layer with input_shape=. Without either the shape is
         that of the data that it is first called on.
+
+    Methods as `Model`. Raises `InputError` for a layer that cannot follow.
 
     >>> from jaxnn.keras import Sequential
     >>> from jaxnn.keras.layers import Dense
@@ -31,7 +34,9 @@ class Sequential(Model):
         self._begin(name, trainable)
         self._row: list[Layer] = []
         self._input: Tensor | None = None
-        self.inputs, self.outputs, self.several = [], [], False
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+        self.several: bool = False
         for layer in layers or ():
             self.add(layer)
 

@@ -24,7 +24,12 @@ def set_seed(seed: int) -> None:
 
 
 def clear_session() -> None:
-    """Begin anew to number layers; models that are there stay as they are."""
+    """Begin anew to number layers; models that are there stay as they are.
+
+    >>> clear_session()
+    >>> unique_name("Dense"), unique_name("Dense")
+    ('dense', 'dense_1')
+    """
     Session.names.clear()
 
 

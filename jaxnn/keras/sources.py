@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -65,22 +65,27 @@ def _same(a: np.ndarray, b: jax.Array) -> bool:
 class Resident:
     """Rows on the device. `position` goes on from epoch to epoch, so that one fit after another is one longer fit."""
 
-    def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: Any, data: Batch, batch_size: int, shuffle: bool,
-                 steps: int | None, one_by_one: bool):  # fmt: skip
+    def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: jax.Array, data: Batch, batch_size: int,
+                 shuffle: bool, steps: int | None, one_by_one: bool):  # fmt: skip
         n = len(data.weight)
-        self.recipe, self.key, self.batch_size = recipe, key, min(batch_size, n)
-        self.data = programs["rows"] = on_device(data, programs.pop("rows", None))
+        self.recipe: Recipe = recipe
+        self.key: jax.Array = key
+        self.batch_size: int = min(batch_size, n)
+        self.data: Batch = on_device(data, programs.pop("rows", None))
+        programs["rows"] = self.data
         whole = -(-n // self.batch_size)
         if steps is not None and not 1 <= steps <= whole:
             rule = f"the data have {whole} batches of {self.batch_size}"
             raise InputError(f"steps_per_epoch={steps}: {rule}; leave it out, or give 1 to {whole}")
-        self.whole, self.steps, self.one_by_one = whole, steps or whole, one_by_one
+        self.whole: int = whole
+        self.steps: int = steps or whole
+        self.one_by_one: bool = one_by_one
         none_of = {"saves": Saves(), "tol": None, "patience": NEVER, "best": None}
-        self.plan = Plan(n, self.batch_size, whole, NEVER, NEVER, stop_on="train/loss", **none_of)
+        self.plan: Plan = Plan(n, self.batch_size, whole, NEVER, NEVER, stop_on="train/loss", **none_of)
         name = (shuffle, self.batch_size)
         if name not in programs:
             programs[name] = jax.jit(functools.partial(chunk, recipe, *name), static_argnums=2)
-        self.program = programs[name]
+        self.program: Callable[..., Any] = programs[name]
 
     def begin(self, step: int) -> None:
         """Before an epoch, after so many steps."""
@@ -118,31 +123,35 @@ class Resident:
 class Streamed:
     """Batches `(x, y)` or `(x, y, weight)` as an iterable gives them, or an object with `[i]` and `len`."""
 
-    def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: Any, batches: Any, given: intake.Given,
+    def __init__(self, recipe: Recipe, programs: dict[Any, Any], key: jax.Array, batches: Any, given: intake.Given,
                  steps: int | None, class_weight: Any, shuffle: bool, one_by_one: bool):  # fmt: skip
-        self.recipe, self.key, self.batches, self.given, self.class_weight = recipe, key, batches, given, class_weight
-        self.shuffle = shuffle and not hasattr(batches, "__iter__") and not hasattr(batches, "__next__")
+        self.recipe: Recipe = recipe
+        self.key: jax.Array = key
+        self.batches: Any = batches
+        self.given: intake.Given = given
+        self.class_weight: Any = class_weight
+        self.shuffle: bool = shuffle and not hasattr(batches, "__iter__") and not hasattr(batches, "__next__")
         sized = hasattr(batches, "__len__")
         if steps is not None and sized and steps > len(batches):
             raise InputError(f"steps_per_epoch={steps}: there are {len(batches)} batches; leave it out")
         if steps is not None and (not isinstance(steps, int | np.integer) or steps < 1):
             raise InputError(f"steps_per_epoch={steps}: must be a number >= 1")
-        self.steps = steps if steps is not None else len(batches) if sized else None
-        self.passing = hasattr(batches, "__next__")  # it can be gone through once
-        self.whole = steps is None and not self.passing  # an epoch is all that it gives
-        self.together = 1 if one_by_one else TOGETHER
+        self.steps: int | None = steps if steps is not None else len(batches) if sized else None
+        self.passing: bool = hasattr(batches, "__next__")  # it can be gone through once
+        self.whole: bool = steps is None and not self.passing  # an epoch is all that it gives
+        self.together: int = 1 if one_by_one else TOGETHER
         if "streamed" not in programs:
             run = lambda state, window, key: engine.steps(recipe, state, window, key)
             programs["streamed"] = jax.jit(run)
-        self.program = programs["streamed"]
-        self.width = 0
+        self.program: Callable[..., Any] = programs["streamed"]
+        self.width: int = 0
         self.iterator: Iterator[Any] | None = None
 
     def begin(self, step: int) -> None:
         """Before an epoch: it begins with the first batch again, unless it takes steps_per_epoch from where it was."""
         if self.iterator is not None and hasattr(self.batches, "on_epoch_end"):
             self.batches.on_epoch_end()
-        self.draw = (step, 0)
+        self.draw: tuple[int, int] = (step, 0)
         if self.iterator is None or self.whole:
             self.iterator = self._pass()
 

@@ -18,6 +18,7 @@ class Array(np.ndarray):
     """What a layer or a model gives when it is called on an array: a NumPy array, with `numpy()`."""
 
     def numpy(self) -> np.ndarray:
+        """The array as one of NumPy."""
         return np.asarray(self)
 
 
@@ -49,18 +50,28 @@ class Tensor:
     """
 
     def __init__(
-        self, shape: Any, layer: Any, inputs: tuple[Tensor, ...] = (), net: Model | None = None, index: Any = None
+        self,
+        shape: Any,
+        layer: Any,
+        inputs: tuple[Tensor, ...] = (),
+        net: Model | None = None,
+        index: int | None = None,
     ):
         self.all: Any = shape
         self.core: Shape = tuple(shape if index is None else shape[index])
-        self.layer, self.inputs, self.net, self.index = layer, inputs, net, index
+        self.layer: Any = layer
+        self.inputs: tuple[Tensor, ...] = inputs
+        self.net: Model | None = net
+        self.index: int | None = index
 
     @property
     def shape(self) -> tuple[int | None, ...]:
+        """Its shape; None is the batch."""
         return (None, *self.core)
 
     @property
     def name(self) -> str:
+        """The name of the layer that gives it."""
         return self.layer.name
 
     def __repr__(self) -> str:

@@ -2,6 +2,10 @@
 
 `tf.nn.relu` and its like as functions and as activations, `tf.__version__`, `tf.random.set_seed`. No TensorFlow is
 needed, and there is nothing else of it here.
+
+>>> from jaxnn.keras import tf
+>>> tf.nn.relu([-1.0, 2.0]).numpy().tolist()
+[0.0, 2.0]
 """
 
 from __future__ import annotations
@@ -39,8 +43,8 @@ def _eager(function: Callable[..., jax.Array]) -> Callable[..., Any]:
     return on_arrays
 
 
-nn = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
-random = SimpleNamespace(set_seed=set_random_seed)
+nn: SimpleNamespace = SimpleNamespace(**{name: _eager(activations.TABLE[name]) for name in FUNCTIONS})
+random: SimpleNamespace = SimpleNamespace(set_seed=set_random_seed)
 keras = jaxnn.keras
 __version__ = jaxnn.__version__
-version = SimpleNamespace(VERSION=__version__)
+version: SimpleNamespace = SimpleNamespace(VERSION=__version__)

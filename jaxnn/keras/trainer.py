@@ -129,7 +129,11 @@ class Trainer(Fitting, Compiled):
         sample_weight: Any = None, steps: int | None = None, callbacks: Any = None, return_dict: bool = False,
         **more: Any,
     ) -> Any:  # fmt: skip
-        """The loss, or `[loss, metric, ...]`; with return_dict by their names."""
+        """The loss, or `[loss, metric, ...]`; with return_dict by their names.
+
+        x, y and sample_weight as `fit` takes them; `steps`: the first batches alone. Raises `InputError` for data that
+        do not fit, and for a model that is not compiled.
+        """
         self._refuse("evaluate", more, ("batch_size", "return_dict", "sample_weight", "steps", "verbose"))
         self._need_compiled()
         batches = intake.is_batches(x)
@@ -150,7 +154,11 @@ class Trainer(Fitting, Compiled):
         self: Any, x: Any, batch_size: int | None = None, verbose: Any = "auto", steps: int | None = None,
         callbacks: Any = None, **more: Any,
     ) -> Any:  # fmt: skip
-        """The outputs for examples, f32[n, ...]; of several outputs a list."""
+        """The outputs for examples, f32[n, ...]; of several outputs a list.
+
+        x: arrays, or an iterable of batches. What the network ends with: probabilities after a softmax, logits without.
+        Raises `InputError` for data that do not fit.
+        """
         self._refuse("predict", more, ("batch_size", "callbacks", "steps", "verbose"))
         told = self._told(callbacks, verbose, steps if intake.is_batches(x) else _steps(x, batch_size))
         told.on_predict_begin()

@@ -30,15 +30,24 @@ def __getattr__(name: str) -> Any:
 
 
 class PyDataset:
-    """Batches by their numbers, for `fit`: a subclass has `__len__` and `__getitem__(i) -> (x, y)`, and may have
-    `on_epoch_end`. Each epoch takes them in an order drawn anew, unless shuffle=False. Arguments of Keras change
-    nothing.
+    """Batches by their numbers, for `fit`. A subclass has `__len__` and `__getitem__(i) -> (x, y)` or `(x, y, weight)`.
+
+    Each epoch takes them in an order drawn anew, unless shuffle=False. Arguments of Keras change nothing.
+
+    >>> class Halves(PyDataset):
+    ...     def __len__(self):
+    ...         return 2
+    ...     def __getitem__(self, i):
+    ...         return np.full((8, 4), i), np.zeros(8)
+    >>> len(Halves()), Halves()[1][0].shape
+    (2, (8, 4))
     """
 
     def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
         del workers, use_multiprocessing, max_queue_size
 
-    def on_epoch_end(self) -> None: ...
+    def on_epoch_end(self) -> None:
+        """Called after each epoch."""
 
 
 Sequence = PyDataset
@@ -71,7 +80,7 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
 
 
 def normalize(x: Any, axis: int = -1, order: float = 2) -> np.ndarray:
-    """`x` divided by its norms along an axis, where those are not 0.
+    """x / |x| along an axis, and 0 where |x| = 0: `[...]` -> f64 of the same shape; `order` is that of the norm.
 
     >>> normalize([[3.0, 4.0], [0.0, 0.0]])
     array([[0.6, 0.8],
@@ -82,7 +91,17 @@ def normalize(x: Any, axis: int = -1, order: float = 2) -> np.ndarray:
 
 
 def set_random_seed(seed: int) -> None:
-    """From here on new layers and models, NumPy's and Python's random numbers are those of this seed."""
+    """From here on new layers and models, NumPy's and Python's random numbers are those of this seed.
+
+    Without it a process has the seed 0. Raises `InputError` for a seed that is no whole number in 0..2^32 - 1.
+
+    >>> from jaxnn.keras import initializers
+    >>> set_random_seed(1)
+    >>> first = initializers.HeNormal()((3, 3))
+    >>> set_random_seed(1)
+    >>> bool((initializers.HeNormal()((3, 3)) == first).all())
+    True
+    """
     check("set_random_seed seed", seed, "a whole number in 0..4294967295", int(seed) == seed and 0 <= seed < 2**32)
     random.seed(int(seed))
     np.random.seed(int(seed))

@@ -5,7 +5,7 @@ A batch hook of a callback makes `fit` go step by step, where else an epoch is o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,20 @@ BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "
 
 
 class Callback:
-    """A callback of one's own is a subclass with some of these hooks; `self.model` is the model, `self.params` a dict.
+    """What is called while `fit`, `evaluate` and `predict` run. Your own is a subclass with some of these hooks.
 
-    `logs` has the loss and the metrics by name; `self.model.stop_training = True` ends the training.
+    `self.model` is the model, `self.params` has `epochs`, `steps` and `verbose`; `logs` has the loss and the metrics by
+    name. `self.model.stop_training = True` ends the training. A hook for each step (`on_train_batch_end`, ...) makes an
+    epoch many programs instead of one, which costs time.
+
+    >>> class Best(Callback):
+    ...     best = float("inf")
+    ...     def on_epoch_end(self, epoch, logs=None):
+    ...         self.best = min(self.best, logs["loss"])
+    >>> best = Best()
+    >>> best.on_epoch_end(0, {"loss": 0.5})
+    >>> best.best, best.by_batch()
+    (0.5, False)
     """
 
     def __init__(self) -> None:
@@ -27,48 +38,67 @@ class Callback:
         self._model: Any = None
 
     def set_params(self, params: dict[str, Any]) -> None:
+        """Take `epochs`, `steps` and `verbose`, by name."""
         self.params = params
 
     def set_model(self, model: Any) -> None:
+        """Take the model."""
         self._model = model
 
     @property
     def model(self) -> Any:
+        """The model that is trained; None before."""
         return getattr(self, "_model", None)  # a subclass may have forgotten super().__init__()
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None: ...
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Before an epoch; the epochs count from 0."""
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None: ...
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """After an epoch: `logs` has the loss, the metrics, and those of the validation as `val_...`."""
 
-    def on_batch_begin(self, batch: int, logs: Any = None) -> None: ...
+    def on_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a step, by its older name."""
 
-    def on_batch_end(self, batch: int, logs: Any = None) -> None: ...
+    def on_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a step, by its older name."""
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Before a step of an epoch; the steps count from 0."""
         self.on_batch_begin(batch, logs=logs)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """After a step: `logs` has the means of the epoch so far."""
         self.on_batch_end(batch, logs=logs)
 
-    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None: ...
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Never called: an evaluation is one program."""
 
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None: ...
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Never called: an evaluation is one program."""
 
-    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None: ...
+    def on_predict_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Never called: a prediction is one program."""
 
-    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None: ...
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Never called: a prediction is one program."""
 
-    def on_train_begin(self, logs: Any = None) -> None: ...
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Before the first epoch."""
 
-    def on_train_end(self, logs: Any = None) -> None: ...
+    def on_train_end(self, logs: Any = None) -> None:
+        """After the last epoch: `logs` as in `on_epoch_end`."""
 
-    def on_test_begin(self, logs: Any = None) -> None: ...
+    def on_test_begin(self, logs: Any = None) -> None:
+        """Before an evaluation, that of an epoch too."""
 
-    def on_test_end(self, logs: Any = None) -> None: ...
+    def on_test_end(self, logs: Any = None) -> None:
+        """After an evaluation."""
 
-    def on_predict_begin(self, logs: Any = None) -> None: ...
+    def on_predict_begin(self, logs: Any = None) -> None:
+        """Before a prediction."""
 
-    def on_predict_end(self, logs: Any = None) -> None: ...
+    def on_predict_end(self, logs: Any = None) -> None:
+        """After a prediction."""
 
     def by_batch(self) -> bool:
         """Whether it has a hook that is called at each step of the training."""
@@ -93,8 +123,8 @@ class CallbackList(Callback):
 
     def __init__(self, callbacks: Any = None, model: Any = None, params: dict[str, Any] | None = None):
         super().__init__()
-        self.callbacks = list(_flat(callbacks))
-        self.batches = any(callback.by_batch() for callback in self.callbacks)
+        self.callbacks: list[Callback] = list(_flat(callbacks))
+        self.batches: bool = any(callback.by_batch() for callback in self.callbacks)
         if model is not None:
             self.set_model(model)
         if params is not None:
@@ -109,7 +139,7 @@ class CallbackList(Callback):
             each.set_model(model)
 
 
-def _flat(callbacks: Any) -> Any:
+def _flat(callbacks: Any) -> Iterator[Callback]:
     if isinstance(callbacks, list | tuple):
         for each in callbacks:
             yield from _flat(each)
@@ -131,7 +161,9 @@ def _to_all(hook: str) -> Callable[..., None]:
         for callback in self.callbacks:
             getattr(callback, hook)(logs)
 
-    return at if "epoch" in hook or "batch" in hook or hook == "not_finite" else once
+    function = at if "epoch" in hook or "batch" in hook or hook == "not_finite" else once
+    function.__doc__ = vars(Callback)[hook].__doc__
+    return function
 
 
 for _hook in [name for name in vars(Callback) if name.startswith("on_")] + ["not_finite"]:
@@ -191,6 +223,10 @@ class LambdaCallback(Callback):
     """A callback of functions, each by the name of its hook.
 
     Raises `InputError` for a name that is no hook, with the nearest.
+
+    >>> said = LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs))
+    >>> said.on_epoch_end(0, {"loss": 0.5})
+    0 {'loss': 0.5}
     """
 
     def __init__(self, **hooks: Any):

@@ -7,11 +7,14 @@ import os
 import string
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxnn.errors import InputError, check, fraction, nearest, non_negative
 from jaxnn.keras import lookup
 from jaxnn.keras.callbacks.base import Callback
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class MonitorCallback(Callback):
@@ -23,8 +26,10 @@ class MonitorCallback(Callback):
             kind = type(self).__name__
             warnings.warn(f"{kind} mode '{mode}' is unknown, fallback to auto mode.", stacklevel=3)
             mode = "auto"
-        self.monitor, self.mode, self.best = monitor, mode, best
-        self.min_delta = abs(min_delta)
+        self.monitor: str = monitor
+        self.mode: str = mode
+        self.best: float | None = best
+        self.min_delta: float = abs(min_delta)
         check(f"{type(self).__name__} min_delta", min_delta, "a number", self.min_delta < float("inf"))
 
     def value(self, logs: dict[str, Any], text: str) -> float | None:
@@ -60,11 +65,23 @@ class EarlyStopping(MonitorCallback):
     """Ends the training when a metric has not become better for `patience` epochs.
 
     restore_best_weights: with the weights of the best epoch. baseline: an epoch that is no better than this number
-    counts as one without progress. start_from_epoch: nothing is looked at before.
+    counts as one without progress. start_from_epoch: nothing is looked at before. Raises `InputError` for a metric of
+    which it is not known whether less is better: give `mode`.
 
     >>> EarlyStopping("val_loss", patience=3).patience
     3
     """
+
+    patience: int
+    verbose: int
+    baseline: float | None
+    restore_best_weights: bool
+    start_from_epoch: int
+    best: float | None
+    best_weights: list[np.ndarray] | None
+    best_epoch: int
+    stopped_epoch: int
+    wait: int
 
     def __init__(
         self,
@@ -124,6 +141,15 @@ class ReduceLROnPlateau(MonitorCallback):
     0.2
     """
 
+    factor: float
+    patience: int
+    verbose: int
+    cooldown: int
+    min_lr: float
+    best: float | None
+    wait: int
+    cooldown_counter: int
+
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -177,6 +203,15 @@ class ModelCheckpoint(MonitorCallback):
     >>> ModelCheckpoint("best.keras", save_best_only=True).monitor
     'val_loss'
     """
+
+    filepath: str
+    best: float | None
+    verbose: int
+    save_freq: str | int
+    save_best_only: bool
+    save_weights_only: bool
+    epoch: int
+    seen: int
 
     def __init__(
         self,

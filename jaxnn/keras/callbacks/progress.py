@@ -14,12 +14,18 @@ WIDTH = 20
 class ProgbarLogger(Callback):
     """A line for each epoch (verbose 1 with a bar, 2 without), and one for `evaluate` and `predict`.
 
-    The bar is printed when it is full: an epoch is one program. It has colours on a terminal alone.
+    The bar is printed when it is full, unlike in Keras: an epoch is one program. It has colours on a terminal alone.
+
+    >>> lines = ProgbarLogger()
+    >>> lines.set_params({"verbose": 1, "epochs": 3})
+    >>> lines.on_epoch_begin(0)
+    Epoch 1/3
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_fit, self.started = False, 0.0
+        self.in_fit: bool = False
+        self.started: float = 0.0
 
     def _begin(self) -> None:
         self.started = time.perf_counter()

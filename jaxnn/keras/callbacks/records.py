@@ -17,6 +17,8 @@ from jaxnn.keras.callbacks.base import Callback
 class LearningRateScheduler(Callback):
     """Before each epoch the learning rate is `schedule(epoch, rate)`, or `schedule(epoch)`; the epoch counts from 0.
 
+    Raises `InputError` for a schedule that gives no number.
+
     >>> LearningRateScheduler(lambda epoch: 0.1 * 0.5**epoch).verbose
     0
     """
@@ -26,7 +28,8 @@ class LearningRateScheduler(Callback):
         if not callable(schedule):
             rule = "must be a function (epoch, rate) -> rate"
             raise InputError(f"LearningRateScheduler schedule={schedule}: {rule}")
-        self.schedule, self.verbose = schedule, verbose
+        self.schedule: Callable[..., float] = schedule
+        self.verbose: int = verbose
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         optimizer = self.model.optimizer
@@ -55,7 +58,13 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 class TerminateOnNaN(Callback):
-    """Ends the training, without an error, where the loss is not finite: else that is a `NumericsError`."""
+    """Ends the training where a loss, a gradient or a weight is not finite.
+
+    Without this callback `fit` raises `NumericsError`. The model has the weights from before.
+
+    >>> TerminateOnNaN().by_batch()  # each step is looked at, and an epoch stays one program
+    False
+    """
 
     def not_finite(self, batch: int, logs: Any = None) -> None:
         print(f"Batch {batch}: Invalid loss, terminating training", flush=True)
@@ -63,18 +72,23 @@ class TerminateOnNaN(Callback):
 
 
 class CSVLogger(Callback):
-    """A row an epoch in a table: `epoch`, from 0, and the logs.
+    """A row for each epoch in a table: `epoch`, from 0, and the logs.
 
     Raises `InputError` before the first step for a file that cannot be written.
+
+    >>> CSVLogger("log.csv").filename
+    'log.csv'
     """
 
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False):
         super().__init__()
-        self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self.filename: str = os.fspath(filename)
+        self.separator: str = separator
+        self.append: bool = append
         self.names: list[str] = []
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self.header = not (self.append and os.path.exists(self.filename) and os.path.getsize(self.filename))
+        self.header: bool = not (self.append and os.path.exists(self.filename) and os.path.getsize(self.filename))
         self.names = []
         try:
             open(self.filename, "a" if self.append else "w").close()
@@ -100,6 +114,9 @@ class TensorBoard(Callback):
 
     Graphs, images, histograms and profiles are not written, whatever the arguments say. Raises `InputError` without
     tensorboardX.
+
+    >>> TensorBoard("logs").log_dir
+    'logs'
     """
 
     def __init__(self, log_dir: str | os.PathLike[str] = "logs", **arguments: Any):
@@ -109,7 +126,7 @@ class TensorBoard(Callback):
         if find_spec("tensorboardX") is None:
             cure = "pip install 'jaxnn[tensorboard]', or use CSVLogger"
             raise InputError(f"TensorBoard: needs the package tensorboardX; {cure}")
-        self.log_dir = os.fspath(log_dir)
+        self.log_dir: str = os.fspath(log_dir)
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.writers: dict[str, Any] = {}

@@ -14,7 +14,7 @@ from jaxnn.errors import InputError, check
 
 Arrays = tuple[np.ndarray, np.ndarray]
 VARIABLE = "JAXNN_DATASETS"
-SOURCES = {  # the names in a folder of data sets, Keras' among them, and where the files are from
+SOURCES: dict[str, tuple[tuple[str, ...], str]] = {  # names in a folder of data sets, and where the files are from
     "mnist": (("mnist", "mnist.npz"), "its four IDX files from https://github.com/cvdf-datasets/mnist"),
     "fashion_mnist": (
         ("fashion_mnist", "fashion-mnist"),

@@ -3,7 +3,8 @@
 from typing import Any
 
 from jaxnn.errors import nearest
-from jaxnn.keras.base import Input, InputLayer, Layer
+from jaxnn.keras.base import Layer
+from jaxnn.keras.inputs import Input, InputLayer
 from jaxnn.keras.layers.activation import ELU, LeakyReLU, PReLU, ReLU, Softmax
 from jaxnn.keras.layers.augmentation import (
     RandomBrightness,
@@ -18,12 +19,9 @@ from jaxnn.keras.layers.convolutional import (
     Conv2DTranspose,
     Convolution2D,
     Convolution2DTranspose,
-    Cropping2D,
     DepthwiseConv2D,
     SeparableConv2D,
     SeparableConvolution2D,
-    UpSampling2D,
-    ZeroPadding2D,
 )
 from jaxnn.keras.layers.core import (
     Activation,
@@ -66,6 +64,7 @@ from jaxnn.keras.layers.pooling import (
     MaxPooling2D,
 )
 from jaxnn.keras.layers.preprocessing import Normalization, Rescaling, Resizing
+from jaxnn.keras.layers.spatial import Cropping2D, UpSampling2D, ZeroPadding2D
 
 __all__ = [
     "Activation",

@@ -21,14 +21,23 @@ from jaxnn.types import Model, Params
 class Pointwise(Standard):
     """A layer that is one function, `activation`."""
 
-    activation: Callable[..., Any]
+    activation: activations.Activation
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         return self.activation
 
 
 class ReLU(Pointwise):
-    """max(0, x), with a slope below the threshold and a ceiling: `activations.relu`."""
+    """max(0, x), with a slope below the threshold and a ceiling, `activations.relu`: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> ReLU(max_value=2.0)(np.array([[0.5, 3.0]])).tolist()
+    [[0.5, 2.0]]
+    """
+
+    max_value: float | None
+    negative_slope: float
+    threshold: float
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
@@ -42,11 +51,18 @@ class ReLU(Pointwise):
             non_negative(f"ReLU {name}", value)
         self.max_value, self.negative_slope, self.threshold = max_value, negative_slope, threshold
         more = {"negative_slope": negative_slope, "max_value": max_value, "threshold": threshold}
-        self.activation = functools.partial(activations.relu, **more)
+        self.activation: activations.Activation = functools.partial(activations.relu, **more)
 
 
 class LeakyReLU(Pointwise):
-    """x for x > 0, negative_slope x otherwise; the slope was called `alpha` before Keras 3."""
+    """x for x > 0, negative_slope x otherwise: `f32[B, ...]` -> the same shape.
+
+    The slope was called `alpha` before Keras 3; that name gives a warning.
+
+    >>> import numpy as np
+    >>> LeakyReLU(0.5)(np.array([[-1.0, 2.0]])).tolist()
+    [[-0.5, 2.0]]
+    """
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any):
         if "alpha" in kwargs:
@@ -54,27 +70,40 @@ class LeakyReLU(Pointwise):
             warnings.warn("Argument `alpha` is deprecated. Use `negative_slope` instead.", UserWarning, stacklevel=2)
         super().__init__(**kwargs)
         non_negative("LeakyReLU negative_slope", negative_slope)
-        self.negative_slope = negative_slope
-        self.activation = functools.partial(activations.leaky_relu, negative_slope=negative_slope)
+        self.negative_slope: float = negative_slope
+        self.activation: activations.Activation = functools.partial(
+            activations.leaky_relu, negative_slope=negative_slope
+        )
 
 
 class ELU(Pointwise):
-    """x for x > 0, alpha (e^x - 1) otherwise."""
+    """x for x > 0, alpha (e^x - 1) otherwise: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> ELU()(np.array([[-1.0, 2.0]])).round(4).tolist()
+    [[-0.632..., 2.0]]
+    """
 
     def __init__(self, alpha: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.alpha = alpha
-        self.activation = functools.partial(activations.elu, alpha=alpha)
+        self.alpha: float = alpha
+        self.activation: activations.Activation = functools.partial(activations.elu, alpha=alpha)
 
 
 class Softmax(Pointwise):
-    """e^x / sum e^x along an axis."""
+    """e^x / sum e^x along an axis, counted as in Keras (the batch is 0): `f32[B, ..., K]` -> the same shape.
+
+    >>> import numpy as np
+    >>> Softmax()(np.array([[1.0, 1.0]])).tolist()
+    [[0.5, 0.5]]
+    """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
         check("Softmax axis", axis, "one number", isinstance(axis, int))
-        self.axis = axis
-        self.activation = activations.softmax if axis == -1 else functools.partial(activations.softmax, axis=axis)
+        self.axis: int = axis
+        along = activations.softmax if axis == -1 else functools.partial(activations.softmax, axis=axis)
+        self.activation: activations.Activation = along
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         if self.axis == -1:
@@ -84,7 +113,14 @@ class Softmax(Pointwise):
 
 
 class PReLU(Standard):
-    """x for x > 0, alpha x otherwise, alpha learned for each entry, or one along each of `shared_axes`."""
+    """x for x > 0, alpha x otherwise, alpha learned: `f32[B, ...]` -> the same shape.
+
+    Each entry of an example has an alpha, or one is shared along each of `shared_axes`. Source: He et al. 2015.
+
+    >>> import numpy as np
+    >>> PReLU(alpha_initializer="ones")(np.array([[-1.0, 2.0]])).tolist()
+    [[-1.0, 2.0]]
+    """
 
     LEAVES: ClassVar[tuple[str, ...]] = ("alpha",)
     PENALTIES: ClassVar[dict[str, str]] = {"alpha": "alpha_regularizer"}
@@ -93,9 +129,10 @@ class PReLU(Standard):
         self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, shared_axes: Any = None, **kwargs: Any
     ):
         super().__init__(**kwargs)
-        self.alpha_initializer = initializers.get(alpha_initializer)
-        self.alpha_regularizer = regularizers.get(alpha_regularizer)
-        self.shared_axes = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
+        self.alpha_initializer: initializers.Draw = initializers.get(alpha_initializer)
+        self.alpha_regularizer: regularizers.Penalty | None = regularizers.get(alpha_regularizer)
+        shared: list[int] | None = [shared_axes] if isinstance(shared_axes, int) else shared_axes and list(shared_axes)
+        self.shared_axes: list[int] | None = shared
 
     def network(self, *shapes: Shape) -> Model:
         (shape,) = shapes

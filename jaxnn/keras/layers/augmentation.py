@@ -1,4 +1,4 @@
-"""Random changes of images [H, W, C] while training, drawn for each image by itself; the identity otherwise."""
+"""Random changes of images `f32[B, H, W, C]` while training, drawn for each image; the identity otherwise."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RandomImage(Noise):
     """`each(key, image) -> image`, for every image of a batch."""
 
     def __init__(self, seed: int | None = None, data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.seed, self.data_format = seed, standard.channels_last(type(self).__name__, data_format)
+        super().__init__(seed, **kwargs)
+        self.data_format: str = standard.channels_last(type(self).__name__, data_format)
 
     def changed(self, shape: Shape, each: Callable[[jax.Array, jax.Array], jax.Array]) -> Model:
         standard.image(self, shape)
@@ -39,13 +39,19 @@ class RandomImage(Noise):
 
 
 class RandomFlip(RandomImage):
-    """Mirrored in half of the cases: `horizontal`, `vertical`, or each of both."""
+    """Mirrored in half of the cases: `horizontal`, `vertical`, or `horizontal_and_vertical`, each by itself.
+
+    >>> import numpy as np
+    >>> image = np.arange(4.0).reshape(1, 1, 4, 1)
+    >>> RandomFlip("horizontal")(image)[0, 0, :, 0].tolist()  # not training
+    [0.0, 1.0, 2.0, 3.0]
+    """
 
     def __init__(self, mode: str = "horizontal_and_vertical", seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
         if mode not in ("horizontal", "vertical", "horizontal_and_vertical"):
             raise choices("RandomFlip mode", mode, ("horizontal", "vertical", "horizontal_and_vertical"))
-        self.mode = mode
+        self.mode: str = mode
 
     def network(self, *shapes: Shape) -> Model:
         def flipped(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -57,7 +63,14 @@ class RandomFlip(RandomImage):
 
 
 class RandomWarp(RandomImage):
-    """How what lies beyond the edges is filled (`reflect`, `constant`, `nearest`), and what between two pixels is."""
+    """A map of places: `fill_mode` (`reflect`, `constant`, `nearest`) is for what lies beyond the edges.
+
+    `interpolation` (`bilinear`, `nearest`) is for what lies between two pixels. `wrap` of Keras is not there.
+    """
+
+    fill_mode: str
+    interpolation: str
+    fill_value: float
 
     def __init__(
         self,
@@ -100,11 +113,15 @@ def _reflected(place: jax.Array, size: int) -> jax.Array:
 
 
 class RandomRotation(RandomWarp):
-    """Turned by an angle uniform in ±factor (or in a pair), in parts of a whole turn; positive: counterclockwise."""
+    """Turned by an angle uniform in ±factor (or in a pair), in parts of a whole turn; positive: counterclockwise.
+
+    >>> RandomRotation(0.1).factor
+    (-0.1, 0.1)
+    """
 
     def __init__(self, factor: Any, fill_mode: str = "reflect", interpolation: str = "bilinear", **kwargs: Any):
         super().__init__(fill_mode, interpolation, **kwargs)
-        self.factor = interval("RandomRotation factor", factor, -1.0, 1.0)
+        self.factor: tuple[float, float] = interval("RandomRotation factor", factor, -1.0, 1.0)
 
     def network(self, *shapes: Shape) -> Model:
         def turned(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -116,7 +133,11 @@ class RandomRotation(RandomWarp):
 
 
 class RandomTranslation(RandomWarp):
-    """Moved down and right by parts of height and width, uniform in ±factor (or in a pair)."""
+    """Moved down and right by parts of height and width, uniform in ±factor (or in a pair).
+
+    >>> RandomTranslation(0.1, (0.0, 0.2)).width_factor
+    (0.0, 0.2)
+    """
 
     def __init__(
         self,
@@ -127,8 +148,8 @@ class RandomTranslation(RandomWarp):
         **kwargs: Any,
     ):
         super().__init__(fill_mode, interpolation, **kwargs)
-        self.height_factor = interval("RandomTranslation height_factor", height_factor, -1.0, 1.0)
-        self.width_factor = interval("RandomTranslation width_factor", width_factor, -1.0, 1.0)
+        self.height_factor: tuple[float, float] = interval("RandomTranslation height_factor", height_factor, -1.0, 1.0)
+        self.width_factor: tuple[float, float] = interval("RandomTranslation width_factor", width_factor, -1.0, 1.0)
 
     def network(self, *shapes: Shape) -> Model:
         def moved(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -144,6 +165,9 @@ class RandomZoom(RandomWarp):
     """Shown 1 + z times as far away, z uniform in ±factor (or in a pair): smaller for z > 0.
 
     Height and width by the same z where there is no `width_factor`.
+
+    >>> RandomZoom(0.2).height_factor
+    (-0.2, 0.2)
     """
 
     def __init__(
@@ -155,8 +179,9 @@ class RandomZoom(RandomWarp):
         **kwargs: Any,
     ):
         super().__init__(fill_mode, interpolation, **kwargs)
-        self.height_factor = interval("RandomZoom height_factor", height_factor, -0.999, 1.0)
-        self.width_factor = width_factor and interval("RandomZoom width_factor", width_factor, -0.999, 1.0)
+        self.height_factor: tuple[float, float] = interval("RandomZoom height_factor", height_factor, -0.999, 1.0)
+        width = width_factor and interval("RandomZoom width_factor", width_factor, -0.999, 1.0)
+        self.width_factor: tuple[float, float] | None = width
 
     def network(self, *shapes: Shape) -> Model:
         def zoomed(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -169,12 +194,16 @@ class RandomZoom(RandomWarp):
 
 
 class RandomContrast(RandomImage):
-    """m + f (x - m), m the mean of a channel, f uniform from 1 - lower to 1 + upper, cut to `value_range`."""
+    """m + f (x - m), m the mean of a channel, f uniform from 1 - lower to 1 + upper, cut to `value_range`.
+
+    >>> RandomContrast(0.2).factor  # lower and upper
+    (0.2, 0.2)
+    """
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.factor = interval("RandomContrast factor", factor, 0.0, 1.0, both=True)
-        self.value_range = tuple(value_range)
+        self.factor: tuple[float, float] = interval("RandomContrast factor", factor, 0.0, 1.0, both=True)
+        self.value_range: tuple[float, ...] = tuple(value_range)
 
     def network(self, *shapes: Shape) -> Model:
         def changed(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -186,12 +215,16 @@ class RandomContrast(RandomImage):
 
 
 class RandomBrightness(RandomImage):
-    """x + d, d uniform in ±factor (or in a pair) of the `value_range`, cut to that range."""
+    """x + d, d uniform in ±factor (or in a pair) of the `value_range`, cut to that range.
+
+    >>> RandomBrightness(0.2, value_range=(0, 1)).factor
+    (-0.2, 0.2)
+    """
 
     def __init__(self, factor: Any, value_range: Any = (0, 255), seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.factor = interval("RandomBrightness factor", factor, -1.0, 1.0)
-        self.value_range = tuple(value_range)
+        self.factor: tuple[float, float] = interval("RandomBrightness factor", factor, -1.0, 1.0)
+        self.value_range: tuple[float, ...] = tuple(value_range)
 
     def network(self, *shapes: Shape) -> Model:
         low, high = self.value_range

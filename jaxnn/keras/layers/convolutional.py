@@ -1,20 +1,17 @@
-"""Convolutions of images [H, W, C], and what pads, cuts and enlarges them."""
+"""Convolutions of images `f32[B, H, W, C]`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
-from jaxnn.errors import InputError, choices
+from jaxnn.errors import InputError
 from jaxnn.keras import initializers, regularizers
 from jaxnn.keras.layers import standard
 from jaxnn.keras.layers.core import Affine
-from jaxnn.keras.layers.standard import Standard
 from jaxnn.keras.tensors import Shape
-from jaxnn.nn import compose, convolution, layers, resampling
+from jaxnn.nn import compose, layers, resampling
 from jaxnn.types import Model
 
 
@@ -32,11 +29,11 @@ class Convolution(Affine):
     ):
         super().__init__(**kwargs)
         kind = type(self).__name__
-        self.kernel_size = standard.pair(f"{kind} kernel_size", kernel_size)
-        self.strides = standard.pair(f"{kind} strides", strides)
-        self.padding = standard.padding(kind, padding)
-        self.data_format = standard.channels_last(kind, data_format)
-        self.dilation_rate = standard.pair(f"{kind} dilation_rate", dilation_rate)
+        self.kernel_size: tuple[int, int] = standard.pair(f"{kind} kernel_size", kernel_size)
+        self.strides: tuple[int, int] = standard.pair(f"{kind} strides", strides)
+        self.padding: str = standard.padding(kind, padding)
+        self.data_format: str = standard.channels_last(kind, data_format)
+        self.dilation_rate: tuple[int, int] = standard.pair(f"{kind} dilation_rate", dilation_rate)
         if len(set(self.dilation_rate)) > 1:
             raise InputError(f"{kind} dilation_rate={dilation_rate}: must be one number for height and width")
         if max(self.dilation_rate) > 1 and max(self.strides) > 1:
@@ -51,7 +48,16 @@ class Convolution(Affine):
 
 
 class Conv2D(Convolution):
-    """`jaxnn.conv`: kernel `[kh, kw, in / groups, filters]`."""
+    """A convolution, `jaxnn.conv`: x `f32[B, H, W, C]` -> `f32[B, H', W', filters]`.
+
+    Kernel `f32[kh, kw, C / groups, filters]`. With padding `valid` H' = (H - kh) / stride + 1, rounded down; with
+    `same` H' = H / stride, rounded up. Raises `InputError` for groups that do not divide the channels, for
+    `channels_first`, and for a dilation of height and width apart.
+
+    >>> import numpy as np
+    >>> Conv2D(32, 3, activation="relu")(np.zeros((8, 28, 28, 1))).shape
+    (8, 26, 26, 32)
+    """
 
     def __init__(
         self,
@@ -68,9 +74,10 @@ class Conv2D(Convolution):
         **kwargs: Any,
     ):
         super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation=activation, **kwargs)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.filters, self.groups = standard.whole("Conv2D filters", filters), standard.whole("Conv2D groups", groups)
+        self.kernel_initializer: initializers.Draw = initializers.get(kernel_initializer)
+        self.kernel_regularizer: regularizers.Penalty | None = regularizers.get(kernel_regularizer)
+        self.filters: int = standard.whole("Conv2D filters", filters)
+        self.groups: int = standard.whole("Conv2D groups", groups)
         if self.filters % self.groups:
             raise InputError(f"Conv2D groups={groups}: must divide filters={filters}")
 
@@ -103,9 +110,9 @@ class Depthwise(Convolution):
     ):
         more = {"activation": activation, "use_bias": use_bias, **kwargs}
         super().__init__(kernel_size, strides, padding, data_format, dilation_rate, **more)
-        self.depth_multiplier = standard.whole(f"{type(self).__name__} depth_multiplier", depth_multiplier)
-        self.depthwise_initializer = initializers.get(depthwise_initializer)
-        self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
+        self.depth_multiplier: int = standard.whole(f"{type(self).__name__} depth_multiplier", depth_multiplier)
+        self.depthwise_initializer: initializers.Draw = initializers.get(depthwise_initializer)
+        self.depthwise_regularizer: regularizers.Penalty | None = regularizers.get(depthwise_regularizer)
 
     def depthwise(self, shape: Shape, bias: bool) -> Model:
         channels, each = standard.image(self, shape)[-1], self.depth_multiplier
@@ -126,7 +133,14 @@ class Depthwise(Convolution):
 
 
 class DepthwiseConv2D(Depthwise):
-    """`jaxnn.conv` with as many groups as channels: kernel `[kh, kw, in, depth_multiplier]`."""
+    """A convolution of each channel by itself: x `f32[B, H, W, C]` -> `f32[B, H', W', C depth_multiplier]`.
+
+    Kernel `f32[kh, kw, C, depth_multiplier]`. Raises `InputError` as `Conv2D`.
+
+    >>> import numpy as np
+    >>> DepthwiseConv2D(3, padding="same")(np.zeros((8, 14, 14, 16))).shape
+    (8, 14, 14, 16)
+    """
 
     PENALTIES: ClassVar[dict[str, str]] = {"w": "depthwise_regularizer", "b": "bias_regularizer"}
 
@@ -135,7 +149,14 @@ class DepthwiseConv2D(Depthwise):
 
 
 class SeparableConv2D(Depthwise):
-    """A depthwise convolution, then one of 1 x 1 that mixes the channels: Chollet 2017."""
+    """A depthwise convolution, then a 1 x 1 convolution: x `f32[B, H, W, C]` -> `f32[B, H', W', filters]`.
+
+    Kernels `f32[kh, kw, C, depth_multiplier]` and `f32[1, 1, C depth_multiplier, filters]`. Source: Chollet 2017.
+
+    >>> import numpy as np
+    >>> SeparableConv2D(32, 3)(np.zeros((8, 14, 14, 16))).shape
+    (8, 12, 12, 32)
+    """
 
     LEAVES: ClassVar[tuple[str, ...]] = ("conv_0/w", "conv_1/w", "conv_1/b")
     DEPTHWISE: ClassVar[str] = "conv_0/w"
@@ -165,9 +186,9 @@ class SeparableConv2D(Depthwise):
             kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate, activation, use_bias,
             depthwise_initializer, **kwargs,
         )  # fmt: skip
-        self.filters = standard.whole("SeparableConv2D filters", filters)
-        self.pointwise_initializer = initializers.get(pointwise_initializer)
-        self.pointwise_regularizer = regularizers.get(pointwise_regularizer)
+        self.filters: int = standard.whole("SeparableConv2D filters", filters)
+        self.pointwise_initializer: initializers.Draw = initializers.get(pointwise_initializer)
+        self.pointwise_regularizer: regularizers.Penalty | None = regularizers.get(pointwise_regularizer)
 
     def network(self, *shapes: Shape) -> Model:
         init = initializers.drawn(self.pointwise_initializer)
@@ -176,7 +197,15 @@ class SeparableConv2D(Depthwise):
 
 
 class Conv2DTranspose(Convolution):
-    """`jaxnn.conv_transpose`: kernel `[kh, kw, filters, in]`. Raises `InputError` for strides above the kernel size."""
+    """A transposed convolution, `jaxnn.conv_transpose`: x `f32[B, H, W, C]` -> `f32[B, H', W', filters]`.
+
+    Kernel `f32[kh, kw, filters, C]`. With padding `same` H' = H stride. Raises `InputError` for strides above the
+    kernel size, and for `output_padding` and `dilation_rate` of Keras.
+
+    >>> import numpy as np
+    >>> Conv2DTranspose(8, 2, strides=2)(np.zeros((8, 7, 7, 16))).shape
+    (8, 14, 14, 8)
+    """
 
     def __init__(
         self,
@@ -193,9 +222,10 @@ class Conv2DTranspose(Convolution):
         **kwargs: Any,
     ):
         super().__init__(kernel_size, strides, padding, data_format, dilation_rate, activation=activation, **kwargs)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.filters, self.output_padding = standard.whole("Conv2DTranspose filters", filters), None
+        self.kernel_initializer: initializers.Draw = initializers.get(kernel_initializer)
+        self.kernel_regularizer: regularizers.Penalty | None = regularizers.get(kernel_regularizer)
+        self.filters: int = standard.whole("Conv2DTranspose filters", filters)
+        self.output_padding: None = None
         if output_padding is not None or max(self.dilation_rate) > 1:
             name = "output_padding" if output_padding is not None else "dilation_rate"
             raise InputError(f"Conv2DTranspose {name}: is not there; leave it out")
@@ -221,60 +251,7 @@ class Conv2DTranspose(Convolution):
     stored = oriented
 
 
-class ZeroPadding2D(Standard):
-    """Zeros around an image: `padding` is a number, (height, width), or ((top, bottom), (left, right))."""
-
-    def __init__(self, padding: Any = (1, 1), data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.padding = sides("ZeroPadding2D padding", padding)
-        self.data_format = standard.channels_last("ZeroPadding2D", data_format)
-
-    def network(self, *shapes: Shape) -> Callable[..., Any]:
-        standard.image(self, shapes[0])
-        return lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 3) + [*self.padding, (0, 0)])
-
-
-class Cropping2D(Standard):
-    """An image without its edges: `cropping` as the padding of `ZeroPadding2D`."""
-
-    def __init__(self, cropping: Any = ((0, 0), (0, 0)), data_format: str | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.cropping = sides("Cropping2D cropping", cropping)
-        self.data_format = standard.channels_last("Cropping2D", data_format)
-
-    def network(self, *shapes: Shape) -> Callable[..., Any]:
-        height, width, _ = standard.image(self, shapes[0])
-        (top, bottom), (left, right) = self.cropping
-        if top + bottom >= height or left + right >= width:
-            raise InputError(f"Cropping2D cropping={self.cropping}: must leave something of inputs {shapes[0]}")
-        return lambda x: x[..., top : height - bottom, left : width - right, :]
-
-
-def sides(name: str, value: Any) -> tuple[tuple[int, int], tuple[int, int]]:
-    """((top, bottom), (left, right)), of which a number, or a pair, are the short forms."""
-    both = (value, value) if isinstance(value, int) else value
-    if not isinstance(both, list | tuple) or len(both) != 2:
-        raise InputError(f"{name}={value}: must be a number, (height, width) or ((top, bottom), (left, right))")
-    return standard.pair(name, both[0], 0), standard.pair(name, both[1], 0)
-
-
-class UpSampling2D(Standard):
-    """`jaxnn.upsample`: an image `size` times as high and wide, by `nearest` or `bilinear`."""
-
-    def __init__(
-        self, size: Any = (2, 2), data_format: str | None = None, interpolation: str = "nearest", **kwargs: Any
-    ):
-        super().__init__(**kwargs)
-        self.size = standard.pair("UpSampling2D size", size)
-        self.data_format = standard.channels_last("UpSampling2D", data_format)
-        self.interpolation = interpolation.lower()
-        if self.interpolation not in ("nearest", "bilinear"):
-            raise choices("UpSampling2D interpolation", interpolation, ("nearest", "bilinear"))
-
-    def network(self, *shapes: Shape) -> Callable[..., Any]:
-        standard.image(self, shapes[0])
-        return lambda x: convolution.upsample(x, self.size, self.interpolation)
-
-
-Convolution2D, Convolution2DTranspose = Conv2D, Conv2DTranspose
-SeparableConvolution2D, DepthwiseConvolution2D = SeparableConv2D, DepthwiseConv2D
+Convolution2D = Conv2D
+Convolution2DTranspose = Conv2DTranspose
+SeparableConvolution2D = SeparableConv2D
+DepthwiseConvolution2D = DepthwiseConv2D

@@ -33,9 +33,10 @@ class Affine(Standard):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.activation, self.use_bias = activations.get(activation), bool(use_bias)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.activation: activations.Activation = activations.get(activation)
+        self.use_bias: bool = bool(use_bias)
+        self.bias_initializer: initializers.Draw = initializers.get(bias_initializer)
+        self.bias_regularizer: regularizers.Penalty | None = regularizers.get(bias_regularizer)
 
     def ended(self, model: Model) -> Model:
         """The model with the first bias and the activation of the layer."""
@@ -45,7 +46,10 @@ class Affine(Standard):
 
 
 class Dense(Affine):
-    """y = activation(x W + b), W `[in, units]`, along the last axis of x: `jaxnn.dense`.
+    """y = activation(x W + b), `jaxnn.dense`: x `f32[B, ..., F]` -> `f32[B, ..., units]`.
+
+    Kernel W `f32[F, units]` and bias b `f32[units]`, as `get_weights` gives them. Raises `InputError` for inputs of
+    other features than those of its first call.
 
     >>> import numpy as np
     >>> Dense(2, activation="relu", kernel_initializer="ones")(np.array([[1.0, 2.0]])).tolist()
@@ -63,9 +67,9 @@ class Dense(Affine):
         **kwargs: Any,
     ):
         super().__init__(activation, use_bias, bias_initializer, **kwargs)
-        self.units = standard.whole("Dense units", units)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.units: int = standard.whole("Dense units", units)
+        self.kernel_initializer: initializers.Draw = initializers.get(kernel_initializer)
+        self.kernel_regularizer: regularizers.Penalty | None = regularizers.get(kernel_regularizer)
 
     def network(self, *shapes: Shape) -> Model:
         init = initializers.drawn(self.kernel_initializer)
@@ -78,22 +82,32 @@ class Dense(Affine):
 
 
 class Activation(Standard):
-    """An activation function, by its name or itself."""
+    """An activation function, by its name or itself: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> Activation("relu")(np.array([[-1.0, 2.0]])).tolist()
+    [[0.0, 2.0]]
+    """
 
     def __init__(self, activation: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.activation = activations.get(activation)
+        self.activation: activations.Activation = activations.get(activation)
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         return self.activation
 
 
 class Flatten(Standard):
-    """All axes of an example as one."""
+    """All axes of an example as one: `f32[B, ...]` -> `f32[B, F]`.
+
+    >>> import numpy as np
+    >>> Flatten()(np.zeros((8, 28, 28, 1))).shape
+    (8, 784)
+    """
 
     def __init__(self, data_format: str | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = standard.channels_last("Flatten", data_format)
+        self.data_format: str = standard.channels_last("Flatten", data_format)
 
     def network(self, *shapes: Shape) -> Any:
         axes = len(shapes[0])
@@ -101,9 +115,15 @@ class Flatten(Standard):
 
 
 class Dropout(Standard):
-    """`jaxnn.dropout`: each entry is 0 with probability `rate` while training, and the rest is scaled up.
+    """While training x / (1 - rate) with probability 1 - rate, else 0, `jaxnn.dropout`: `f32[B, ...]` -> the same.
 
-    A `seed` is folded into the key of each step.
+    A `seed` is folded into the key of each step. Raises `InputError` for a rate outside [0, 1) and for `noise_shape`.
+
+    >>> import numpy as np
+    >>> Dropout(0.5)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
+    >>> sorted(set(Dropout(0.5)(np.ones((1, 100)), training=True)[0].tolist()))
+    [0.0, 2.0]
     """
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
@@ -112,7 +132,9 @@ class Dropout(Standard):
             cure = "leave it out, or use SpatialDropout2D for whole channels"
             raise InputError(f"Dropout noise_shape={noise_shape}: each entry is dropped by itself; {cure}")
         layers.dropout(rate)  # refuses a wrong rate
-        self.rate, self.noise_shape, self.seed = rate, None, seed
+        self.rate: float = rate
+        self.noise_shape: None = None
+        self.seed: int | None = seed
 
     def network(self, *shapes: Shape) -> Model:
         return seeded(layers.dropout(self.rate), self.seed)
@@ -130,11 +152,19 @@ def seeded(model: Model, seed: int | None) -> Model:
 
 
 class Reshape(Standard):
-    """An example in another shape; one axis may be -1. Raises `InputError` where the sizes differ."""
+    """An example in another shape: `f32[B, ...]` -> `f32[B, *target_shape]`; one axis may be -1.
+
+    Raises `InputError` where the sizes differ.
+
+    >>> import numpy as np
+    >>> Reshape((28, 28, -1))(np.zeros((8, 784))).shape
+    (8, 28, 28, 1)
+    """
 
     def __init__(self, target_shape: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.target_shape = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        shape = (target_shape,) if isinstance(target_shape, int) else tuple(target_shape)
+        self.target_shape: tuple[int, ...] = shape
         if self.target_shape.count(-1) > 1:
             raise InputError(f"Reshape target_shape={self.target_shape}: must have at most one axis of -1")
 
@@ -148,11 +178,16 @@ class Reshape(Standard):
 
 
 class Permute(Standard):
-    """The axes of an example in another order, counted from 1."""
+    """The axes of an example in another order, counted from 1.
+
+    >>> import numpy as np
+    >>> Permute((3, 1, 2))(np.zeros((8, 28, 20, 1))).shape
+    (8, 1, 28, 20)
+    """
 
     def __init__(self, dims: Any, **kwargs: Any):
         super().__init__(**kwargs)
-        self.dims = tuple(dims)
+        self.dims: tuple[int, ...] = tuple(dims)
         check("Permute dims", self.dims, "each axis once, from 1", sorted(self.dims) == [*range(1, len(self.dims) + 1)])
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
@@ -168,11 +203,16 @@ class Permute(Standard):
 
 
 class RepeatVector(Standard):
-    """An example `[F]` n times: `[n, F]`."""
+    """An example n times: `f32[B, F]` -> `f32[B, n, F]`.
+
+    >>> import numpy as np
+    >>> RepeatVector(2)(np.array([[1.0, 2.0]])).tolist()
+    [[[1.0, 2.0], [1.0, 2.0]]]
+    """
 
     def __init__(self, n: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.n = standard.whole("RepeatVector n", n)
+        self.n: int = standard.whole("RepeatVector n", n)
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         if len(shapes[0]) != 1:
@@ -181,14 +221,26 @@ class RepeatVector(Standard):
 
 
 class Identity(Standard):
-    """x itself."""
+    """x itself.
+
+    >>> import numpy as np
+    >>> Identity()(np.array([[1.0, 2.0]])).tolist()
+    [[1.0, 2.0]]
+    """
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         return activations.linear
 
 
 class ActivityRegularization(Identity):
-    """x itself, and l1 sum |x| + l2 sum x^2 added to the loss."""
+    """x itself, and l1 sum |x| + l2 sum x^2 of each example added to its loss.
+
+    >>> ActivityRegularization(l1=0.01).l1
+    0.01
+    """
+
+    l1: float
+    l2: float
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0, **kwargs: Any):
         super().__init__(activity_regularizer=regularizers.L1L2(l1, l2), **kwargs)
@@ -199,13 +251,22 @@ class ActivityRegularization(Identity):
 
 
 class Lambda(Standard):
-    """A function of a batch, in `jax.numpy`: `Lambda(lambda x: x / 255)`. Cannot be saved."""
+    """A function of a batch, in `jax.numpy`: `f32[B, ...]` -> `f32[B, ...]`. A model with one cannot be saved.
+
+    Raises `InputError` for an output without one row for each example, and for `mask`.
+
+    >>> import numpy as np
+    >>> Lambda(lambda x: x / 255)(np.array([[0.0, 255.0]])).tolist()
+    [[0.0, 1.0]]
+    """
 
     def __init__(self, function: Any, output_shape: Any = None, mask: Any = None, arguments: Any = None, **kwargs: Any):
         super().__init__(**kwargs)
         if mask is not None:
             raise InputError("Lambda mask: jaxnn has no masks; leave it out")
-        self.function, self.output_shape_given, self.arguments = function, output_shape, dict(arguments or {})
+        self.function: Callable[..., Any] = function
+        self.output_shape_given: Any = output_shape
+        self.arguments: dict[str, Any] = dict(arguments or {})
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         def batched(x: Any) -> Any:

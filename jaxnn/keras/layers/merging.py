@@ -44,14 +44,26 @@ class Merge(Standard):
 
 
 class Add(Merge):
-    """x + y + ..."""
+    """x + y + ...: several `f32[B, ...]` -> `f32[B, ...]`; axes of 1 are repeated.
+
+    Raises `InputError` for other shapes, as the layers below.
+
+    >>> import numpy as np
+    >>> Add()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[4.0, 7.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.add, xs))
 
 
 class Subtract(Merge):
-    """x - y."""
+    """x - y: two `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Subtract()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[-2.0, -3.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         if len(shapes) != 2:
@@ -60,39 +72,66 @@ class Subtract(Merge):
 
 
 class Multiply(Merge):
-    """x y ..., entry by entry."""
+    """x y ..., entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Multiply()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 10.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.multiply, xs))
 
 
 class Average(Merge):
-    """The mean of the inputs."""
+    """The mean of the inputs, entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Average()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[2.0, 3.5]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.add, xs) / len(xs))
 
 
 class Maximum(Merge):
-    """The largest of the inputs, entry by entry."""
+    """The largest of the inputs, entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Maximum()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 5.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.maximum, xs))
 
 
 class Minimum(Merge):
-    """The least of the inputs, entry by entry."""
+    """The least of the inputs, entry by entry: several `f32[B, ...]` -> `f32[B, ...]`.
+
+    >>> import numpy as np
+    >>> Minimum()([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[1.0, 2.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.elementwise(shapes, lambda xs: functools.reduce(jnp.minimum, xs))
 
 
 class Concatenate(Merge):
-    """The inputs side by side along an axis, which is counted as in Keras: that of the batch is 0."""
+    """The inputs side by side along an axis, counted as in Keras (the batch is 0).
+
+    Raises `InputError` for inputs that differ in another axis.
+
+    >>> import numpy as np
+    >>> Concatenate()([np.array([[1.0, 2.0]]), np.array([[3.0]])]).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
 
     def __init__(self, axis: int = -1, **kwargs: Any):
         super().__init__(**kwargs)
-        self.axis = axis
+        self.axis: int = axis
 
     def network(self, *shapes: Shape) -> Model:
         axis = standard.core_axis(self, self.axis, shapes[0])
@@ -104,35 +143,63 @@ class Concatenate(Merge):
 
 
 def add(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Add()(inputs)`."""
+    """`Add()(inputs)`.
+
+    >>> add([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[4.0, 7.0]]
+    """
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Subtract()(inputs)`."""
+    """`Subtract()(inputs)`.
+
+    >>> subtract([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[-2.0, -3.0]]
+    """
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Multiply()(inputs)`."""
+    """`Multiply()(inputs)`.
+
+    >>> multiply([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 10.0]]
+    """
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Average()(inputs)`."""
+    """`Average()(inputs)`.
+
+    >>> average([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[2.0, 3.5]]
+    """
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Maximum()(inputs)`."""
+    """`Maximum()(inputs)`.
+
+    >>> maximum([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[3.0, 5.0]]
+    """
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:
-    """`Minimum()(inputs)`."""
+    """`Minimum()(inputs)`.
+
+    >>> minimum([np.array([[1.0, 2.0]]), np.array([[3.0, 5.0]])]).tolist()
+    [[1.0, 2.0]]
+    """
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs: Sequence[Any], axis: int = -1, **kwargs: Any) -> Any:
-    """`Concatenate(axis)(inputs)`."""
+    """`Concatenate(axis)(inputs)`.
+
+    >>> concatenate([np.array([[1.0, 2.0]]), np.array([[3.0]])]).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
     return Concatenate(axis, **kwargs)(inputs)

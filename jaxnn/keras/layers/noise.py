@@ -1,9 +1,9 @@
-"""Layers that are noise while training, and the identity otherwise."""
+"""Layers that add noise while training, and the identity otherwise: `f32[B, ...]` -> the same shape."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,31 +19,43 @@ from jaxnn.types import Model
 class Noise(Standard):
     """`noisy(key, x)` while training. A `seed` is folded into the key of each step."""
 
-    seed: int | None
+    def __init__(self, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.seed: int | None = seed
 
     def noise(self, noisy: Callable[[jax.Array, jax.Array], jax.Array]) -> Model:
         return seeded(standard.stateless(lambda x, key: x if key is None else noisy(key, x), "noise"), self.seed)
 
 
 class GaussianNoise(Noise):
-    """x + stddev n, n normal."""
+    """x + stddev n, n normal, while training: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> GaussianNoise(0.1)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
+    """
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         non_negative("GaussianNoise stddev", stddev)
-        self.stddev, self.seed = stddev, seed
+        self.stddev: float = stddev
 
     def network(self, *shapes: Shape) -> Model:
         return self.noise(lambda key, x: x + self.stddev * jax.random.normal(key, x.shape, x.dtype))
 
 
 class GaussianDropout(Noise):
-    """x times a normal number of mean 1 and deviation sqrt(rate / (1 - rate)): as noisy as `Dropout`."""
+    """x (1 + sqrt(rate / (1 - rate)) n), n normal, while training: as noisy as `Dropout`.
+
+    >>> import numpy as np
+    >>> GaussianDropout(0.5)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
+    """
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         fraction("GaussianDropout rate", rate)
-        self.rate, self.seed = rate, seed
+        self.rate: float = rate
 
     def network(self, *shapes: Shape) -> Model:
         deviation = (self.rate / (1 - self.rate)) ** 0.5
@@ -51,13 +63,19 @@ class GaussianDropout(Noise):
 
 
 class SpatialDropout2D(Noise):
-    """`Dropout` of whole channels of images [H, W, C]. Source: Tompson et al. 2014."""
+    """`Dropout` of whole channels of images `f32[B, H, W, C]`. Source: Tompson et al. 2014.
+
+    >>> import numpy as np
+    >>> channels = SpatialDropout2D(0.5)(np.ones((1, 4, 4, 64)), training=True)[0].sum((0, 1))
+    >>> sorted(set(channels.tolist()))  # 16 pixels, each 0 or 1 / (1 - 0.5)
+    [0.0, 32.0]
+    """
 
     def __init__(self, rate: float, data_format: str | None = None, seed: int | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         fraction("SpatialDropout2D rate", rate)
-        self.data_format = standard.channels_last("SpatialDropout2D", data_format)
-        self.rate, self.seed = rate, seed
+        self.data_format: str = standard.channels_last("SpatialDropout2D", data_format)
+        self.rate: float = rate
 
     def network(self, *shapes: Shape) -> Model:
         standard.image(self, shapes[0])
@@ -70,19 +88,24 @@ class SpatialDropout2D(Noise):
 
 
 class AlphaDropout(Noise):
-    """Entries at the lower limit of `selu` with probability `rate`; mean 0 and variance 1 stay.
+    """Entries at the lower limit of `selu` with probability `rate`, while training; mean 0 and variance 1 stay.
 
     Source: Klambauer et al. 2017.
+
+    >>> import numpy as np
+    >>> AlphaDropout(0.5)(np.ones((1, 3))).tolist()  # not training
+    [[1.0, 1.0, 1.0]]
     """
 
-    LIMIT = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946
+    LIMIT: ClassVar[float] = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
+        super().__init__(seed, **kwargs)
         fraction("AlphaDropout rate", rate)
         if noise_shape is not None:
             raise InputError(f"AlphaDropout noise_shape={noise_shape}: each entry is dropped by itself; leave it out")
-        self.rate, self.noise_shape, self.seed = rate, None, seed
+        self.rate: float = rate
+        self.noise_shape: None = None
 
     def network(self, *shapes: Shape) -> Model:
         a = ((1 - self.rate) * (1 + self.rate * self.LIMIT**2)) ** -0.5

@@ -32,12 +32,14 @@ class Scaled(Standard):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
-        self.epsilon, self.center, self.scale = epsilon, bool(center), bool(scale)
-        self.beta_initializer = initializers.get(beta_initializer)
-        self.gamma_initializer = initializers.get(gamma_initializer)
-        self.beta_regularizer = regularizers.get(beta_regularizer) if center else None
-        self.gamma_regularizer = regularizers.get(gamma_regularizer) if scale else None
+        self.axis: int | list[int] = list(axis) if isinstance(axis, list | tuple) else axis
+        self.epsilon: float = epsilon
+        self.center: bool = bool(center)
+        self.scale: bool = bool(scale)
+        self.beta_initializer: initializers.Draw = initializers.get(beta_initializer)
+        self.gamma_initializer: initializers.Draw = initializers.get(gamma_initializer)
+        self.beta_regularizer: regularizers.Penalty | None = regularizers.get(beta_regularizer) if center else None
+        self.gamma_regularizer: regularizers.Penalty | None = regularizers.get(gamma_regularizer) if scale else None
 
     def finished(self, model: Model, shape: Shape, **more: Any) -> Model:
         """The model with the first parameters of the layer, and without those that are left out."""
@@ -51,7 +53,17 @@ class Scaled(Standard):
 
 
 class BatchNormalization(Scaled):
-    """`jaxnn.batch_norm`: by the statistics of the batch while training, by a moving mean of them afterwards."""
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, for each channel, `jaxnn.batch_norm`: x `f32[B, ..., C]`.
+
+    The moments are those of the batch while training, their moving means afterwards: `momentum` times the old mean and
+    `1 - momentum` times the new. gamma, beta and the two means are `f32[C]`. Raises `InputError` for an axis other than
+    the last, and for `synchronized` and `renorm`. Source: Ioffe and Szegedy 2015.
+
+    >>> import numpy as np
+    >>> layer = BatchNormalization()
+    >>> layer(np.ones((4, 3))).round(2).tolist()[0], len(layer.get_weights())
+    ([1.0, 1.0, 1.0], 4)
+    """
 
     LEAVES: ClassVar[tuple[str, ...]] = ("scale", "b", "batch_stats/mean", "batch_stats/var")
 
@@ -71,9 +83,9 @@ class BatchNormalization(Scaled):
         if kwargs.pop("synchronized", False) or kwargs.pop("renorm", False):
             raise InputError("BatchNormalization synchronized, renorm: are not there; leave them out")
         super().__init__(axis, epsilon, center, scale, beta_initializer, gamma_initializer, **kwargs)
-        self.momentum = momentum
-        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
-        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self.momentum: float = momentum
+        self.moving_mean_initializer: initializers.Draw = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer: initializers.Draw = initializers.get(moving_variance_initializer)
         batch_norm.batch_norm(momentum, epsilon)  # refuses wrong numbers
 
     def network(self, *shapes: Shape) -> Model:
@@ -85,18 +97,33 @@ class BatchNormalization(Scaled):
 
 
 class LayerNormalization(Scaled):
-    """`jaxnn.layer_norm`, over the last axis of each example."""
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta over the last axis, `jaxnn.layer_norm`: x `f32[B, ..., F]`.
+
+    Source: Ba, Kiros and Hinton 2016.
+
+    >>> import numpy as np
+    >>> LayerNormalization(epsilon=1e-6)(np.array([[1.0, 3.0]])).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.finished(norms.layer_norm(self.epsilon), shapes[0])
 
 
 class GroupNormalization(Scaled):
-    """`jaxnn.group_norm` of images [H, W, C]; `groups=-1` has one channel in each."""
+    """Each group of channels of an image by its mean and variance, `jaxnn.group_norm`: x `f32[B, H, W, C]`.
+
+    `groups=-1` has one channel in each. Raises `InputError` for groups that do not divide the channels. Source: Wu and
+    He 2018.
+
+    >>> import numpy as np
+    >>> GroupNormalization(2)(np.ones((1, 4, 4, 8))).shape
+    (1, 4, 4, 8)
+    """
 
     def __init__(self, groups: int = 32, axis: Any = -1, epsilon: float = 1e-3, **kwargs: Any):
         super().__init__(axis, epsilon, **kwargs)
-        self.groups = groups if groups == -1 else standard.whole("GroupNormalization groups", groups)
+        self.groups: int = groups if groups == -1 else standard.whole("GroupNormalization groups", groups)
 
     def network(self, *shapes: Shape) -> Model:
         channels = standard.image(self, shapes[0])[-1]

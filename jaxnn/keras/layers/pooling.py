@@ -1,4 +1,4 @@
-"""Windows of images [H, W, C], and whole images, as one number for each channel."""
+"""Windows of images `f32[B, H, W, C]`, and whole images, as one number for each channel."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ class Pooling(Standard):
     ):
         super().__init__(**kwargs)
         kind = type(self).__name__
-        self.pool_size = standard.pair(f"{kind} pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else standard.pair(f"{kind} strides", strides)
-        self.padding = standard.padding(kind, padding)
-        self.data_format = standard.channels_last(kind, data_format)
+        self.pool_size: tuple[int, int] = standard.pair(f"{kind} pool_size", pool_size)
+        given = pool_size if strides is None else strides
+        self.strides: tuple[int, int] = standard.pair(f"{kind} strides", given)
+        self.padding: str = standard.padding(kind, padding)
+        self.data_format: str = standard.channels_last(kind, data_format)
 
     def pooled(self, shape: Shape, pool: Callable[..., Model]) -> Model:
         standard.image(self, shape)
@@ -36,14 +37,26 @@ class Pooling(Standard):
 
 
 class MaxPooling2D(Pooling):
-    """The largest entry of each window: `jaxnn.max_pool`."""
+    """The largest entry of each window, `jaxnn.max_pool`: `f32[B, H, W, C]` -> `f32[B, H', W', C]`.
+
+    >>> import numpy as np
+    >>> image = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> MaxPooling2D()(image)[0, :, :, 0].tolist()
+    [[5.0, 7.0], [13.0, 15.0]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.pooled(shapes[0], layers.max_pool)
 
 
 class AveragePooling2D(Pooling):
-    """The mean of each window: `jaxnn.avg_pool`."""
+    """The mean of each window, `jaxnn.avg_pool`: `f32[B, H, W, C]` -> `f32[B, H', W', C]`.
+
+    >>> import numpy as np
+    >>> image = np.arange(16.0).reshape(1, 4, 4, 1)
+    >>> AveragePooling2D()(image)[0, :, :, 0].tolist()
+    [[2.5, 4.5], [10.5, 12.5]]
+    """
 
     def network(self, *shapes: Shape) -> Model:
         return self.pooled(shapes[0], layers.avg_pool)
@@ -54,8 +67,8 @@ class GlobalPooling(Standard):
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
-        self.data_format = standard.channels_last(type(self).__name__, data_format)
-        self.keepdims = bool(keepdims)
+        self.data_format: str = standard.channels_last(type(self).__name__, data_format)
+        self.keepdims: bool = bool(keepdims)
 
     def pooled(self, shape: Shape, pool: Model) -> Model | Callable[..., Any]:
         standard.image(self, shape)
@@ -63,18 +76,32 @@ class GlobalPooling(Standard):
 
 
 class GlobalAveragePooling2D(GlobalPooling):
-    """The mean of each channel: `jaxnn.global_avg_pool`."""
+    """The mean of each channel, `jaxnn.global_avg_pool`: `f32[B, H, W, C]` -> `f32[B, C]`, or `[B, 1, 1, C]`.
+
+    Args: keepdims, for the second shape.
+
+    >>> import numpy as np
+    >>> GlobalAveragePooling2D()(np.arange(16.0).reshape(1, 4, 4, 1)).tolist()
+    [[7.5]]
+    """
 
     def network(self, *shapes: Shape) -> Any:
         return self.pooled(shapes[0], layers.global_avg_pool())
 
 
 class GlobalMaxPooling2D(GlobalPooling):
-    """The largest entry of each channel: `jaxnn.global_max_pool`."""
+    """The largest entry of each channel, `jaxnn.global_max_pool`: shapes as `GlobalAveragePooling2D`.
+
+    >>> import numpy as np
+    >>> GlobalMaxPooling2D()(np.arange(16.0).reshape(1, 4, 4, 1)).tolist()
+    [[15.0]]
+    """
 
     def network(self, *shapes: Shape) -> Any:
         return self.pooled(shapes[0], resampling.global_max_pool())
 
 
-MaxPool2D, AvgPool2D = MaxPooling2D, AveragePooling2D
-GlobalAvgPool2D, GlobalMaxPool2D = GlobalAveragePooling2D, GlobalMaxPooling2D
+MaxPool2D = MaxPooling2D
+AvgPool2D = AveragePooling2D
+GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalMaxPool2D = GlobalMaxPooling2D

@@ -18,11 +18,17 @@ from jaxnn.types import Model, Params
 
 
 class Rescaling(Standard):
-    """y = scale x + offset, numbers or one for each channel: `Rescaling(1 / 255)` brings pixels to [0, 1]."""
+    """y = scale x + offset, numbers or one for each channel: `f32[B, ...]` -> the same shape.
+
+    >>> import numpy as np
+    >>> Rescaling(1 / 255)(np.array([[0.0, 255.0]])).tolist()
+    [[0.0, 1.0]]
+    """
 
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.scale, self.offset = scale, offset
+        self.scale: Any = scale
+        self.offset: Any = offset
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         scale, offset = (np.asarray(value, np.float32) for value in (self.scale, self.offset))
@@ -37,10 +43,10 @@ class Rescaling(Standard):
 
 
 class Normalization(Standard):
-    """y = (x - mean) / sqrt(variance), with the moments of the data that it was adapted to, or given ones.
+    """y = (x - mean) / sqrt(variance), with the moments of data (`adapt`), or given ones: `f32[B, ...]`.
 
-    Those of the data are kept with the weights and not trained. `axis`: what has moments of its own, -1 for each
-    feature, None for one of all numbers. With `invert` it is the way back.
+    Moments of data are kept with the weights, and not trained. `axis`: what has moments of its own, -1 for each
+    feature, None for one mean of all numbers. `invert`: y = mean + x sqrt(variance).
 
     >>> import numpy as np
     >>> layer = Normalization()
@@ -61,8 +67,10 @@ class Normalization(Standard):
         if np.shape(mean) != np.shape(variance):
             shapes = f"of shapes {np.shape(mean)}, {np.shape(variance)}"
             raise InputError(f"Normalization mean and variance {shapes}: must be alike")
-        self.axis = list(axis) if isinstance(axis, list | tuple) else axis
-        self.mean, self.variance, self.invert = mean, variance, bool(invert)
+        self.axis: int | list[int] | None = list(axis) if isinstance(axis, list | tuple) else axis
+        self.mean: Any = mean
+        self.variance: Any = variance
+        self.invert: bool = bool(invert)
         self.adapted: tuple[np.ndarray, np.ndarray] | None = None
 
     def adapt(self, data: Any) -> None:
@@ -125,7 +133,14 @@ def _together(batches: Any) -> np.ndarray:
 
 
 class Resizing(Standard):
-    """An image in another size, `bilinear` or `nearest`, without smoothing."""
+    """An image in another size, `bilinear` or `nearest`: `f32[B, H, W, C]` -> `f32[B, height, width, C]`.
+
+    An image that is made smaller is not smoothed, as in Keras. `crop_to_aspect_ratio` raises `InputError`.
+
+    >>> import numpy as np
+    >>> Resizing(2, 2, "nearest")(np.arange(16.0).reshape(1, 4, 4, 1)).shape
+    (1, 2, 2, 1)
+    """
 
     def __init__(
         self,
@@ -139,11 +154,13 @@ class Resizing(Standard):
         super().__init__(**kwargs)
         if crop_to_aspect_ratio:
             raise InputError("Resizing crop_to_aspect_ratio: is not there; crop with Cropping2D before the layer")
-        self.height, self.width = standard.whole("Resizing height", height), standard.whole("Resizing width", width)
-        self.interpolation, self.crop_to_aspect_ratio = interpolation.lower(), False
+        self.height: int = standard.whole("Resizing height", height)
+        self.width: int = standard.whole("Resizing width", width)
+        self.interpolation: str = interpolation.lower()
+        self.crop_to_aspect_ratio: bool = False
         if self.interpolation not in ("bilinear", "nearest"):
             raise choices("Resizing interpolation", interpolation, ("bilinear", "nearest"))
-        self.data_format = standard.channels_last("Resizing", data_format)
+        self.data_format: str = standard.channels_last("Resizing", data_format)
 
     def network(self, *shapes: Shape) -> Callable[..., Any]:
         standard.image(self, shapes[0])

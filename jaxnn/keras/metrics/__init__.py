@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from jaxnn.errors import InputError
-from jaxnn.keras import lookup, loss_functions, losses
+from jaxnn.keras import lookup, losses
 from jaxnn.keras.lookup import serialize as serialize
 from jaxnn.keras.losses import binary_crossentropy as binary_crossentropy
 from jaxnn.keras.losses import categorical_crossentropy as categorical_crossentropy
@@ -21,7 +18,13 @@ from jaxnn.keras.losses import mean_absolute_percentage_error as mean_absolute_p
 from jaxnn.keras.losses import mean_squared_error as mean_squared_error
 from jaxnn.keras.losses import mean_squared_logarithmic_error as mean_squared_logarithmic_error
 from jaxnn.keras.losses import sparse_categorical_crossentropy as sparse_categorical_crossentropy
-from jaxnn.keras.metrics import accuracies
+from jaxnn.keras.metrics.accuracies import Accuracy as Accuracy
+from jaxnn.keras.metrics.accuracies import AccuracyByShape as AccuracyByShape
+from jaxnn.keras.metrics.accuracies import BinaryAccuracy as BinaryAccuracy
+from jaxnn.keras.metrics.accuracies import CategoricalAccuracy as CategoricalAccuracy
+from jaxnn.keras.metrics.accuracies import SparseCategoricalAccuracy as SparseCategoricalAccuracy
+from jaxnn.keras.metrics.accuracies import SparseTopKCategoricalAccuracy as SparseTopKCategoricalAccuracy
+from jaxnn.keras.metrics.accuracies import TopKCategoricalAccuracy as TopKCategoricalAccuracy
 from jaxnn.keras.metrics.accuracies import accuracy as accuracy
 from jaxnn.keras.metrics.accuracies import binary_accuracy as binary_accuracy
 from jaxnn.keras.metrics.accuracies import categorical_accuracy as categorical_accuracy
@@ -34,148 +37,38 @@ from jaxnn.keras.metrics.base import MeanOf
 from jaxnn.keras.metrics.base import Metric as Metric
 from jaxnn.keras.metrics.base import Sum as Sum
 from jaxnn.keras.metrics.confusion import AUC as AUC
-from jaxnn.keras.metrics.confusion import F1Score as F1Score
 from jaxnn.keras.metrics.confusion import FalseNegatives as FalseNegatives
 from jaxnn.keras.metrics.confusion import FalsePositives as FalsePositives
-from jaxnn.keras.metrics.confusion import FBetaScore as FBetaScore
 from jaxnn.keras.metrics.confusion import Precision as Precision
 from jaxnn.keras.metrics.confusion import Recall as Recall
 from jaxnn.keras.metrics.confusion import TrueNegatives as TrueNegatives
 from jaxnn.keras.metrics.confusion import TruePositives as TruePositives
-from jaxnn.tasks.metrics import r_squared, regression_sums
+from jaxnn.keras.metrics.means import BinaryCrossentropy as BinaryCrossentropy
+from jaxnn.keras.metrics.means import CategoricalCrossentropy as CategoricalCrossentropy
+from jaxnn.keras.metrics.means import CategoricalHinge as CategoricalHinge
+from jaxnn.keras.metrics.means import CosineSimilarity as CosineSimilarity
+from jaxnn.keras.metrics.means import Hinge as Hinge
+from jaxnn.keras.metrics.means import KLDivergence as KLDivergence
+from jaxnn.keras.metrics.means import LogCoshError as LogCoshError
+from jaxnn.keras.metrics.means import MeanAbsoluteError as MeanAbsoluteError
+from jaxnn.keras.metrics.means import MeanAbsolutePercentageError as MeanAbsolutePercentageError
+from jaxnn.keras.metrics.means import MeanSquaredError as MeanSquaredError
+from jaxnn.keras.metrics.means import MeanSquaredLogarithmicError as MeanSquaredLogarithmicError
+from jaxnn.keras.metrics.means import Poisson as Poisson
+from jaxnn.keras.metrics.means import R2Score as R2Score
+from jaxnn.keras.metrics.means import RootMeanSquaredError as RootMeanSquaredError
+from jaxnn.keras.metrics.means import SparseCategoricalCrossentropy as SparseCategoricalCrossentropy
+from jaxnn.keras.metrics.means import SquaredHinge as SquaredHinge
+from jaxnn.keras.metrics.scores import F1Score as F1Score
+from jaxnn.keras.metrics.scores import FBetaScore as FBetaScore
 
-
-class Accuracy(MeanOf):
-    function, minimized = staticmethod(accuracies.accuracy), False
-
-
-class BinaryAccuracy(MeanOf):
-    function, minimized = staticmethod(accuracies.binary_accuracy), False
-
-
-class CategoricalAccuracy(MeanOf):
-    function, minimized = staticmethod(accuracies.categorical_accuracy), False
-
-
-class SparseCategoricalAccuracy(MeanOf):
-    function, minimized = staticmethod(accuracies.sparse_categorical_accuracy), False
-
-
-class AccuracyByShape(MeanOf):
-    """What the string "accuracy" stands for."""
-
-    function, minimized = staticmethod(accuracies.by_shape), False
-
-
-class _Top(MeanOf):
-    function, minimized = staticmethod(accuracies.top_k_categorical_accuracy), False
-
-    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None):
-        super().__init__(name, dtype, k=k)
-
-
-class TopKCategoricalAccuracy(_Top):
-    pass
-
-
-class SparseTopKCategoricalAccuracy(_Top):
-    function = staticmethod(accuracies.sparse_top_k_categorical_accuracy)
-
-
-class MeanSquaredError(MeanOf):
-    function, minimized = staticmethod(loss_functions.mean_squared_error), True
-
-
-class MeanAbsoluteError(MeanOf):
-    function, minimized = staticmethod(loss_functions.mean_absolute_error), True
-
-
-class MeanAbsolutePercentageError(MeanOf):
-    function, minimized = staticmethod(loss_functions.mean_absolute_percentage_error), True
-
-
-class MeanSquaredLogarithmicError(MeanOf):
-    function, minimized = staticmethod(loss_functions.mean_squared_logarithmic_error), True
-
-
-class LogCoshError(MeanOf):
-    function, minimized, called = staticmethod(loss_functions.log_cosh), True, "logcosh"
-
-
-class Poisson(MeanOf):
-    function, minimized = staticmethod(loss_functions.poisson), True
-
-
-class KLDivergence(MeanOf):
-    function, minimized = staticmethod(loss_functions.kl_divergence), True
-
-
-class Hinge(MeanOf):
-    function, minimized = staticmethod(loss_functions.hinge), True
-
-
-class SquaredHinge(MeanOf):
-    function, minimized = staticmethod(loss_functions.squared_hinge), True
-
-
-class CategoricalHinge(MeanOf):
-    function, minimized = staticmethod(loss_functions.categorical_hinge), True
-
-
-class BinaryCrossentropy(MeanOf):
-    function, minimized = staticmethod(loss_functions.binary_crossentropy), True
-
-
-class CategoricalCrossentropy(MeanOf):
-    function, minimized = staticmethod(loss_functions.categorical_crossentropy), True
-
-
-class SparseCategoricalCrossentropy(MeanOf):
-    function, minimized = staticmethod(loss_functions.sparse_categorical_crossentropy), True
-
-
-def _cosine(y_true: Any, y_pred: Any) -> jax.Array:
-    return -loss_functions.cosine_similarity(y_true, y_pred)
-
-
-class CosineSimilarity(MeanOf):
-    """The mean cosine of y and p: more is better, unlike the loss of this name."""
-
-    function, minimized = staticmethod(_cosine), False
-
-
-class RootMeanSquaredError(MeanOf):
-    """`sqrt(mean (y - p)^2)` over all rows."""
-
-    function, minimized = staticmethod(loss_functions.mean_squared_error), True
-
-    def value(self, sums: dict[str, jax.Array]) -> jax.Array:
-        return jnp.sqrt(super().value(sums))
-
-
-class R2Score(Metric):
-    """`1 - sum (y - p)^2 / sum (y - mean y)^2`, the mean over the columns of `[B, K]`."""
-
-    minimized = False
-
-    def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
-        y_true, y_pred = loss_functions.aligned(y_true, y_pred)
-        if y_pred.ndim != 2:
-            raise InputError(f"{self.name}: y_pred{list(y_pred.shape)} must be [B, K]")
-        return regression_sums(y_pred, y_true, weight) | {"weight": jnp.sum(weight)}
-
-    def value(self, sums: dict[str, jax.Array]) -> jax.Array:
-        named = (sums[name] for name in ("squared_error", "y", "y_squared", "weight", "y_within"))
-        return r_squared(*named)
-
-
-CLASSES = {
+CLASSES: dict[str, type[Metric]] = {
     name: value
     for name, value in list(globals().items())
     if isinstance(value, type) and issubclass(value, Metric) and name[0] != "_" and name not in ("Metric", "MeanOf")
 }
 NAMELESS = ("AccuracyByShape", "Mean", "MeanMetricWrapper", "Sum")  # those that no string stands for
-NAMES = (
+NAMES: dict[str, type[Metric]] = (
     {cls.called or lookup.snake_case(name): cls for name, cls in CLASSES.items() if name not in NAMELESS}
     | {short: CLASSES[cls] for short, cls in losses.SHORT.items() if cls in CLASSES}
     | {"logcosh": LogCoshError, "log_cosh": LogCoshError, "acc": AccuracyByShape, "accuracy": AccuracyByShape}

@@ -1,4 +1,7 @@
-"""Accuracies: `function(y_true, y_pred) -> f32[...]`, 1 where the answer is right; NaN is never right."""
+"""Accuracies: `function(y_true, y_pred) -> f32[...]`, 1 where the answer is right, and metrics of their means.
+
+A prediction that is NaN is never right. Shapes that do not fit raise `InputError`: Keras broadcasts them.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.errors import check
-from jaxnn.keras.loss_functions import aligned, floats, integers, one_hot
+from jaxnn.keras.losses.labels import aligned, floats, integers, one_hot
+from jaxnn.keras.metrics.base import MeanOf
 
 
 def accuracy(y_true: Any, y_pred: Any) -> jax.Array:
-    """Whether `y = p`, for predictions that are classes already.
+    """Whether `y = p`, for predictions that are classes already: y, p `f32[...]` -> `f32[...]`.
 
     >>> accuracy([1, 2], [1, 3]).tolist()
     [1.0, 0.0]
@@ -22,7 +26,7 @@ def accuracy(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> jax.Array:
-    """Whether `y = (p > threshold)`.
+    """Whether `y = (p > threshold)`: y in {0, 1}, p `f32[...]` -> `f32[...]`.
 
     >>> binary_accuracy([[1], [0]], [[0.7], [0.6]]).tolist()
     [[1.0], [0.0]]
@@ -32,7 +36,7 @@ def binary_accuracy(y_true: Any, y_pred: Any, threshold: float = 0.5) -> jax.Arr
 
 
 def categorical_accuracy(y_true: Any, y_pred: Any) -> jax.Array:
-    """Whether the largest of p is the largest of one-hot y, `[..., K]`.
+    """Whether the largest of p is the largest of y: y one-hot, p `f32[..., K]` -> `f32[...]`.
 
     >>> categorical_accuracy([[0, 1], [0, 1]], [[0.4, 0.6], [0.7, 0.3]]).tolist()
     [1.0, 0.0]
@@ -41,7 +45,7 @@ def categorical_accuracy(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> jax.Array:
-    """Whether the largest of p `[..., K]` is that of the class y `[...]` or `[..., 1]`.
+    """Whether the largest of p is that of the class y: integers y `[...]` or `[..., 1]`, p `f32[..., K]` -> `f32[...]`.
 
     >>> sparse_categorical_accuracy([1, 1], [[0.4, 0.6], [0.7, 0.3]]).tolist()
     [1.0, 0.0]
@@ -51,7 +55,7 @@ def sparse_categorical_accuracy(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> jax.Array:
-    """Whether fewer than k numbers of p are larger than that of the class, y one-hot.
+    """Whether fewer than k numbers of p are larger than that of the class: y one-hot, p `f32[..., K]` -> `f32[...]`.
 
     >>> top_k_categorical_accuracy([[0, 0, 1]], [[0.5, 0.2, 0.3]], k=2).tolist()
     [1.0]
@@ -60,7 +64,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> jax.Arra
 
 
 def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> jax.Array:
-    """`top_k_categorical_accuracy`, y integers.
+    """`top_k_categorical_accuracy` of integers: y `[...]` or `[..., 1]`, p `f32[..., K]` -> `f32[...]`.
 
     >>> sparse_top_k_categorical_accuracy([2], [[0.5, 0.2, 0.3]], k=2).tolist()
     [1.0]
@@ -91,3 +95,64 @@ def _in_top(target: jax.Array, y_pred: jax.Array, k: int, first: bool = False) -
         own = jnp.take_along_axis(y_pred, label[..., None], axis=-1)
         right = jnp.sum(y_pred > own, axis=-1) < k
     return (right & ~jnp.isnan(target + y_pred).any(axis=-1)).astype(float)
+
+
+class Accuracy(MeanOf, function=accuracy, minimized=False):
+    """The share of the rows with `y = p`, for predictions that are classes already: y, p `[B, ...]`.
+
+    >>> float(Accuracy()([1, 2], [1, 3]))
+    0.5
+    """
+
+
+class BinaryAccuracy(MeanOf, function=binary_accuracy, minimized=False):
+    """The share of the answers with `y = (p > threshold)`: y in {0, 1}, p `f32[B, K]`. Args: threshold.
+
+    >>> float(BinaryAccuracy()([[1], [0]], [[0.7], [0.6]]))
+    0.5
+    """
+
+
+class CategoricalAccuracy(MeanOf, function=categorical_accuracy, minimized=False):
+    """The share of the rows whose largest p is that of the class: y one-hot `[B, K]`, p `f32[B, K]`.
+
+    >>> float(CategoricalAccuracy()([[0, 1], [0, 1]], [[0.4, 0.6], [0.7, 0.3]]))
+    0.5
+    """
+
+
+class SparseCategoricalAccuracy(MeanOf, function=sparse_categorical_accuracy, minimized=False):
+    """The share of the rows whose largest p is that of the class: integers y `[B]` or `[B, 1]`, p `f32[B, K]`.
+
+    >>> float(SparseCategoricalAccuracy()([1, 1], [[0.4, 0.6], [0.7, 0.3]]))
+    0.5
+    """
+
+
+class AccuracyByShape(MeanOf, function=by_shape, minimized=False):
+    """What the string "accuracy" stands for: binary, sparse or categorical by the shapes, see `by_shape`.
+
+    >>> float(AccuracyByShape()([1, 1], [[0.4, 0.6], [0.7, 0.3]]))
+    0.5
+    """
+
+
+class _Top(MeanOf):
+    def __init__(self, k: int = 5, name: str | None = None, dtype: Any = None):
+        super().__init__(name, dtype, k=k)
+
+
+class TopKCategoricalAccuracy(_Top, function=top_k_categorical_accuracy, minimized=False):
+    """The share of the rows whose class is among the k largest of p: y one-hot `[B, K]`, p `f32[B, K]`.
+
+    >>> float(TopKCategoricalAccuracy(k=2)([[0, 0, 1]], [[0.5, 0.2, 0.3]]))
+    1.0
+    """
+
+
+class SparseTopKCategoricalAccuracy(_Top, function=sparse_top_k_categorical_accuracy, minimized=False):
+    """`TopKCategoricalAccuracy` of integers y `[B]` or `[B, 1]`.
+
+    >>> float(SparseTopKCategoricalAccuracy(k=2)([2], [[0.5, 0.2, 0.3]]))
+    1.0
+    """

@@ -11,18 +11,29 @@ import numpy as np
 
 from jaxnn.errors import InputError
 from jaxnn.keras import lookup
-from jaxnn.keras.loss_functions import floats
+from jaxnn.keras.losses.labels import floats
 from jaxnn.numerics import relaxed
 from jaxnn.tasks.metrics import weighted_sum
 
 
 class Metric:
-    """A metric of one's own is a subclass with two pure functions, in `jax.numpy`:
+    """A metric of sums that add up over batches. Your own is a subclass with two pure functions, in `jax.numpy`:
 
-        sums(y_true, y_pred, weight) -> {name: f[...]}   sums over the rows, each times its weight f[B] (0: padding)
-        value(sums) -> f[...]                            what they come to
+        sums(y_true, y_pred, weight) -> {name: f32[...]}   sums over the rows, each times its weight f32[B] (0: padding)
+        value(sums) -> f32[...]                            what they come to
 
-    `minimized`: less is better; None where that is not known.
+    `minimized`: less is better; None where that is not known. Keras' metrics have variables instead, and no `sums`.
+
+    Args of every metric: name. Raises `InputError` for a dtype other than float32.
+
+    >>> import jax.numpy as jnp
+    >>> class Largest(Metric):
+    ...     def sums(self, y_true, y_pred, weight):
+    ...         return {"total": jnp.sum(weight * jnp.max(jnp.abs(y_true - y_pred), axis=-1)), "n": jnp.sum(weight)}
+    ...     def value(self, sums):
+    ...         return sums["total"] / sums["n"]
+    >>> float(Largest()(jnp.array([[1.0, 2.0]]), jnp.array([[1.0, 5.0]])))
+    3.0
     """
 
     minimized: bool | None = None
@@ -30,14 +41,16 @@ class Metric:
 
     def __init__(self, name: str | None = None, dtype: Any = None):
         lookup.only_float32(type(self).__name__, dtype)
-        self.name = name or self.called or lookup.snake_case(type(self).__name__)
+        self.name: str = name or self.called or lookup.snake_case(type(self).__name__)
         self._kept: dict[str, Any] = {}
 
     def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
+        """Sums over the rows, each times its weight `f32[B]`."""
         cure = "a metric of one's own has sums(y_true, y_pred, weight) and value(sums), or is a function"
         raise InputError(f"{type(self).__name__}: has no sums; {cure}")
 
     def value(self, sums: dict[str, jax.Array]) -> jax.Array:
+        """What the sums come to."""
         raise NotImplementedError(f"{type(self).__name__} must have `value(self, sums)`")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
@@ -58,6 +71,7 @@ class Metric:
         return value if value.ndim else value[()]
 
     def reset_state(self) -> None:
+        """Forget all rows."""
         self._kept = {}
 
     reset_states = reset_state  # the name until TensorFlow 2.5
@@ -67,10 +81,12 @@ class Metric:
         return self.result()
 
     def get_config(self) -> dict[str, Any]:
+        """Its arguments, as JSON keeps them."""
         return {"name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Metric:
+        """The metric with these arguments."""
         return cls(**config)
 
     def __repr__(self) -> str:
@@ -111,7 +127,13 @@ class Mean(Metric):
 
 
 class Sum(Mean):
-    """The weighted sum of the values that `update_state(values, sample_weight=None)` is given."""
+    """The weighted sum of the values that `update_state(values, sample_weight=None)` is given.
+
+    >>> total = Sum()
+    >>> total.update_state([1.0, 3.0]); total.update_state(5.0)
+    >>> float(total.result())
+    9.0
+    """
 
     def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
         return {"total": weighted_sum(y_pred.reshape(len(y_pred), -1).sum(axis=1), weight)}
@@ -132,8 +154,9 @@ class MeanMetricWrapper(Metric):
 
     def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **arguments: Any):
         super().__init__(name or lookup.named(fn), dtype)
-        self.fn, self.arguments = fn, arguments
-        self.custom = fn if type(self) is MeanMetricWrapper else None  # saved by its name
+        self.fn: Callable[..., Any] = fn
+        self.arguments: dict[str, Any] = arguments
+        self.custom: Callable[..., Any] | None = fn if type(self) is MeanMetricWrapper else None  # saved by its name
 
     def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
         values = jnp.asarray(self.fn(y_true, y_pred, **self.arguments)).astype(float)
@@ -145,17 +168,22 @@ class MeanMetricWrapper(Metric):
 
 
 class MeanOf(MeanMetricWrapper):
-    """The mean of the function that the class has, with the arguments that the function takes."""
+    """The mean of `function` over all rows, with the arguments that the function takes."""
 
     function: ClassVar[Callable[..., jax.Array]]
+    minimized: bool | None = None
+    called: ClassVar[str] = ""
+
+    def __init_subclass__(
+        cls, function: Callable[..., jax.Array] | None = None, minimized: bool | None = None, called: str = ""
+    ) -> None:
+        if function is not None:
+            cls.function, cls.minimized, cls.called = staticmethod(function), minimized, called
 
     def __init__(self, name: str | None = None, dtype: Any = None, **arguments: Any):
         lookup.refuse_unknown(type(self).__name__, arguments, [*lookup.parameters(self.function), "name"])
         name = name or self.called or lookup.snake_case(type(self).__name__)
         super().__init__(type(self).function, name, dtype, **arguments)
-
-    def __init_subclass__(cls) -> None:
-        cls.__doc__ = cls.__doc__ or f"The mean of `{lookup.named(cls.function)}`."
 
     def get_config(self) -> dict[str, Any]:
         return {"name": self.name} | self.arguments

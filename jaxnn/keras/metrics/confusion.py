@@ -1,15 +1,16 @@
-"""Metrics of right and wrong answers at thresholds: precision, recall, the area under a curve, F scores."""
+"""Metrics of right and wrong answers at thresholds: precision, recall, the area under a curve."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.errors import InputError, check, choices
-from jaxnn.keras.loss_functions import EPSILON, aligned
+from jaxnn.keras.losses.functions import EPSILON
+from jaxnn.keras.losses.labels import aligned
 from jaxnn.keras.metrics.base import Metric, ratio
 
 LEAST = -1e10  # what a prediction becomes that is not among the top k; the threshold is then this number
@@ -41,6 +42,10 @@ class Confusion(Metric):
     top_k: the answer is yes where the prediction is among the k largest of its row. class_id: of this class alone.
     """
 
+    thresholds: np.ndarray  # rising
+    top_k: int | None
+    class_id: int | None
+
     def __init__(
         self,
         thresholds: Any = None,
@@ -54,8 +59,8 @@ class Confusion(Metric):
         check("thresholds", thresholds, "numbers in [0, 1]", bool(((given >= 0) & (given <= 1)).all()))
         given = given if thresholds is not None or top_k is None else np.array([LEAST])
         check("top_k", top_k, "None or a whole number >= 1", top_k is None or (isinstance(top_k, int) and top_k >= 1))
-        self.config = {"thresholds": thresholds, "top_k": top_k, "class_id": class_id}
-        self.order = np.argsort(given)
+        self.config: dict[str, Any] = {"thresholds": thresholds, "top_k": top_k, "class_id": class_id}
+        self.order: np.ndarray = np.argsort(given)
         self.thresholds, self.top_k, self.class_id = given[self.order], top_k, class_id
 
     def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
@@ -70,6 +75,7 @@ class Confusion(Metric):
         return counts(y_true.ravel(), y_pred.ravel(), weight.ravel(), self.thresholds)
 
     def rates(self, sums: dict[str, jax.Array]) -> jax.Array:
+        """The number at each threshold, `f32[T]`."""
         raise NotImplementedError
 
     def value(self, sums: dict[str, jax.Array]) -> jax.Array:
@@ -81,35 +87,37 @@ class Confusion(Metric):
 
 
 class Precision(Confusion):
-    """`tp / (tp + fp)`, 0 where nothing is answered yes.
+    """Precision `tp / (tp + fp)`, 0 where nothing is answered yes: y in {0, 1}, p `f32[B, ...]`.
+
+    Args: thresholds (0.5; a list gives an array), top_k, class_id. The answer is yes where `p > threshold`.
 
     >>> import jax.numpy as jnp
     >>> float(Precision()(jnp.array([0, 1, 1, 1]), jnp.array([1.0, 0.0, 1.0, 1.0])))
     0.66666...
     """
 
-    minimized = False
+    minimized: bool | None = False
 
     def rates(self, sums: dict[str, jax.Array]) -> jax.Array:
         return ratio(sums["tp"], sums["tp"] + sums["fp"])
 
 
 class Recall(Confusion):
-    """`tp / (tp + fn)`, 0 where nothing is true.
+    """Recall `tp / (tp + fn)`, 0 where nothing is true: y in {0, 1}, p `f32[B, ...]`. Args: as `Precision`.
 
     >>> import jax.numpy as jnp
     >>> float(Recall()(jnp.array([0, 1, 1, 1]), jnp.array([1.0, 0.0, 1.0, 1.0])))
     0.66666...
     """
 
-    minimized = False
+    minimized: bool | None = False
 
     def rates(self, sums: dict[str, jax.Array]) -> jax.Array:
         return ratio(sums["tp"], sums["tp"] + sums["fn"])
 
 
 class _Count(Confusion):
-    counted = ""
+    counted: ClassVar[str] = ""
 
     def __init__(self, thresholds: Any = None, name: str | None = None, dtype: Any = None):
         super().__init__(thresholds, name=name, dtype=dtype)
@@ -122,38 +130,61 @@ class _Count(Confusion):
 
 
 class TruePositives(_Count):
-    """The weight of the rows that are true and answered yes."""
+    """How many are true and answered yes, each times its weight: y in {0, 1}, p `f32[B, ...]`. Args: thresholds.
 
-    counted, minimized = "tp", False
+    >>> float(TruePositives()([0, 1, 1, 1], [1.0, 0.0, 1.0, 1.0]))
+    2.0
+    """
+
+    counted: ClassVar[str] = "tp"
+    minimized: bool | None = False
 
 
 class FalsePositives(_Count):
-    """The weight of the rows that are false and answered yes."""
+    """How many are false and answered yes, each times its weight: y in {0, 1}, p `f32[B, ...]`. Args: thresholds.
 
-    counted, minimized = "fp", True
+    >>> float(FalsePositives()([0, 1, 1, 1], [1.0, 0.0, 1.0, 1.0]))
+    1.0
+    """
+
+    counted: ClassVar[str] = "fp"
+    minimized: bool | None = True
 
 
 class TrueNegatives(_Count):
-    """The weight of the rows that are false and answered no."""
+    """How many are false and answered no, each times its weight: y in {0, 1}, p `f32[B, ...]`. Args: thresholds.
 
-    counted, minimized = "tn", False
+    >>> float(TrueNegatives()([0, 1, 1, 1], [1.0, 0.0, 1.0, 1.0]))
+    0.0
+    """
+
+    counted: ClassVar[str] = "tn"
+    minimized: bool | None = False
 
 
 class FalseNegatives(_Count):
-    """The weight of the rows that are true and answered no."""
+    """How many are true and answered no, each times its weight: y in {0, 1}, p `f32[B, ...]`. Args: thresholds.
 
-    counted, minimized = "fn", True
+    >>> float(FalseNegatives()([0, 1, 1, 1], [1.0, 0.0, 1.0, 1.0]))
+    1.0
+    """
+
+    counted: ClassVar[str] = "fn"
+    minimized: bool | None = True
 
 
 class AUC(Metric):
-    """The area under the curve `ROC` or `PR`, from the counts at 200 thresholds, as Keras does it.
+    """The area under the curve `ROC` or `PR`: y in {0, 1}, p `f32[B, ...]` in [0, 1].
+
+    From the counts at `num_thresholds` thresholds (or the given ones), as in Keras. `multi_label`: the mean over the
+    curves of the columns. `label_weights` are not there.
 
     >>> import jax.numpy as jnp
     >>> float(AUC()(jnp.array([0, 0, 1, 1]), jnp.array([0.0, 0.5, 0.3, 0.9])))
     0.75
     """
 
-    minimized = False
+    minimized: bool | None = False
 
     def __init__(
         self,
@@ -182,13 +213,15 @@ class AUC(Metric):
             raise choices("summation_method", summation_method, methods)
         if label_weights is not None:
             raise InputError("AUC label_weights: all labels count alike here; leave it out")
-        self.curve, self.summation_method = curve.upper(), summation_method.lower()
-        self.multi_label, self.from_logits = multi_label, from_logits
+        self.curve: str = curve.upper()
+        self.summation_method: str = summation_method.lower()
+        self.multi_label: bool = multi_label
+        self.from_logits: bool = from_logits
         inner = (
             np.linspace(0, 1, num_thresholds)[1:-1] if thresholds is None else np.sort(np.asarray(thresholds, float))
         )
         check("thresholds", thresholds, "numbers in [0, 1]", bool(((inner >= 0) & (inner <= 1)).all()))
-        self.thresholds = np.array([-EPSILON, *inner, 1 + EPSILON])
+        self.thresholds: np.ndarray = np.array([-EPSILON, *inner, 1 + EPSILON])
 
     def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
         y_true, y_pred = aligned(y_true, y_pred)
@@ -224,76 +257,3 @@ def _interpolated(tp: jax.Array, fp: jax.Array, fn: jax.Array) -> jax.Array:
     both = (p[:-1] > 0) & (p[1:] > 0)
     growth = jnp.log(jnp.where(both, p[:-1] / jnp.where(both, p[1:], 1), 1))
     return ratio(slope * (tp[:-1] - tp[1:] + (tp[1:] - slope * p[1:]) * growth), tp[1:] + fn[1:])
-
-
-class FBetaScore(Metric):
-    """`(1 + beta^2) precision recall / (beta^2 precision + recall)` of each class, or their mean.
-
-    y one-hot `[B, K]`. average: None gives `[K]`, "macro" the mean, "micro" of all classes together, "weighted" by how
-    often a class occurs. threshold: None takes the largest of each row.
-
-    >>> import jax.numpy as jnp
-    >>> float(FBetaScore("macro")(jnp.array([[1, 0], [0, 1]]), jnp.array([[0.9, 0.1], [0.2, 0.8]]))) > 0.999999
-    True
-    """
-
-    minimized, called = False, "fbeta_score"
-
-    def __init__(
-        self,
-        average: str | None = None,
-        beta: float = 1.0,
-        threshold: float | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ):
-        super().__init__(name, dtype)
-        if average not in (None, "micro", "macro", "weighted"):
-            raise choices("average", average, ("micro", "macro", "weighted", "None"))
-        check("beta", beta, "finite and > 0", 0 < float(beta) < float("inf"))
-        check("threshold", threshold, "None or in (0, 1]", threshold is None or 0 < threshold <= 1)
-        self.average, self.beta, self.threshold = average, float(beta), threshold
-
-    def sums(self, y_true: Any, y_pred: Any, weight: jax.Array) -> dict[str, jax.Array]:
-        y_true, y_pred = aligned(y_true, y_pred)
-        if y_pred.ndim != 2:
-            raise InputError(f"{self.name}: y_pred{list(y_pred.shape)} must be [B, K]; give one-hot labels")
-        if self.threshold is None:
-            yes = (y_pred >= y_pred.max(axis=-1, keepdims=True)) & (jnp.abs(y_pred) > 1e-9)
-        else:
-            yes = y_pred > self.threshold
-        yes = yes.astype(y_true.dtype)
-        over = None if self.average == "micro" else 0
-        total = lambda each: jnp.sum(jnp.where(weight[:, None] != 0, weight[:, None] * each, 0), axis=over)
-        named = {"tp": yes * y_true, "fp": yes * (1 - y_true), "fn": (1 - yes) * y_true, "true": y_true}
-        return {name: total(each) for name, each in named.items()}
-
-    def value(self, sums: dict[str, jax.Array]) -> jax.Array:
-        precision = sums["tp"] / (sums["tp"] + sums["fp"] + EPSILON)
-        recall = sums["tp"] / (sums["tp"] + sums["fn"] + EPSILON)
-        square = self.beta**2
-        score = (1 + square) * precision * recall / (square * precision + recall + EPSILON)
-        if self.average == "weighted":
-            return jnp.sum(score * sums["true"] / (sums["true"].sum() + EPSILON))
-        return score if self.average is None else score.mean()
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"average": self.average, "beta": self.beta, "threshold": self.threshold}
-
-
-class F1Score(FBetaScore):
-    """`FBetaScore` with beta = 1: the harmonic mean of precision and recall."""
-
-    called = "f1_score"
-
-    def __init__(
-        self,
-        average: str | None = None,
-        threshold: float | None = None,
-        name: str | None = None,
-        dtype: Any = None,
-    ):
-        super().__init__(average, 1.0, threshold, name, dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {name: value for name, value in super().get_config().items() if name != "beta"}

@@ -29,20 +29,31 @@ class Rate(float):
     optimizer: Optimizer
 
     def numpy(self) -> np.float32:
+        """The number."""
         return np.float32(self)
 
     def assign(self, value: float) -> None:
+        """Set the rate of the optimizer. Raises `InputError` where that has a schedule."""
         self.optimizer.learning_rate = value
 
 
 class Optimizer:
-    """An optimizer of Keras; `tx()` is the optax transformation that it stands for.
+    """An optimizer: weights w, their gradient g, the rate of the step. `tx()` is its optax transformation.
 
     Args of every optimizer: learning_rate (or `lr`), a number >= 0 or a `LearningRateSchedule`; name; weight_decay
     (decoupled, of biases too); clipnorm (of each array), clipvalue, global_clipnorm (of all together): one of them;
     decay: the rate is `learning_rate / (1 + decay step)`, as it was until Keras 2.10.
 
+    Your own is a subclass with `rule(learning_rate)`, or an optax transformation itself. Keras' moving averages of the
+    weights (`use_ema`), `loss_scale_factor` and `gradient_accumulation_steps` are not there.
+
     Raises `InputError` for an argument that it does not have and for a value out of range.
+
+    >>> from jaxnn.keras import optimizers
+    >>> optimizer = optimizers.Adam(learning_rate=0.01, clipnorm=1.0)
+    >>> optimizer.learning_rate = 0.001
+    >>> optimizer.learning_rate, optimizer.get_config()["clipnorm"]
+    (0.001, 1.0)
     """
 
     iterations: int = 0  # the steps taken, which a schedule depends on
@@ -54,7 +65,8 @@ class Optimizer:
             text = "The `lr` argument is deprecated, use `learning_rate` instead."
             warnings.warn(text, UserWarning, stacklevel=3)
             learning_rate = given.pop("lr")
-        decay, self.name = given.pop("decay", None), given.pop("name", None) or kind.lower()
+        decay = given.pop("decay", None)
+        self.name: str = given.pop("name", None) or kind.lower()
         for name in NOT_HERE:
             value = given.pop(name, None)
             if value and name not in ("ema_momentum", "ema_overwrite_frequency"):
@@ -67,7 +79,7 @@ class Optimizer:
             positive(f"{kind} {name}", given[name])
         if given.get("weight_decay") is not None:
             non_negative(f"{kind} weight_decay", given["weight_decay"])
-        self.config = own | given
+        self.config: dict[str, Any] = own | given
         if decay:
             non_negative(f"{kind} decay", decay)
             check(f"{kind} learning_rate", learning_rate, "a number with decay=", not callable(learning_rate))
@@ -139,12 +151,14 @@ class Optimizer:
         return opt_state._replace(hyperparams={"learning_rate": jnp.asarray(float(rate), kept.dtype)})
 
     def get_config(self) -> dict[str, Any]:
+        """Its arguments, as JSON keeps them."""
         rate = self._learning_rate
         rate = lookup.serialize(rate) if isinstance(rate, LearningRateSchedule) else rate
         return {"name": self.name, "learning_rate": rate} | self.config
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Optimizer:
+        """The optimizer with these arguments."""
         rate = config["learning_rate"]
         rate = schedules.deserialize(rate) if isinstance(rate, dict) else rate
         make: Any = cls
@@ -152,11 +166,16 @@ class Optimizer:
 
 
 class Own(Optimizer):
-    """An optax transformation as an optimizer. It keeps its rate itself: `learning_rate` is nan, and cannot be set."""
+    """An optax transformation as an optimizer. It keeps its rate itself: `learning_rate` is nan, and cannot be set.
+
+    >>> Own(optax.sgd(0.1)).learning_rate
+    nan
+    """
 
     def __init__(self, transformation: optax.GradientTransformation):
         super().__init__(0.0, {}, {})
-        self.transformation, self._learning_rate = transformation, None
+        self._learning_rate = None
+        self.transformation: optax.GradientTransformation = transformation
 
     def tx(self) -> optax.GradientTransformation:
         return self.transformation

@@ -12,7 +12,9 @@ from jaxnn.keras.optimizers.base import Optimizer
 
 
 class SGD(Optimizer):
-    """`w <- w + v`, `v <- momentum v - rate g`; with Nesterov `w <- w + momentum v - rate g`.
+    """Gradient descent `w <- w - rate g`; with momentum `w <- w + v`, `v <- momentum v - rate g`.
+
+    nesterov: `w <- w + momentum v - rate g`. Raises `InputError` for a momentum outside [0, 1]; see `Optimizer`.
 
     >>> SGD(0.5).learning_rate, SGD(momentum=0.9).get_config()["momentum"]
     (0.5, 0.9)
@@ -33,7 +35,9 @@ class SGD(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """`w <- w - rate g / sqrt(v + epsilon)`, `v <- rho v + (1 - rho) g^2`; centered: v less the square of the mean.
+    """`w <- w - rate g / sqrt(v + epsilon)`, `v <- rho v + (1 - rho) g^2`; see `Optimizer`.
+
+    centered: v less the square of the running mean of g. momentum: of the step.
 
     >>> RMSprop().get_config()["rho"]
     0.9
@@ -63,7 +67,7 @@ class RMSprop(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """`w <- w - rate g / sqrt(v + epsilon)`, `v <- v + g^2` from `initial_accumulator_value`.
+    """`w <- w - rate g / sqrt(v + epsilon)`, `v <- v + g^2` from `initial_accumulator_value`; see `Optimizer`.
 
     >>> Adagrad().get_config()["initial_accumulator_value"]
     0.1
@@ -89,6 +93,8 @@ class Adagrad(Optimizer):
 
 class Adadelta(Optimizer):
     """`w <- w - rate d`, `d = g sqrt(u + epsilon) / sqrt(v + epsilon)`, u and v the running means of d^2 and g^2.
+
+    rho is the share of the old mean; see `Optimizer`.
 
     >>> Adadelta().learning_rate  # 1.0 in the paper
     0.001

@@ -22,9 +22,10 @@ def _checked(kind: str, beta_1: float, beta_2: float, **others: float) -> dict[s
 
 
 class Adam(Optimizer):
-    """`w <- w - rate_t m / (sqrt(v) + epsilon)`, `rate_t = rate sqrt(1 - beta_2^t) / (1 - beta_1^t)`.
+    """`w <- w - rate_t m / (sqrt(v) + epsilon)`, `rate_t = rate sqrt(1 - beta_2^t) / (1 - beta_1^t)`; see `Optimizer`.
 
-    amsgrad: v is the largest that there was.
+    `m <- beta_1 m + (1 - beta_1) g`, `v <- beta_2 v + (1 - beta_2) g^2`. amsgrad: v is the largest v of all steps.
+    Raises `InputError` for a beta outside [0, 1) and for epsilon <= 0.
 
     >>> Adam(1e-3).get_config()["epsilon"]
     1e-07
@@ -58,7 +59,7 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """`Adam` with weights decayed by `rate weight_decay w`, biases too.
+    """`Adam` with weights decayed by `rate weight_decay w` at each step, biases too.
 
     >>> AdamW().get_config()["weight_decay"]
     0.004
@@ -82,7 +83,9 @@ class AdamW(Adam):
 
 
 class Adamax(Optimizer):
-    """`w <- w - rate m' / u`, `u <- max(beta_2 u, |g| + epsilon)`; Keras adds epsilon to u instead.
+    """`w <- w - rate m / (1 - beta_1^t) / u`, `u <- max(beta_2 u, |g| + epsilon)`; see `Optimizer`.
+
+    `m <- beta_1 m + (1 - beta_1) g`. Keras adds epsilon to u in the quotient instead.
 
     >>> Adamax().get_config()["beta_2"]
     0.999
@@ -105,7 +108,10 @@ class Adamax(Optimizer):
 
 
 class Nadam(Optimizer):
-    """Adam with Nesterov's step; beta_1 is the same at each step, where Keras begins with about half of it.
+    """Adam with Nesterov's step: `w <- w - rate n / (sqrt(v / (1 - beta_2^t)) + epsilon)`; see `Optimizer`.
+
+    `n = beta_1 m / (1 - beta_1^(t + 1)) + (1 - beta_1) g / (1 - beta_1^t)`, m and v as in `Adam`. beta_1 is the same at
+    each step, where Keras begins with about half of it.
 
     >>> Nadam().get_config()["beta_1"]
     0.9
@@ -128,7 +134,7 @@ class Nadam(Optimizer):
 
 
 class Lion(Optimizer):
-    """`w <- w - rate sign(beta_1 m + (1 - beta_1) g)`, `m <- beta_2 m + (1 - beta_2) g`
+    """`w <- w - rate sign(beta_1 m + (1 - beta_1) g)`, `m <- beta_2 m + (1 - beta_2) g`; see `Optimizer`.
 
     >>> Lion().get_config()["beta_2"]
     0.99

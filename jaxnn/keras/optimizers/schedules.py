@@ -17,18 +17,32 @@ from jaxnn.keras.lookup import serialize as serialize
 
 
 class LearningRateSchedule:
-    """A schedule of one's own is a subclass with `__call__(step) -> f32[]`, in `jax.numpy`: the step is traced."""
+    """A learning rate as a function of the step, from 0. Your own is a subclass with `__call__(step) -> f32[]`.
+
+    `__call__` is in `jax.numpy`, as the step is traced; `if` on the step raises `InputError`. To save a model with your
+    own, give it `get_config`, or make it a dataclass.
+
+    >>> from jaxnn.keras import optimizers
+    >>> class Halves(LearningRateSchedule):
+    ...     def __call__(self, step):
+    ...         return 0.1 * 0.5 ** (step // 100)
+    >>> optimizers.SGD(Halves()).learning_rate
+    0.1...
+    """
 
     def __call__(self, step: Any) -> Any:
+        """The rate of this step, `f32[]`."""
         raise NotImplementedError(f"{type(self).__name__} must have `__call__(self, step)`")
 
     def get_config(self) -> dict[str, Any]:
+        """Its arguments, as JSON keeps them. Raises `InputError` where it is no dataclass."""
         if not dataclasses.is_dataclass(self):
             raise InputError(f"{type(self).__name__}: has no get_config(), so it cannot be saved; define one")
         return dataclasses.asdict(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
+        """The schedule with these arguments."""
         return cls(**config)
 
     def _share(self, step: Any, steps: float) -> jax.Array:
@@ -46,7 +60,7 @@ class LearningRateSchedule:
 
 @dataclass
 class ExponentialDecay(LearningRateSchedule):
-    """`initial decay_rate^(step / decay_steps)`
+    """`initial decay_rate^(step / decay_steps)`; staircase: the exponent is rounded down.
 
     >>> float(ExponentialDecay(0.5, decay_steps=100, decay_rate=0.5)(100))
     0.25
@@ -64,7 +78,7 @@ class ExponentialDecay(LearningRateSchedule):
 
 @dataclass
 class InverseTimeDecay(LearningRateSchedule):
-    """`initial / (1 + decay_rate step / decay_steps)`
+    """`initial / (1 + decay_rate step / decay_steps)`; staircase: step / decay_steps is rounded down.
 
     >>> float(InverseTimeDecay(0.5, decay_steps=1, decay_rate=0.5)(2))
     0.25
@@ -130,7 +144,10 @@ class PiecewiseConstantDecay(LearningRateSchedule):
 
 @dataclass
 class CosineDecay(LearningRateSchedule):
-    """Half a cosine from initial down to `alpha initial`, after a straight line from initial to `warmup_target`.
+    """`initial ((1 - alpha) (1 + cos(pi step / decay_steps)) / 2 + alpha)`, then `alpha initial`.
+
+    With a `warmup_target` a straight line leads from initial to the target in `warmup_steps`, and the cosine down from
+    the target.
 
     >>> float(CosineDecay(1.0, decay_steps=100)(50)) < 0.5 + 1e-6
     True
@@ -187,5 +204,9 @@ NAMES = {cls.__name__: cls for cls in LearningRateSchedule.__subclasses__()}
 
 
 def deserialize(config: dict[str, Any]) -> LearningRateSchedule:
-    """The schedule of a saved dict. Raises `InputError` for an unknown one, with the nearest."""
+    """The schedule of a saved dict. Raises `InputError` for an unknown one, with the nearest.
+
+    >>> deserialize(serialize(CosineDecay(0.1, decay_steps=100))).decay_steps
+    100
+    """
     return lookup.find("schedule", config, NAMES)

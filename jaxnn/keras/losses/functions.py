@@ -1,7 +1,7 @@
-"""Keras' loss functions: `function(y_true, y_pred) -> f[...]`, the mean over the last axis.
+"""Keras' loss functions: `function(y_true, y_pred) -> f32[...]`, one number for each example.
 
-y_true `[..., K]` and y_pred `f[..., K]` have the same shape; an axis of 1 that one of them lacks at its end is added.
-All others raise `InputError`: Keras broadcasts them. Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
+y_true and y_pred `[..., K]` have the same shape; an axis of 1 that one of them lacks at its end is added. Other shapes
+raise `InputError`: Keras broadcasts them. Probabilities are clipped to [1e-7, 1 - 1e-7], as in Keras.
 """
 
 from __future__ import annotations
@@ -11,34 +11,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.errors import InputError, fraction, positive
-from jaxnn.tasks.losses import absolute, class_target, squared
+from jaxnn.errors import fraction, positive
+from jaxnn.keras.losses.labels import aligned, floats, integers, one_hot
+from jaxnn.tasks.losses import absolute, squared
 
 EPSILON = 1e-7
 
 
-def aligned(y_true: Any, y_pred: Any) -> tuple[jax.Array, jax.Array]:
-    """Both as floating arrays of one shape: an axis of 1 at the end is added where only one of them has it."""
-    y_pred = floats(y_pred)
-    y_true = jnp.asarray(y_true)
-    y_true = y_true.astype(y_pred.dtype)
-    if y_true.ndim == y_pred.ndim - 1 and y_pred.shape[-1] == 1:
-        y_true = y_true[..., None]
-    elif y_pred.ndim == y_true.ndim - 1 and y_true.shape[-1] == 1:
-        y_pred = y_pred[..., None]
-    if y_true.shape != y_pred.shape:
-        raise InputError(f"y_true{list(y_true.shape)}: does not fit y_pred{list(y_pred.shape)}; give equal shapes")
-    return y_true, y_pred
-
-
-def floats(y_pred: Any) -> jax.Array:
-    """As a floating array: integers as float32."""
-    y_pred = jnp.asarray(y_pred)
-    return y_pred if jnp.issubdtype(y_pred.dtype, jnp.floating) else y_pred.astype(float)
-
-
 def mean_squared_error(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k (y_k - p_k)^2`
+    """Mean squared error `mean_k (y_k - p_k)^2`: y, p `f32[..., K]` -> `f32[...]`.
 
     >>> mean_squared_error([[0.0, 1.0]], [[2.0, 1.0]]).tolist()
     [2.0]
@@ -48,7 +29,7 @@ def mean_squared_error(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def mean_absolute_error(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k |y_k - p_k|`; the derivative at 0 is 0.
+    """Mean absolute error `mean_k |y_k - p_k|`: y, p `f32[..., K]` -> `f32[...]`. Its derivative at 0 is 0.
 
     >>> mean_absolute_error([[0.0, 1.0]], [[2.0, 1.0]]).tolist()
     [1.0]
@@ -58,7 +39,7 @@ def mean_absolute_error(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> jax.Array:
-    """`100 mean_k |y_k - p_k| / max(|y_k|, 1e-7)`
+    """Mean absolute percentage error `100 mean_k |y_k - p_k| / max(|y_k|, 1e-7)`: `f32[..., K]` -> `f32[...]`.
 
     >>> mean_absolute_percentage_error([[2.0, 1.0]], [[1.0, 1.0]]).tolist()
     [25.0]
@@ -68,7 +49,9 @@ def mean_absolute_percentage_error(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k (log(max(y_k, 1e-7) + 1) - log(max(p_k, 1e-7) + 1))^2`
+    """Mean squared logarithmic error: y, p `f32[..., K]`, not negative -> `f32[...]`.
+
+    `mean_k (log(max(y_k, 1e-7) + 1) - log(max(p_k, 1e-7) + 1))^2`
 
     >>> mean_squared_logarithmic_error([[0.0]], [[1.0]]).round(4).tolist()  # log(2)^2
     [0.48...]
@@ -79,7 +62,7 @@ def mean_squared_logarithmic_error(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def cosine_similarity(y_true: Any, y_pred: Any) -> jax.Array:
-    """`-sum_k y_k p_k / (|y| |p|)`: minus the cosine, so that less is better.
+    """`-sum_k y_k p_k / (|y| |p|)`, minus the cosine: y, p `f32[..., K]` -> `f32[...]` in [-1, 1], less is better.
 
     >>> cosine_similarity([[1.0, 0.0]], [[2.0, 0.0]]).tolist()
     [-1.0]
@@ -90,7 +73,9 @@ def cosine_similarity(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> jax.Array:
-    """`mean_k h(y_k - p_k)`, `h(e) = e^2/2 if |e| <= delta else delta |e| - delta^2/2`
+    """Huber loss `mean_k h(y_k - p_k)`: y, p `f32[..., K]` -> `f32[...]`; squared near 0, absolute far away.
+
+    `h(e) = e^2/2 if |e| <= delta else delta |e| - delta^2/2`. Raises `InputError` for delta <= 0.
 
     >>> huber([[0.0, 0.0]], [[1.0, 3.0]]).tolist()  # (0.5 + 2.5) / 2
     [1.5]
@@ -102,7 +87,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> jax.Array:
 
 
 def log_cosh(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k log cosh(p_k - y_k)`
+    """Log-cosh loss `mean_k log cosh(p_k - y_k)`: y, p `f32[..., K]` -> `f32[...]`, without overflow.
 
     >>> log_cosh([[0.0]], [[1.0]]).round(4).tolist()
     [0.43...]
@@ -113,7 +98,7 @@ def log_cosh(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def poisson(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k p_k - y_k log(p_k + 1e-7)`
+    """Poisson loss `mean_k p_k - y_k log(p_k + 1e-7)`: counts y, rates p `f32[..., K]` -> `f32[...]`.
 
     >>> poisson([[2.0]], [[1.0]]).round(4).tolist()
     [1.0]
@@ -123,7 +108,9 @@ def poisson(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def kl_divergence(y_true: Any, y_pred: Any) -> jax.Array:
-    """`sum_k y_k log(y_k / p_k)`, both clipped to [1e-7, 1]
+    """Kullback-Leibler divergence `sum_k y_k log(y_k / p_k)`: probabilities `f32[..., K]` -> `f32[...]`.
+
+    Both are clipped to [1e-7, 1].
 
     >>> kl_divergence([[0.5, 0.5]], [[0.5, 0.5]]).tolist()
     [0.0]
@@ -139,7 +126,9 @@ def _signs(y_true: jax.Array) -> jax.Array:
 
 
 def hinge(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k max(1 - y_k p_k, 0)`, y in {-1, 1}, or {0, 1}, which stand for them.
+    """Hinge loss `mean_k max(1 - y_k p_k, 0)`: y in {-1, 1} or {0, 1}, scores p `f32[..., K]` -> `f32[...]`.
+
+    Labels of 0 and 1 stand for -1 and 1, if the whole batch has no others.
 
     >>> hinge([[0, 1]], [[-1.0, 0.5]]).tolist()
     [0.25]
@@ -149,7 +138,7 @@ def hinge(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def squared_hinge(y_true: Any, y_pred: Any) -> jax.Array:
-    """`mean_k max(1 - y_k p_k, 0)^2`, y as in `hinge`.
+    """Squared hinge loss `mean_k max(1 - y_k p_k, 0)^2`: y, p `f32[..., K]` as for `hinge` -> `f32[...]`.
 
     >>> squared_hinge([[0, 1]], [[-1.0, 0.5]]).tolist()
     [0.125]
@@ -159,7 +148,9 @@ def squared_hinge(y_true: Any, y_pred: Any) -> jax.Array:
 
 
 def categorical_hinge(y_true: Any, y_pred: Any) -> jax.Array:
-    """`max(max_k (1 - y_k) p_k - sum_k y_k p_k + 1, 0)`, y one-hot.
+    """`max(max_k (1 - y_k) p_k - sum_k y_k p_k + 1, 0)`: y one-hot, scores p `f32[..., K]` -> `f32[...]`.
+
+    Raises `InputError` for integers.
 
     >>> categorical_hinge([[0, 1]], [[0.25, 0.75]]).tolist()
     [0.5]
@@ -167,41 +158,6 @@ def categorical_hinge(y_true: Any, y_pred: Any) -> jax.Array:
     y_true, y_pred = one_hot("categorical_hinge", y_true, y_pred)
     positive, negative = jnp.sum(y_true * y_pred, axis=-1), jnp.max((1 - y_true) * y_pred, axis=-1)
     return jnp.maximum(negative - positive + 1, 0)
-
-
-def one_hot(loss: str, y_true: Any, y_pred: Any) -> tuple[jax.Array, jax.Array]:
-    """One-hot or soft labels of the shape of y_pred. Raises `InputError` for integers, as Keras does."""
-    y_pred, y_true = floats(y_pred), jnp.asarray(y_true)
-    if y_true.shape != y_pred.shape:
-        rule = f"{loss} takes one-hot labels {list(y_pred.shape)}"
-        cure = "for integers use sparse_categorical_crossentropy, or to_categorical(y)"
-        raise InputError(f"y_true{list(y_true.shape)}: {rule}; {cure}")
-    _check_classes(loss, y_pred)
-    return y_true.astype(y_pred.dtype), y_pred
-
-
-def integers(loss: str, y_true: Any, y_pred: Any) -> jax.Array:
-    """Labels `[...]` as one-hot `f[..., K]`; what is no integer in [0, K) becomes a row of NaN.
-
-    y_true `[...]` or `[..., 1]`, also whole numbers in a floating array. Raises `InputError` for one-hot labels.
-    """
-    y_true = jnp.asarray(y_true)
-    _check_classes(loss, y_pred)
-    if y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1:
-        y_true = y_true[..., 0]
-    if y_true.shape != y_pred.shape[:-1]:
-        rule = f"{loss} takes integers {list(y_pred.shape[:-1])}, for y_pred{list(y_pred.shape)}"
-        raise InputError(f"y_true{list(y_true.shape)}: {rule}; for one-hot labels use categorical_crossentropy")
-    if not jnp.issubdtype(y_true.dtype, jnp.integer):
-        y_true = floats(y_true)
-        y_true = jnp.where(y_true == jnp.floor(y_true), y_true, -1).astype(jnp.int32)
-    return class_target(y_pred, y_true)
-
-
-def _check_classes(loss: str, y_pred: jax.Array) -> None:
-    if y_pred.ndim == 0 or y_pred.shape[-1] < 2:
-        cure = "use binary_crossentropy if there are 2 classes"
-        raise InputError(f"y_pred{list(y_pred.shape)}: {loss} takes 2 classes or more in the last axis; {cure}")
 
 
 def _log_probabilities(y_pred: jax.Array, from_logits: bool) -> jax.Array:
@@ -213,9 +169,10 @@ def _log_probabilities(y_pred: jax.Array, from_logits: bool) -> jax.Array:
 def categorical_crossentropy(
     y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0
 ) -> jax.Array:
-    """`-sum_c y_c log p_c`, y one-hot or soft `[..., K]`; p are normalised, or the softmax of logits.
+    """Cross-entropy `-sum_k y_k log p_k`: y one-hot or soft, p `f32[..., K]` -> `f32[...]`.
 
-    Label smoothing `a` is `(1 - a) y + a / K`. Raises `InputError` for integers.
+    p are probabilities, which are divided by their sum, or with `from_logits` logits, of which the softmax is taken.
+    Label smoothing a is `(1 - a) y + a / K`. Raises `InputError` for integers.
 
     >>> categorical_crossentropy([[0, 1]], [[0.5, 0.5]]).round(4).tolist()
     [0.69...]
@@ -228,7 +185,10 @@ def categorical_crossentropy(
 
 
 def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False) -> jax.Array:
-    """`-log p_y`, y integers `[...]` or `[..., 1]`; a label outside [0, K) gives NaN (Keras: 0).
+    """Cross-entropy `-log p_y`: y integers `[...]` or `[..., 1]`, p `f32[..., K]` -> `f32[...]`.
+
+    p as for `categorical_crossentropy`. A label outside [0, K) gives NaN (Keras: 0). Raises `InputError` for one-hot
+    labels.
 
     >>> sparse_categorical_crossentropy([1], [[0.5, 0.5]]).round(4).tolist()
     [0.69...]
@@ -239,9 +199,10 @@ def sparse_categorical_crossentropy(y_true: Any, y_pred: Any, from_logits: bool 
 
 
 def binary_crossentropy(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> jax.Array:
-    """`mean_k -y_k log p_k - (1 - y_k) log(1 - p_k)`, y in [0, 1]; outside, NaN.
+    """`mean_k -y_k log p_k - (1 - y_k) log(1 - p_k)`: y in [0, 1], p `f32[..., K]` -> `f32[...]`.
 
-    Label smoothing `a` is `(1 - a) y + a / 2`.
+    p are probabilities, or with `from_logits` logits, of which the sigmoid is taken. Label smoothing a is
+    `(1 - a) y + a / 2`. A label outside [0, 1] gives NaN.
 
     >>> binary_crossentropy([[0, 1]], [[0.5, 0.5]]).round(4).tolist()
     [0.69...]
@@ -270,7 +231,10 @@ def binary_focal_crossentropy(
     from_logits: bool = False,
     label_smoothing: float = 0.0,
 ) -> jax.Array:
-    """`mean_k (1 - p_t)^gamma` times the binary cross-entropy; p_t is the probability of the true answer.
+    """Binary cross-entropy times `(1 - p_t)^gamma`, mean over k: y in [0, 1], p `f32[..., K]` -> `f32[...]`.
+
+    p_t is the probability of the true answer: examples that are learned weigh less. With `apply_class_balancing` alpha
+    weighs the answer 1, and 1 - alpha the answer 0.
 
     >>> binary_focal_crossentropy([[1]], [[0.5]]).round(4).tolist()  # log(2) / 4
     [0.17...]
