@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # at run time this module is used before jax is imported
     import optax
 
 Params = Any  # a pytree of arrays
-Metrics = dict[str, Any]  # sums and counts; divided once, at the end
+Metrics = dict[str, Any]
+"""Sums and counts by name, `f32[...]` each; divided once, at the end."""
 
 
 class Init(Protocol):

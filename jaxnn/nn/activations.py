@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxnn.errors import choices
 
 Activation = Callable[[jax.Array], jax.Array]
+"""A function of one array that gives an array of the same shape and dtype."""
 
 
 def identity(x: jax.Array) -> jax.Array:
