@@ -57,7 +57,7 @@ def public() -> dict[str, Any]:
 
 
 def modules_of_keras() -> list[str]:
-    return [name for name in jaxnn.keras.__all__ if isinstance(getattr(jaxnn.keras, name), ModuleType)]
+    return [name for name in dir(jaxnn.keras) if isinstance(getattr(jaxnn.keras, name), ModuleType)]
 
 
 def entries() -> list[tuple[str, str]]:
