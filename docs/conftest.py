@@ -29,6 +29,7 @@ from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 ROOT = Path(__file__).parent.parent
+collect_ignore = ["fenced.py", "figures.py"]
 CLONE = ("train.py", "configs", "examples", "benchmarks")
 
 

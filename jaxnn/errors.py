@@ -20,6 +20,13 @@ class Error(Exception):
 
     A name or value in the message may hold anything: what is no letter is written as an escape, so that a line stays
     one line and a terminal obeys nothing.
+
+    >>> import jaxnn
+    >>> try:
+    ...     jaxnn.mlp((50,), 10, activation="rleu")
+    ... except jaxnn.Error as error:
+    ...     print(error.exit_code, error)
+    2 activation=rleu: unknown; did you mean relu? Choose from ...
     """
 
     exit_code = 1
@@ -29,31 +36,54 @@ class Error(Exception):
 
 
 class InputError(Error, ValueError):
-    """A flag, an argument or an array that cannot be used, found before the first step (exit 2)."""
+    """A flag, an argument or an array that cannot be used, found before the first step (exit 2).
+
+    >>> import jaxnn
+    >>> jaxnn.dense(0)
+    Traceback (most recent call last):
+    ...
+    jaxnn.errors.InputError: dense size=0: must be >= 1
+    """
 
     exit_code = 2
 
 
 class DataError(Error, ValueError):
-    """Data that turned out to be damaged while it was being decoded (exit 3)."""
+    """Data that turned out to be damaged while it was being decoded (exit 3).
+
+    >>> DataError.exit_code, issubclass(DataError, ValueError)
+    (3, True)
+    """
 
     exit_code = 3
 
 
 class NumericsError(Error, ArithmeticError):
-    """A loss or gradient that is not finite (exit 4)."""
+    """A loss or gradient that is not finite (exit 4).
+
+    >>> NumericsError.exit_code, issubclass(NumericsError, ArithmeticError)
+    (4, True)
+    """
 
     exit_code = 4
 
 
 class StorageError(Error, OSError):
-    """A result that could not be written once the run had begun (exit 5)."""
+    """A result that could not be written once the run had begun (exit 5).
+
+    >>> StorageError.exit_code, issubclass(StorageError, OSError)
+    (5, True)
+    """
 
     exit_code = 5
 
 
 class PeerError(Error, RuntimeError):
-    """Another process of a run on several is gone, stopped or stuck (exit 6)."""
+    """Another process of a run on several is gone, stopped or stuck (exit 6).
+
+    >>> PeerError.exit_code, issubclass(PeerError, RuntimeError)
+    (6, True)
+    """
 
     exit_code = 6
 
@@ -63,7 +93,11 @@ class ForkedError(Error, RuntimeError):
 
 
 class LockedError(Error):
-    """The run's folder is in use by another process (exit 7)."""
+    """The run's folder is in use by another process (exit 7).
+
+    >>> LockedError.exit_code
+    7
+    """
 
     exit_code = 7
 

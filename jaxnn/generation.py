@@ -25,7 +25,7 @@ BLOCK = 64  # images of one compiled call; each has its place in a block, so tha
 def sample(
     run: Run, key: jax.Array, n: int, *, label: Any = None, guidance: float = 0.0, steps: int = 25
 ) -> np.ndarray:
-    """n images of a run of `flow_matching` or `vae`, like x of its data: `[n, H, W, C]`, bytes where those are.
+    """n images of a run of `flow_matching` or `vae`, like x of its data: `f32[n, H, W, C]`, `u8` where those are.
 
         x_0 ~ N(0, 1), dx/dt = v + guidance (v - v without a label), by Heun's method from t = 0 to 1
         z ~ N(0, 1), x = decoder(z)
@@ -43,6 +43,15 @@ def sample(
     Raises:
       InputError: n or steps < 1, a run that generates nothing, a label that it does not have, or guidance without one.
       NumericsError: an image that is not finite.
+
+    >>> import jax, jax.numpy as jnp, jaxnn
+    >>> decoder = jaxnn.Model(lambda key, x: {}, lambda params, x, key=None: jnp.tile(x["z"], (1, 16)))
+    >>> data = {"shape": (4, 4, 1), "dtype": "uint8", "scale": 255.0, "classes": [0, 1]}
+    >>> task = jaxnn.vae((4, 4, 1), 1, scale=255)
+    >>> run = jaxnn.Run(jaxnn.Config(), decoder, {}, task, data, outputs=decoder.apply)  # or load_run
+    >>> images = jaxnn.sample(run, jax.random.key(0), 3)
+    >>> images.shape, images.dtype
+    ((3, 4, 4, 1), dtype('uint8'))
 
     Source: Lipman et al. 2022; Ho and Salimans 2022; Kingma and Welling 2014.
     """

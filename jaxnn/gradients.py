@@ -96,7 +96,7 @@ def finite_differences(
     eps: Any = 1e-3,
     form: Literal["central", "forward"] = "central",
 ) -> Params:
-    """Slopes between neighbours, one parameter at a time; fn gives a scalar, the result is shaped as params.
+    """Slopes between neighbours, one parameter at a time; fn gives `f[]`, the result is shaped as params.
 
     forward: `(f(b + eps) - f(b)) / eps`, P + 1 evaluations for P parameters, error of order eps; central:
     `(f(b + eps) - f(b - eps)) / (2 eps)`, 2 P evaluations, error of order eps^2. A small eps makes both worse: the
@@ -127,7 +127,8 @@ def finite_differences(
 def fd_curve(fn: Callable[[Params], jax.Array], params: Params, eps: Sequence[float]) -> np.ndarray:
     """The relative error of forward differences for each eps, `|fd - grad| / |grad|`: falls, then rises again.
 
-    Computed in the dtype of params. In float32 the best eps is near 1e-3, and at 1e-6 no digit is right.
+    fn gives `f[]`; the result is `f[E]` for E values of eps. Computed in the dtype of params. In float32 the best eps
+    is near 1e-3, and at 1e-6 no digit is right.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn

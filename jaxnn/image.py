@@ -18,7 +18,7 @@ def ascii(x: Any) -> str:
     """The grid of numbers that a grey image is, one decimal each: 0, .1, ... .9, 1.
 
     Args:
-      x: one image [H, W] or [H, W, 1], in [0, 1], or u8 in 0..255.
+      x: one image `f[H, W]` or `f[H, W, 1]` in [0, 1], or `u8` of these shapes.
 
     Returns:
       H lines of W numbers.
@@ -46,7 +46,7 @@ def ascii(x: Any) -> str:
 
 
 def to_float(x: jax.Array) -> jax.Array:
-    """x / 255: u8[...] to f32[...] in [0, 1].
+    """x / 255: `u8[...]` -> `f32[...]` in [0, 1]. Raises `InputError` for floats.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
@@ -59,7 +59,7 @@ def to_float(x: jax.Array) -> jax.Array:
 
 
 def to_uint8(x: jax.Array) -> jax.Array:
-    """round(255 x), clipped to 0..255: f[...] to u8[...]; the inverse of `to_float`.
+    """round(255 x), clipped to 0..255: `f[...]` -> `u8[...]`; the inverse of `to_float`. Raises `InputError` for bytes.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
@@ -82,7 +82,9 @@ def _channels(x: jax.Array, n: int) -> tuple[jax.Array, ...]:
 
 
 def to_gray(x: jax.Array) -> jax.Array:
-    """0.299 R + 0.587 G + 0.114 B: [..., H, W, 3] to [..., H, W, 1].
+    """Y = 0.299 R + 0.587 G + 0.114 B: `f[..., H, W, 3]` -> `f[..., H, W, 1]`.
+
+    Raises `InputError` for another shape, and for bytes.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
@@ -96,7 +98,9 @@ def to_gray(x: jax.Array) -> jax.Array:
 
 
 def to_rgb(x: jax.Array) -> jax.Array:
-    """The same grey in all three channels: [..., H, W, 1] to [..., H, W, 3].
+    """The same grey in all three channels: `f[..., H, W, 1]` -> `f[..., H, W, 3]`.
+
+    Raises `InputError` for another shape, and for bytes.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
@@ -108,9 +112,10 @@ def to_rgb(x: jax.Array) -> jax.Array:
 
 
 def rgb_to_hsv(x: jax.Array) -> jax.Array:
-    """Hue, saturation and value, each in [0, 1]: [..., H, W, 3]; the hue of a grey is 0.
+    """Hue, saturation and value, each in [0, 1]: `f[..., H, W, 3]` -> `f[..., H, W, 3]`; the hue of a grey is 0.
 
     V = max, S = (max - min) / max, H = a sixth of the place between the three primaries.
+    Raises `InputError` for another shape, and for bytes.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
@@ -131,6 +136,8 @@ def rgb_to_hsv(x: jax.Array) -> jax.Array:
 def hsv_to_rgb(x: jax.Array) -> jax.Array:
     """The inverse of `rgb_to_hsv`: V - V S max(0, min(k, 4 - k, 1)), k = (n + 6 H) mod 6, n = 5, 3, 1 for R, G, B.
 
+    Shapes: `f[..., H, W, 3]` -> `f[..., H, W, 3]`. Raises `InputError` for another shape, and for bytes.
+
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
     >>> image.hsv_to_rgb(jnp.array([[[0.0, 1.0, 0.5]]])).tolist()
@@ -148,7 +155,9 @@ def hsv_to_rgb(x: jax.Array) -> jax.Array:
 
 
 def rgb_to_ycbcr(x: jax.Array) -> jax.Array:
-    """Y = luma, Cb = (B - Y) / 1.772 + 0.5, Cr = (R - Y) / 1.402 + 0.5, each in [0, 1]: [..., H, W, 3].
+    """Y = luma, Cb = (B - Y) / 1.772 + 0.5, Cr = (R - Y) / 1.402 + 0.5, each in [0, 1].
+
+    Shapes: `f[..., H, W, 3]` -> `f[..., H, W, 3]`. Raises `InputError` for another shape, and for bytes.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image
@@ -164,7 +173,9 @@ def rgb_to_ycbcr(x: jax.Array) -> jax.Array:
 
 
 def ycbcr_to_rgb(x: jax.Array) -> jax.Array:
-    """The inverse of `rgb_to_ycbcr`.
+    """The inverse of `rgb_to_ycbcr`: R = Y + 1.402 (Cr - 0.5), B = Y + 1.772 (Cb - 0.5), and G from Y = luma.
+
+    Shapes: `f[..., H, W, 3]` -> `f[..., H, W, 3]`. Raises `InputError` for another shape, and for bytes.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import image

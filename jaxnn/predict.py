@@ -14,7 +14,7 @@ import optax
 
 from jaxnn import augment, fork
 from jaxnn.config import paths
-from jaxnn.config.data import DataConfig
+from jaxnn.config.data import READ_BY, DataConfig
 from jaxnn.config.names import GENERATIVE, KERAS_MODEL, MISSING, UNKNOWN, WEIGHTS
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
@@ -32,12 +32,6 @@ from jaxnn.tasks.base import block_rows, block_sizes
 from jaxnn.tasks.labels import Labels
 from jaxnn.types import Batch, Model, Params, Recipe, Task, unchanged
 
-# The settings of data that say how an example is read.
-READ_BY = (
-    *("images", "image_size", "resize", "color", "target", "drop", "weight", "text", "delimiter", "positive"),
-    *("split_by", "split", "nan"),
-)
-
 
 class Outputs(NamedTuple):
     """Some examples as the network takes them, and its probabilities (or numbers) of these, f32[n, ...]; the files that
@@ -50,7 +44,15 @@ class Outputs(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A trained network with all that is needed to use it."""
+    """A trained network with all that is needed to use it.
+
+    >>> import jax, jaxnn
+    >>> iris, model, task = jaxnn.data.load("iris"), jaxnn.linear(3), jaxnn.multiclass(3)
+    >>> params = model.init(jax.random.key(0), iris.train.x[0])
+    >>> run = jaxnn.Run(jaxnn.Config(), model, params, task, iris.describe(), lambda p, x: task.link(model.apply(p, x)))
+    >>> run.predict_proba(iris.test.x).shape
+    (30, 3)
+    """
 
     config: Config
     model: Model
@@ -253,6 +255,13 @@ def load_run(
     Raises:
       InputError: the folder is no finished run (one that failed never is), or its weights do not belong to its config.
       StorageError: the best checkpoint is damaged or gone.
+
+    >>> import tempfile, jaxnn.keras as keras
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    >>> model.compile(loss="sparse_categorical_crossentropy")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load_run(model.as_run(f"{folder}/run")).predict_proba([[5.1, 3.5, 1.4, 0.2]]).shape
+    (1, 3)
     """
     fork.refuse()
     folder = paths.expand("folder", folder)

@@ -48,10 +48,15 @@ def style_transfer(
 ) -> np.ndarray:
     """A picture f32[H, W, 3] in 0..1, with the content of one picture and the style of another.
 
-    What is minimised is in `jaxnn.tasks.style`. The same key is the same picture, bit for bit.
+        loss = content_weight C + style_weight S + tv_weight V
+        C = |F - F(content)|^2 / |F(content)|^2           F the features of the convolution in the middle
+        S = mean over l of |G_l - G_l(style)|^2 / |G_l(style)|^2         G_l their Gram matrix in convolution l
+        V = mean of the squared differences of neighbouring pixels
+
+    The same key is the same picture, bit for bit.
 
     Args:
-      content, style: pictures [H, W, 3] or [H, W, 1], in bytes or in floats of 0..1, of any two sizes.
+      content, style: pictures `u8[H, W, 3]` or `u8[H, W, 1]`, or `f32` of 0..1, of any two sizes.
       key: of the random weights, and of the noise that the picture begins with.
       features: convolutions; a run's folder or a file of kernels (`style_features`); None: random weights.
       steps: of Adam.

@@ -16,7 +16,11 @@ STATISTICS = "_stats"  # how the name of an entry ends that holds statistics: ba
 
 
 def name(path: tuple[Any, ...]) -> str:
-    """The path of a leaf as text: `dense_0/w`."""
+    """The path of a leaf as text: `dense_0/w`.
+
+    >>> [name(path) for path, _ in jax.tree.leaves_with_path({"dense_0": {"w": 1, "b": 2}})]
+    ['dense_0/b', 'dense_0/w']
+    """
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
@@ -30,17 +34,29 @@ def by_name(tree: Any) -> dict[str, Any]:
 
 
 def zeros(shapes: Any) -> Any:
-    """Arrays of 0 with these shapes and dtypes."""
+    """Arrays of 0 with these shapes and dtypes.
+
+    >>> zeros({"b": jax.ShapeDtypeStruct((2,), "float32")})
+    {'b': Array([0., 0.], dtype=float32)}
+    """
     return jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
 
 def nbytes(tree: Any) -> int:
-    """The size of all arrays, or of those that these shapes stand for, in bytes."""
+    """The size of all arrays, or of those that these shapes stand for, in bytes.
+
+    >>> nbytes({"w": jnp.zeros((3, 2)), "b": jnp.zeros(2)})
+    32
+    """
     return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(tree))
 
 
 def example(x: Any) -> Any:
-    """The shapes of one row of `x [n, ...]`, an array or a pytree of them."""
+    """The shapes of one row of `x [n, ...]`, an array or a pytree of them.
+
+    >>> example(jnp.zeros((32, 28, 28, 1)))
+    ShapeDtypeStruct(shape=(28, 28, 1), dtype=float32)
+    """
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), x)
 
 
@@ -88,7 +104,11 @@ def is_frozen(params: Params, freeze: Sequence[str] = ()) -> Any:
 
 
 def split(params: Params, freeze: Sequence[str] = ()) -> tuple[Params, Params]:
-    """(trained, kept): each like `params`, with None in place of the leaves of the other."""
+    """(trained, kept): each like `params`, with None in place of the leaves of the other.
+
+    >>> split({"w": 1.0, "b": 2.0}, freeze=["b"])
+    ({'b': None, 'w': 1.0}, {'b': 2.0, 'w': None})
+    """
 
     def pick(wanted: bool) -> Params:
         return jax.tree.map_with_path(lambda path, a: a if is_kept(name(path), freeze) is wanted else None, params)
@@ -106,7 +126,13 @@ def merge(trained: Params, kept: Params) -> Params:
 
 
 def check_patterns(flag: str, patterns: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse a pattern that names no parameter of these paths."""
+    """Refuse a pattern that names no parameter of these paths: `InputError`, with the nearest name.
+
+    >>> check_patterns("freeze", ["dens_0"], ["dense_0/w", "dense_0/b"])
+    Traceback (most recent call last):
+    ...
+    jaxnn.errors.InputError: freeze=dens_0: matches no parameter; did you mean dense_0? Choose from dense_0
+    """
     entries = list(dict.fromkeys(leaf.rpartition("/")[0] or leaf for leaf in names if not is_kept(leaf)))
     for pattern in patterns:
         if not any(matches(leaf, pattern) for leaf in names):
@@ -117,7 +143,13 @@ def check_patterns(flag: str, patterns: Sequence[str], names: Sequence[str]) -> 
 
 
 def check_freeze(flag: str, freeze: Sequence[str], params: Params) -> None:
-    """Refuse a pattern that names no parameter, and patterns that leave none to train."""
+    """Refuse a pattern that names no parameter, and patterns that leave none to train: `InputError`.
+
+    >>> check_freeze("freeze", ["*"], {"w": jnp.ones(2)})
+    Traceback (most recent call last):
+    ...
+    jaxnn.errors.InputError: freeze=*: leaves nothing to train; leave a layer out of it
+    """
     names = [leaf for leaf in by_name(params) if not is_kept(leaf)]
     check_patterns(flag, freeze, list(by_name(params)))
     if freeze and all(is_kept(leaf, freeze) for leaf in names):

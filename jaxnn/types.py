@@ -18,7 +18,8 @@ if TYPE_CHECKING:  # at run time this module is used before jax is imported
     import optax
 
 Params = Any  # a pytree of arrays
-Metrics = dict[str, Any]  # sums and counts; divided once, at the end
+Metrics = dict[str, Any]
+"""Sums and counts by name, `f32[...]` each; divided once, at the end."""
 
 
 class Init(Protocol):
@@ -71,7 +72,13 @@ class Model(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Examples: `x [B, ...]`, `y [B, ...]`, `weight f32[B]`; weight 0 is padding, else the sample's weight."""
+    """Examples: `x [B, ...]`, `y [B, ...]`, `weight f32[B]`; weight 0 is padding, else the sample's weight.
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> batch = jaxnn.Batch(x=jnp.zeros((32, 784)), y=jnp.zeros(32, int), weight=jnp.ones(32))
+    >>> batch.x.shape, float(batch.weight.sum())
+    ((32, 784), 32.0)
+    """
 
     x: Any
     y: Any
@@ -95,6 +102,12 @@ class Window(NamedTuple):
 
     Resident data: `data` are all rows, and `index i32[n, B]` says which of them each step takes. Streamed data: `data`
     are the rows of these steps alone, `[n, B, ...]`, and `index` is None. `real bool[n, B]`: those that are no padding.
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> rows = jaxnn.Batch(jnp.arange(6.0)[:, None], jnp.arange(6), jnp.ones(6))
+    >>> two_steps = jaxnn.Window(rows, index=jnp.array([[4, 1, 0], [5, 2, 3]]), real=jnp.ones((2, 3), bool))
+    >>> rows.x[two_steps.index[0], 0].tolist()
+    [4.0, 1.0, 0.0]
     """
 
     data: Batch
@@ -103,7 +116,14 @@ class Window(NamedTuple):
 
 
 class State(NamedTuple):
-    """All that a run carries from step to step; `step` is also the position in the data."""
+    """All that a run carries from step to step; `step` is also the position in the data.
+
+    >>> import jax, jax.numpy as jnp, jaxnn, optax
+    >>> recipe = jaxnn.Recipe(jaxnn.linear(3), jaxnn.multiclass(3), optax.sgd(0.1))
+    >>> state = jaxnn.engine.init(recipe, jax.random.key(0), jnp.zeros(4))
+    >>> int(state.step), state.params["dense_0"]["w"].shape
+    (0, (3, 4))
+    """
 
     step: jax.Array  # i32[]
     params: Params
@@ -163,6 +183,12 @@ class Task(NamedTuple):
         final(sums) -> {name: float}                 on the host, of a test set: what is no quotient of sums, or None
         labels                                       what y is, for an augmentation that moves the image: of the
                                                      `whole` image, a `mask [H, W]`, or `boxes [M, 5]`
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> task = jaxnn.multiclass(3)
+    >>> logits = jnp.array([[5.0, 0.0, 0.0]])
+    >>> task.shape, task.decide(task.link(logits)).tolist(), task.loss(logits, jnp.array([0])).shape
+    ((3,), [0], (1,))
     """
 
     name: str
@@ -209,6 +235,11 @@ class Recipe(NamedTuple):
         of the step alone (`jaxnn.augment.rows`, `mixup`); no part of an evaluation.
       exact: parts of a batch whose gradients are added in their order, so that the bits are the same on any number of
         devices that divides it (`jaxnn.engine.exact`); 0: the batch is whole.
+
+    >>> import jaxnn, optax
+    >>> recipe = jaxnn.Recipe(jaxnn.mlp((50,), 10), jaxnn.multiclass(10), optax.adam(1e-3), freeze=("dense_0",))
+    >>> recipe._replace(alpha=1e-4).freeze
+    ('dense_0',)
     """
 
     model: Model

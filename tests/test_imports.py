@@ -4,7 +4,6 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -143,17 +142,3 @@ except SystemExit as end:
     unused = {"flax", "orbax", "sklearn", "tensorflow_datasets", "tensorflow", "PIL", "rich.progress"}
     unused |= {"matplotlib", "jinja2", "tensorboardX", "wandb", "mlflow", "jaxnn.report.loggers"}
     assert not unused & loaded
-
-
-WITHOUT_EXAMPLE = {  # plain values, errors, and what needs a finished run (the README runs that)
-    *("Batch", "Metrics", "Recipe", "State", "Task", "Window", "Run", "load_run", "sample"),
-    *("Config", "CheckpointConfig", "DataConfig", "ModelConfig", "OptimConfig", "TaskConfig"),
-    *("Error", "InputError", "DataError", "LockedError", "NumericsError", "PeerError", "StorageError"),
-}
-
-
-def test_every_public_function_has_a_docstring_with_an_example():
-    for name in jaxnn.__all__:
-        value = getattr(jaxnn, name)
-        assert value.__doc__, name
-        assert ">>>" in value.__doc__ or isinstance(value, ModuleType) or name in WITHOUT_EXAMPLE, name

@@ -27,10 +27,11 @@ def rows(
 ) -> Callable[[Batch, jax.Array], Batch]:
     """Each image of a batch by these one after the other, then `mix` of the whole batch (`mixup`, `cutmix`).
 
-    `labels`: what y is. A `mask` or `boxes` move with their image (`jaxnn.augment.labels`); an augmentation of your own
-    that moves pixels says how by `@jaxnn.augment.moving`, any other leaves labels alone. Row i draws from
-    `fold_in(key, i)`, which is split over the augmentations: so neither padding nor the other rows change what a row
-    becomes. Raises `InputError` for labels that cannot follow: boxes a `crop`, and either of them a `mix`.
+    Images `u8[B, H, W, C]` or `f[B, H, W, C]`, masks `u8[B, H, W]`, boxes `f32[B, M, 5]`. `labels`: what y is. A `mask`
+    or `boxes` move with their image (`jaxnn.augment.labels`); an augmentation of your own that moves pixels says
+    how by `@jaxnn.augment.moving`, any other leaves labels alone. Row i draws from `fold_in(key, i)`, which is
+    split over the augmentations: so neither padding nor the other rows change what a row becomes. Raises
+    `InputError` for labels that cannot follow: boxes a `crop`, and either of them a `mix`.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> batch = jaxnn.Batch(jnp.ones((4, 8, 8, 1), jnp.uint8), jnp.arange(4), jnp.ones(4))

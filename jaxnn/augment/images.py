@@ -30,7 +30,9 @@ Augmentation = Callable[[jax.Array, jax.Array], jax.Array]  # (key, x) -> x
     boxes=lambda key, boxes, size: jnp.where(jax.random.bernoulli(key), labels.mirrored(boxes, size[1]), boxes),
 )
 def flip(key: jax.Array, x: jax.Array) -> jax.Array:
-    """The mirror image in half of the cases: `x[i, W - 1 - j]`.
+    """The mirror image in half of the cases: `x[i, W - 1 - j]`, x `u8[H, W, C]` or `f[H, W, C]`.
+
+    Raises `InputError` for what is no image.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> x = jnp.arange(3)[None, :, None]

@@ -35,7 +35,10 @@ class Moves(NamedTuple):
 
 
 def moving(mask: Callable[..., jax.Array], boxes: Callable[..., jax.Array] | str) -> Callable[[Function], Function]:
-    """Marks an augmentation `(key, x) -> x` as one that moves pixels, with what it does to masks and boxes (`Moves`).
+    """Marks an augmentation `(key, x) -> x` as one that moves pixels, with what it does to masks and boxes.
+
+    `mask(key, mask u8[H, W]) -> u8[H, W]`; `boxes(key, boxes f32[M, 5], (H, W)) -> f32[M, 5]`, or why boxes cannot
+    follow: the words of the `InputError`.
 
     >>> @moving(mask=lambda key, mask: mask[::-1], boxes="it is upside down")
     ... def upside_down(key, x):

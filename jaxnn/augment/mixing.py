@@ -27,7 +27,7 @@ from jaxnn.types import Batch, Mixed, Task, unchanged
 def mixup(alpha: float) -> Callable[[Batch, jax.Array], Batch]:
     """`lam x_i + (1 - lam) x_k`, lam ~ Beta(alpha, alpha), and the labels (see above); any x, whole numbers as f32.
 
-    Raises `InputError` unless alpha > 0.
+    x `f32[B, ...]`, y `[B, ...]`; lam is the `share f32[B]` of the labels. Raises `InputError` unless alpha > 0.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> batch = jaxnn.Batch(jnp.array([0.0, 1, 2]), jnp.arange(3), jnp.ones(3))
@@ -55,7 +55,7 @@ def cutmix(alpha: float) -> Callable[[Batch, jax.Array], Batch]:
     """A box of the partner's image in the place of one's own, of 1 - lam of the area, lam ~ Beta(alpha, alpha).
 
     Its middle is uniform over the image, and lam, for the labels, what is left of it within the edges. One box for the
-    whole batch. Images `[B, H, W, C]`. Raises `InputError` unless alpha > 0.
+    whole batch. Images `u8[B, H, W, C]` or `f[B, H, W, C]`. Raises `InputError` unless alpha > 0.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> batch = jaxnn.Batch(jnp.zeros((2, 4, 4, 1)).at[1].set(1), jnp.arange(2), jnp.ones(2))

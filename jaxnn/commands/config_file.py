@@ -29,7 +29,7 @@ from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
 from jaxnn.errors import InputError, nearest
 
-TAKES = {  # the functions, and what each is given
+TAKES: dict[str, tuple[str, ...]] = {  # the functions, and what each is given
     "model": ("outputs",),
     "loss": ("outputs", "y"),
     "optimizer": ("learning_rate",),

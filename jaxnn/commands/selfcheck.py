@@ -46,15 +46,15 @@ class Runs:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.env = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}  # programs are compiled once
-        self.count = 0
-        self.whole = self.new()
+        self.env: dict[str, str] = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}  # programs are compiled once
+        self.count: int = 0
+        self.whole: Path = self.new()
         done = self.run(self.whole)
         if done.returncode:
             raise InputError(f"folder={folder}: an ordinary run fails there: {last_line(done)}; mend that first")
         start = time.monotonic()
         self.run(self.new())
-        self.seconds = time.monotonic() - start  # of a run that finds its programs compiled
+        self.seconds: float = time.monotonic() - start  # of a run that finds its programs compiled
 
     def new(self) -> Path:
         self.count += 1

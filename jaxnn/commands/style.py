@@ -16,7 +16,7 @@ from jaxnn.errors import InputError, check, known, printable
 from jaxnn.training import process
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-DEFAULTS = {
+DEFAULTS: dict[str, int | float] = {
     "--size": 256, "--steps": 200, "--seed": 0, "--content_weight": 1.0, "--style_weight": 50.0, "--tv_weight": 10.0,
 }  # fmt: skip
 HELP = f"""usage: jaxnn style CONTENT STYLE --output FILE [flags]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from jaxnn.errors import InputError, check, choices, known
 
-TAKES = {  # the functions of `jaxnn.augment`, and the numbers that each is given
+TAKES: dict[str, tuple[str, ...]] = {  # the functions of `jaxnn.augment`, and the numbers that each is given
     "flip": (),
     "crop": ("pad",),
     "shift": ("pixels",),

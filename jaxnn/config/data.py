@@ -11,10 +11,22 @@ from jaxnn.config.names import COLORS, FEEDS, MISSING, NANS, RESIZES
 from jaxnn.config.values import class_weight, typed
 from jaxnn.errors import InputError, check, choices, fraction, non_negative
 
+# The settings of data that say how an example is read.
+READ_BY = (
+    *("images", "image_size", "resize", "color", "target", "drop", "weight", "text", "delimiter", "positive"),
+    *("split_by", "split", "nan"),
+)
+
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is learned from, and how it is split."""
+    """What is learned from, and how it is split.
+
+    Examples:
+      >>> import jaxnn
+      >>> jaxnn.DataConfig(name="iris", test_fraction=0.25).split_seed
+      0
+    """
 
     name: str = "digits"
     """digits, iris, wine, breast_cancer, diabetes, digits_masks or digits_boxes (bundled); mnist (IDX files in

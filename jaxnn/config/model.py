@@ -12,7 +12,13 @@ from jaxnn.errors import InputError, check, choices, fraction
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. Shapes in and out follow from the data."""
+    """The network. Shapes in and out follow from the data.
+
+    Examples:
+      >>> import jaxnn
+      >>> jaxnn.ModelConfig(hidden=(100, 100), activation=("tanh",)).hidden
+      (100, 100)
+    """
 
     kind: str = "mlp"
     """linear, mlp, cnn, resnet; unet, from images to a class for each pixel; detector, from images to boxes"""

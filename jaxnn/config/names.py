@@ -19,11 +19,11 @@ UNKNOWN = ("ignore", "refuse")
 KERAS_MODEL = "model.keras"  # in the folder of a run: its network, where that was made with jaxnn.keras
 LOGS = {"mlflow": "mlflow", "tensorboard": "tensorboardX", "wandb": "wandb"}  # loggers, and their packages
 WEIGHTS = ("best", "last")
-EXPORTS = {  # formats of a trained network, and their files
+EXPORTS: dict[str, tuple[str, ...]] = {  # formats of a trained network, and their files
     "numpy": ("predict_numpy.py", "weights.npz"), "onnx": ("model.onnx",), "safetensors": ("model.safetensors",),
     "stablehlo": ("model.stablehlo",),
 }  # fmt: skip
-EXPORTED = frozenset(name for names in EXPORTS.values() for name in names)
+EXPORTED: frozenset[str] = frozenset(name for names in EXPORTS.values() for name in names)
 DTYPES = ("bf16", "f32")
 AXES = ("data", "model")  # of a mesh of devices: rows of a batch, parameters
 SHARDINGS = ("fsdp", "replicate")

@@ -12,7 +12,13 @@ from jaxnn.errors import InputError, check, choices, decay, fraction, non_negati
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """How the loss is minimised."""
+    """How the loss is minimised.
+
+    Examples:
+      >>> import jaxnn
+      >>> jaxnn.OptimConfig(lr=0.1, schedule="cosine").name
+      'sgd'
+    """
 
     name: str = "sgd"
     """an optax optimizer; another than the config's does not inherit its lr, momentum, b1, b2, eps and weight_decay"""

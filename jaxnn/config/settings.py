@@ -1,4 +1,5 @@
-"""The settings of a run: frozen values, checked as they are made. The docstrings are `jaxnn train --help`.
+"""The settings of a run: frozen values, checked as they are made. The docstrings are `jaxnn train --help`,
+which leaves out what follows `Examples:`.
 
 Nothing here imports jax, so that `--help` and a misspelt flag are answered at once.
 """
@@ -24,7 +25,13 @@ from jaxnn.errors import InputError, check, choices, non_negative
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When the run is saved, so that the same command goes on where it was."""
+    """When the run is saved, so that the same command goes on where it was.
+
+    Examples:
+      >>> import jaxnn
+      >>> jaxnn.CheckpointConfig(every="5epochs", best="val/loss").keep
+      2
+    """
 
     every: str = "auto"
     """auto (after an epoch, but for those so short that saving would take a tenth of the time), 500 (steps), 2epochs,
@@ -51,7 +58,18 @@ def _report() -> str:
 
 @dataclass(frozen=True)
 class Config:
-    """A run: the same config, seed and data give the same bits."""
+    """A run: the same config, seed and data give the same bits.
+
+    Examples:
+      >>> import jaxnn
+      >>> config = jaxnn.Config(epochs=5, optim=jaxnn.OptimConfig(lr=0.1))
+      >>> config.optim.lr, config.seed
+      (0.1, 0)
+      >>> jaxnn.Config(epochs=0)
+      Traceback (most recent call last):
+      ...
+      jaxnn.errors.InputError: --epochs=0: must be >= 1
+    """
 
     name: str = "run"
     """what the run is called"""

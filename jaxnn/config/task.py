@@ -12,7 +12,13 @@ from jaxnn.errors import InputError, check, choices, decay, fraction, non_negati
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """What the outputs mean."""
+    """What the outputs mean.
+
+    Examples:
+      >>> import jaxnn
+      >>> jaxnn.TaskConfig(name="multiclass", label_smoothing=0.1).loss
+      'auto'
+    """
 
     name: str = "auto"
     """binary, multiclass, multilabel or regression; segmentation (masks) or detection (boxes); auto reads these off the

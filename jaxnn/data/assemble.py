@@ -63,7 +63,7 @@ def load(
 
     Args:
       name_or_path: digits, iris, wine, breast_cancer, diabetes; mnist (in `dir`); tfds:NAME; the path of a table (.csv,
-        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (CLASS/**, or CLASS/** in
+        .tsv, .parquet, .feather), of a .npz file, of a folder of IDX files or of images (`CLASS/**`, or that in
         train, val and test), of images with masks or boxes (folders of masks, YOLO and Pascal VOC, COCO's .json); or a
         data frame (pandas, polars, pyarrow).
       images: the column of a table that holds paths of images.

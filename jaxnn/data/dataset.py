@@ -25,6 +25,11 @@ class Dataset:
 
     A split is a `Batch` of NumPy arrays: `x` u8[n, H, W, C] (images) or f32[n, ...]; `y` i32[n] (classes), f32[n, K],
     u8[n, H, W] (masks) or f32[n, M, 5] (boxes); `weight` f32[n].
+
+    >>> import jaxnn
+    >>> iris = jaxnn.data.load("iris")
+    >>> iris.shapes, iris.classes
+    ({'train': (108, 4), 'validation': (12, 4), 'test': (30, 4)}, ('setosa', 'versicolor', 'virginica'))
     """
 
     name: str

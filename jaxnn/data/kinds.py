@@ -14,7 +14,7 @@ from jaxnn.errors import InputError, choices
 CONVERTED = "converted"  # by `jaxnn convert`
 LISTED = "table of images"  # --data.images; what is for a table is for it too
 # The kinds of source that an option is for. With any other kind the option would be ignored, so it is refused.
-OPTIONS = {
+OPTIONS: dict[str, tuple[str, ...]] = {
     "dir": ("mnist", "tfds", LISTED, "coco"),
     "images": ("table",),
     "target": ("table",),

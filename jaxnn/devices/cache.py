@@ -187,4 +187,4 @@ class Keeping(contextlib.ContextDecorator):
             warnings.warn(self._untold.pop(), stacklevel=4)
 
 
-keeping = Keeping()
+keeping: Keeping = Keeping()

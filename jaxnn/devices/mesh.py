@@ -119,7 +119,13 @@ def of(config: Config, *, split: bool = True) -> contextlib.AbstractContextManag
 
 
 def count(axis: str = AXIS) -> int:
-    """How many devices a batch is split over; or the parameters, with `MODEL`. 1 in a function of one device's part."""
+    """How many devices a batch is split over; or the parameters, with `MODEL`. 1 in a function of one device's part.
+
+    >>> import jaxnn
+    >>> with jaxnn.devices.use(1):
+    ...     jaxnn.devices.count()
+    1
+    """
     mesh = jax.sharding.get_abstract_mesh()
     return 1 if axis in mesh.manual_axes else mesh.shape.get(axis, 1)
 
@@ -135,7 +141,13 @@ def processors() -> int:
 
 
 def shard(tree: Any) -> Any:
-    """Inside a compiled function: split the leading axis of each array over the devices."""
+    """Inside a compiled function: split the leading axis of each array over the devices.
+
+    >>> import jax, jax.numpy as jnp, jaxnn
+    >>> with jaxnn.devices.use(1):
+    ...     jax.jit(lambda x: jaxnn.devices.shard(x).sum())(jnp.ones(8)).item()
+    8.0
+    """
     return jax.lax.with_sharding_constraint(tree, PartitionSpec(AXIS)) if count() > 1 else tree
 
 
@@ -171,7 +183,13 @@ def split_members(function: Callable[[Any, Any], Any], shared: Any, members: Any
 
 
 def replicate(tree: Any) -> Any:
-    """Put arrays on every device in use."""
+    """Put arrays on every device in use.
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> with jaxnn.devices.use(1):
+    ...     jaxnn.devices.replicate({"w": jnp.ones(2)})["w"].is_fully_replicated
+    True
+    """
     return jax.device_put(tree, everywhere())
 
 

@@ -43,6 +43,17 @@ class Watch:
       is_gone: whether nobody is at a door (an address); the system answers there for one that lives, even stopped.
     """
 
+    rank: int
+    count: int
+    store: Any
+    clock: Any
+    is_gone: Callable[[str], bool]
+    over: threading.Event
+    ending: threading.Lock
+    beats: int
+    answered: float
+    threads: list[threading.Thread]
+
     def __init__(self, rank: int, count: int, store: Any, clock: Any, is_gone: Callable[[str], bool]):
         self.rank, self.count, self.store, self.clock, self.is_gone = rank, count, store, clock, is_gone
         self.over, self.ending, self.beats = threading.Event(), threading.Lock(), 0

@@ -74,7 +74,7 @@ def _pulled(recipe: Recipe, grads: Params, trained: Params) -> Params:
 def gradient(
     recipe: Recipe, params: Params, batch: Batch, key: jax.Array | None, total: jax.Array | None = None
 ) -> tuple[jax.Array, Params, Metrics, Params]:
-    """`(loss, gradient, sums, kept)` of the weighted mean over the batch; the gradient of what is kept is None.
+    """`(loss f32[], gradient, sums, kept)` of the weighted mean over the batch; the gradient of what is kept is None.
 
     With `recipe.accumulate=k` the batch is cut into k parts whose gradients are added up, each divided by the weight of
     the whole batch: the same step in 1/k of the memory. `total`: that weight, if the caller has summed it already.
@@ -194,7 +194,7 @@ def step(
     """One step: `(state, info)`; step t draws its noise from `fold_in(key, t)`.
 
     `info` has the sums of the batch, measured before the update, `lr` (the rate that was applied, where the state of
-    the optimizer has it: `jaxnn.learning_rate`) and `grad_norm`. That is a pass over all gradients, a
+    the optimizer has it: `jaxnn.learning_rate`) and `grad_norm`, `f32[]` each. That is a pass over all gradients, a
     quarter of the step of a small network: it is taken if `measured` or `recipe.watch`, and 0 otherwise.
 
     >>> import jax, jax.numpy as jnp, jaxnn, optax

@@ -64,7 +64,7 @@ def fit(
         cannot be, or more steps than `State.step` can count.
 
     Returns:
-      `(state, history)`; the history has an array of `epochs` values for each of `train/loss`, `lr`, `val/loss`, ...
+      `(state, history)`; the history has `f32[epochs]` for each of `train/loss`, `lr`, `val/loss`, ...
 
     >>> import jax, jax.numpy as jnp, jaxnn, optax
     >>> x = jnp.array([[0.0, 0], [0, 1], [1, 0], [1, 1]])

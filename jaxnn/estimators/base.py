@@ -49,9 +49,19 @@ class MLP(Epochs, BaseEstimator):
     _split_state: Any = None  # of the random stream, before rows were split off to validate on
 
     if TYPE_CHECKING:  # the parameters, and what fit finds
+        n_outputs_: int
+        n_layers_: int
+        n_iter_: int
+        t_: int
+        out_activation_: str
+        coefs_: list[np.ndarray]
+        intercepts_: list[np.ndarray]
+        loss_curve_: list[float]
+        validation_loss_curve_: list[float] | None
+        validation_scores_: list[float] | None
+        stop_reason_: str
         best_loss_: Any
-        validation_loss_curve_: Any
-        validation_scores_: Any
+        best_validation_score_: Any
 
         def __getattr__(self, name: str) -> Any: ...
 

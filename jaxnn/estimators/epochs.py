@@ -66,6 +66,9 @@ class Epochs:
     """The loops of an estimator, over its own attributes."""
 
     if TYPE_CHECKING:
+        loss_: float
+        best_loss_: Any  # float, None with early stopping
+        best_validation_score_: Any  # float, None without
 
         def __getattr__(self, name: str) -> Any: ...
 

@@ -154,7 +154,7 @@ class MLPClassifier(ClassifierMixin, MLP):
             y = column_or_1d(y, warn=True)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
+            self.classes_: np.ndarray = self._label_binarizer.classes_
             if len(self.classes_) == 1:
                 warn(f"y has one class only, {self.classes_}: there is nothing to learn", RuntimeWarning)
             return X, y

@@ -48,6 +48,13 @@ class Feed:
     Batches are `full` rows wide; where there are fewer rows, one of a few sizes.
     """
 
+    train: Batch
+    together: int | None
+    batch_size: int
+    steps: int
+    width: int
+    resident: Batch
+
     def __init__(self, train: Batch, full: int, alone: bool):
         self.train, self.together = train, None
         n, features = train.x.shape

@@ -41,7 +41,11 @@ ELEMENTWISE = (*UNARY, *BINARY, "where", "cast")
 MOVED = ("reshape", "transpose", "expand", "concat", "slice", "take", "pad")
 OPERATIONS = {*ELEMENTWISE, *MOVED, "matmul", "reduce", "argument", "cumsum", "window", "conv"}
 EVERY = (None, None, 1)  # of an axis, as `slice` has it
-NEUTRAL = {"sub": (None, 0), "mul": (1, 1), "max": (-np.inf, -np.inf)}  # numbers that change nothing, left and right
+NEUTRAL: dict[str, tuple[float | None, float]] = {  # numbers that change nothing, left and right
+    "sub": (None, 0),
+    "mul": (1, 1),
+    "max": (-np.inf, -np.inf),
+}
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,11 @@ class Network(NamedTuple):
 
     example: one row, a `jax.ShapeDtypeStruct`. about: what each format says of it, as JSON has it. config: the settings
     of the model and the task, beside the weights. offset: f64, what is taken off x before it is made float32, or None.
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> network = jaxnn.export.of(lambda params, x: x @ params["w"], {"w": jnp.ones((4, 2))}, jnp.zeros(4))
+    >>> [step.operation for step in network.graph().steps]
+    ['matmul']
     """
 
     apply: Callable[[Params, Any], Any]
@@ -103,6 +108,13 @@ def of_run(run: Run) -> Network:
 
     Its outputs are those of `run.predict_proba`, or where there are no probabilities of `run.predict`. Raises
     `InputError` for a task that makes its examples itself, as one that generates does.
+
+    >>> import jax, jaxnn
+    >>> iris, model, task = jaxnn.data.load("iris"), jaxnn.linear(3), jaxnn.multiclass(3)
+    >>> params = model.init(jax.random.key(0), iris.train.x[0])
+    >>> run = jaxnn.Run(jaxnn.Config(), model, params, task, iris.describe(), lambda p, x: task.link(model.apply(p, x)))
+    >>> jaxnn.export.of_run(run).about["labels"]
+    ['setosa', 'versicolor', 'virginica']
     """
     if run.task.prepare is not unchanged:
         cure = "export a function of yours with jaxnn.export.of"
@@ -151,7 +163,13 @@ def stablehlo(network: Network) -> bytes:
 
 
 def files(network: Network, to: Sequence[str]) -> dict[str, bytes]:
-    """The files of these formats by their names. Raises `InputError` for a network that one of them cannot hold."""
+    """The files of these formats by their names. Raises `InputError` for a network that one of them cannot hold.
+
+    >>> import jax.numpy as jnp, jaxnn
+    >>> network = jaxnn.export.of(lambda params, x: x @ params["w"], {"w": jnp.ones((4, 2))}, jnp.zeros(4))
+    >>> sorted(jaxnn.export.files(network, ["numpy"]))
+    ['predict_numpy.py', 'weights.npz']
+    """
     for name in to:
         if name not in EXPORTS:
             raise choices("--to", name, EXPORTS)
@@ -181,6 +199,13 @@ def write(network: Network, folder: str | Path, to: Sequence[str], *, force: boo
 
     `force`: in the place of a folder that has no other files. Raises `InputError`, before anything is written, for a
     folder that is there and a network that a format cannot hold; `StorageError` for a disk that fails.
+
+    >>> import tempfile
+    >>> import jax.numpy as jnp, jaxnn
+    >>> network = jaxnn.export.of(lambda params, x: x @ params["w"], {"w": jnp.ones((4, 2))}, jnp.zeros(4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sorted(path.name for path in jaxnn.export.write(network, f"{folder}/exported", ["safetensors"]).iterdir())
+    ['model.safetensors']
     """
     path = durable.check_new_folder("--output", str(folder), EXPORTED, force=force)
     made = files(network, to)

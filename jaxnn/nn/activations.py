@@ -15,10 +15,13 @@ import jax.numpy as jnp
 from jaxnn.errors import choices
 
 Activation = Callable[[jax.Array], jax.Array]
+"""A function of one array that gives an array of the same shape and dtype."""
 
 
 def identity(x: jax.Array) -> jax.Array:
     """f(x) = x, range (-inf, inf). Never saturates, but layers joined by it are one linear map. Source: the lecture.
+
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -33,6 +36,8 @@ def sigmoid(x: jax.Array) -> jax.Array:
 
     Saturates on both sides: the slope is at most 1/4 and below 1e-4 for |x| > 9.3, so gradients vanish through many
     layers. The form e^x / (1 + e^x) is nan from x = 89 on in float32 and is not used. Source: the lecture.
+
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -49,6 +54,8 @@ def logit(p: jax.Array) -> jax.Array:
     range is [-87.3, 16.6]); outside the cut the value is constant and the gradient 0, so both stay finite. Flattest at
     p = 1/2, where the slope is 4. Source: the lecture.
 
+    Shapes: p `f[...]`; gives `f[...]`, of the same dtype.
+
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> print(jaxnn.logit(jaxnn.sigmoid(jnp.array([-2.0, 0.0, 2.0]))).round(4))
@@ -64,6 +71,8 @@ def tanh(x: jax.Array) -> jax.Array:
 
     Saturates on both sides (slope below 1e-4 for |x| > 5.3), but is centred and has slope 1 at 0. Source: the lecture.
 
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
+
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> jaxnn.tanh(jnp.array([-1e4, 0.0, 1e4])).tolist()
@@ -77,6 +86,8 @@ def relu(x: jax.Array) -> jax.Array:
 
     Does not saturate for x > 0 and makes about half of the units exactly 0. A unit that is negative on every example
     has no gradient and stays dead. Source: the lecture; Nair and Hinton 2010.
+
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -92,6 +103,8 @@ def leaky_relu(x: jax.Array, slope: float = 0.1) -> jax.Array:
     Neither saturates nor dies. The slope is the lecture's; 0 makes it `relu`, also at the kink. Source: the lecture;
     Maas et al. 2013 (there 0.01).
 
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
+
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
     >>> jaxnn.leaky_relu(jnp.array([-10.0, 3.0])).tolist(), round(float(jax.grad(jaxnn.leaky_relu)(0.0)), 2)
@@ -105,6 +118,8 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
     Saturates at -alpha on the left. The exponential is never taken of a positive number: its infinite branch would
     make the gradient nan although the value is right. Source: the lecture; Clevert et al. 2015.
+
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -120,6 +135,8 @@ def selu(x: jax.Array) -> jax.Array:
     With `lecun` weights it pulls mean and variance of the units towards 0 and 1, layer after layer. Saturates on the
     left. Source: the lecture; Klambauer et al. 2017.
 
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
+
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> [f"{y:.4f}" for y in jaxnn.selu(jnp.array([-1e4, 0.0, 1.0])).tolist()]
@@ -133,6 +150,8 @@ def softmax(x: jax.Array) -> jax.Array:
 
     Saturates where one entry leads by a lot: then all slopes are 0. For training use a loss that takes logits instead.
     Source: the lecture.
+
+    Shapes: x `f[..., K]`; gives `f[..., K]`, of the same dtype.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -148,6 +167,8 @@ def log_softmax(x: jax.Array) -> jax.Array:
     Does not saturate on the side of the small probabilities, where the logarithm of `softmax` is -inf. Source: the
     lecture's cross-entropy.
 
+    Shapes: x `f[..., K]`; gives `f[..., K]`, of the same dtype.
+
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> jaxnn.log_softmax(jnp.array([200.0, 0.0])).tolist()
@@ -160,6 +181,8 @@ def gelu(x: jax.Array) -> jax.Array:
     """x Phi(x), Phi the normal distribution function, range [-0.17, inf); the exact form, not the one with tanh.
 
     Saturates at 0 on the left; not monotone (least at x = -0.75). Source: Hendrycks and Gimpel 2016.
+
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -174,6 +197,8 @@ def silu(x: jax.Array) -> jax.Array:
 
     Saturates at 0 on the left; not monotone (least at x = -1.28). Source: Elfwing et al. 2018.
 
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
+
     >>> import jax.numpy as jnp
     >>> import jaxnn
     >>> [f"{y:.4f}" for y in jaxnn.silu(jnp.array([-1.0, 0.0, 1.0])).tolist()]
@@ -186,6 +211,8 @@ def softplus(x: jax.Array) -> jax.Array:
     """log(1 + e^x), range (0, inf): a smooth `relu` whose slope is `sigmoid`.
 
     Saturates at 0 on the left. Source: Dugas et al. 2001.
+
+    Shapes: x `f[...]`; gives `f[...]`, of the same dtype.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn

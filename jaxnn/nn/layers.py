@@ -96,6 +96,7 @@ def dense(width: int, *, init: str | Initialiser = "glorot", bias: bool = True) 
     One matrix product, whatever the leading axes. Each row of w is a unit, as in the lecture's w^T x + b; inside, the
     units come first in the product too, which makes a small network a third faster on a CPU than x W with w
     `[F, width]`; see `units_first`. Raises `InputError` if x has integers, or other features than w.
+    Source: the lecture.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -152,7 +153,7 @@ def maxout(width: int, pieces: int = 2, *, init: str | Initialiser = "he") -> Mo
 
     The pieces lie side by side, so that it is one matrix product: `w f32[pieces * width, F]`,
     `b f32[pieces * width]`. With two pieces of which one is 0 it is `relu`. Pieces that are equal share the gradient.
-    Source: the lecture; Goodfellow et al. 2013.
+    Raises `InputError` for fewer than 2 pieces. Source: the lecture; Goodfellow et al. 2013.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn
@@ -206,7 +207,10 @@ def conv(
 
 
 def max_pool(window: Sizes = 2, stride: Sizes | None = None, *, padding: str = "VALID") -> Model:
-    """The largest entry of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.max_pool`.
+    """The largest entry of each window, for each channel: `f32[..., H, W, C]` -> `f32[..., H', W', C]`.
+
+    H' = (H - window) // stride + 1 without padding, ceil(H / stride) with SAME; stride is window by default. Raises
+    `InputError` if x is too small.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -217,7 +221,9 @@ def max_pool(window: Sizes = 2, stride: Sizes | None = None, *, padding: str = "
 
 
 def avg_pool(window: Sizes = 2, stride: Sizes | None = None, *, padding: str = "VALID") -> Model:
-    """The mean of each window of an image `f32[..., H, W, C]`; see `jaxnn.convolution.avg_pool`.
+    """The mean of each window, for each channel: `f32[..., H, W, C]` -> `f32[..., H', W', C]`, sizes as of `max_pool`.
+
+    Raises `InputError` if x is too small.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -241,7 +247,7 @@ def global_avg_pool() -> Model:
 def upsample(k: Sizes = 2, *, method: str = "nearest") -> Model:
     """An image k times as high and wide, `f32[..., H, W, C]` -> `f32[..., k H, k W, C]`: `nearest`, or `bilinear`.
 
-    See `jaxnn.convolution.upsample`. Raises `InputError` for another method.
+    Raises `InputError` for another method.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -253,6 +259,8 @@ def upsample(k: Sizes = 2, *, method: str = "nearest") -> Model:
 
 def flatten(axes: int = 3) -> Model:
     """The last `axes` axes as one: `f32[..., H, W, C]` -> `f32[..., H W C]` for the 3 axes of an image.
+
+    Raises `InputError` for an x of fewer axes.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -272,8 +280,8 @@ def flatten(axes: int = 3) -> Model:
 def dropout(rate: float | jax.Array) -> Model:
     """y = x m / (1 - rate) with m = 0 or 1, and P(m = 0) = rate, for each entry: the mean of y is x.
 
-    Without a key it is the identity; so a prediction needs no other mode. The rate may be traced; its derivative is
-    that of 1 / (1 - rate), at a given noise. Raises `InputError` unless 0 <= rate < 1.
+    x `f32[...]` -> `f32[...]`. Without a key it is the identity; so a prediction needs no other mode. The rate may be
+    traced; its derivative is that of 1 / (1 - rate), at a given noise. Raises `InputError` unless 0 <= rate < 1.
     Source: Srivastava et al. 2014, in the inverted form.
 
     >>> import jax, jax.numpy as jnp

@@ -249,6 +249,7 @@ def adopt(
 
     mean and std, in the units of x, standardise it (`jaxnn.standardized`). Otherwise x is divided by `scale`, the value
     that means 1.0 (if None: 255 for uint8, 1 for others). With dtype="bf16" it is computed `jaxnn.in_bfloat16`.
+    Raises `InputError` for what is no `Model`.
 
     >>> import jax, jax.numpy as jnp
     >>> import jaxnn

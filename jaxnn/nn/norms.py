@@ -96,11 +96,11 @@ def scale(mean: Any = 0.0, std: Any = 1.0) -> Model:
 
 
 def standardized(model: Model, mean: Any, std: Any) -> Model:
-    """The model of (x - mean) / std, with both among its parameters: `input_stats/mean`, `input_stats/std`.
+    """The model of y = (x - mean) / std, with both among its parameters: `input_stats/mean`, `input_stats/std`.
 
     They are statistics of the training examples, arrays in the shape of one example and in the units of x: kept with
     the weights, and not trained. A feature whose std is 0 is constant: it is only centred. Raises `InputError` if they
-    are not finite, or std < 0.
+    are not finite, or std < 0. Source: LeCun et al. 1998, "Efficient BackProp", 4.3.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> model = jaxnn.standardized(jaxnn.linear(1), mean=jnp.array([1.0, 2.0]), std=jnp.array([1.0, 4.0]))

@@ -84,10 +84,10 @@ def optimizer(
 
         updates, state = tx.update(grads, state, params, value=loss, grad=grads, value_fn=loss_of_params)
 
-    `lr`, `momentum`, `b1`, `b2`, `eps` and `weight_decay` stand for those of the config, and may be traced: `vmap` and
-    `grad` over them work. (The derivative is nan for prodigy and dadapt_adamw where an entry of the gradient is exactly
-    zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient, where a whole layer is. That
-    over b1 and b2 needs JAX's standard promotion, not the strict one.)
+    `lr`, `momentum`, `b1`, `b2`, `eps` and `weight_decay` stand for those of the config, `f32[]` each, and may be
+    traced: `vmap` and `grad` over them work. (The derivative is nan for prodigy and dadapt_adamw where an entry of
+    the gradient is exactly zero, and for lars, muon and novograd, which divide by the norm of a layer's gradient,
+    where a whole layer is. That over b1 and b2 needs JAX's standard promotion, not the strict one.)
 
     `own(learning_rate)`, an optax transformation, and `own_schedule(learning_rate, total_steps)`, a function of the
     step that is finite and > 0, stand for those that the config names. Raises `InputError` for settings that do not fit

@@ -32,6 +32,16 @@ def history(runs: Any) -> Figure:
 
     runs: the folder of a run or a `jaxnn.Run` that was loaded from one; or several of these.
     Raises `InputError` for a folder that is no run, and for a history without rows.
+
+    >>> import tempfile, jaxnn
+    >>> from jaxnn import keras
+    >>> model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = model.as_run(f"{folder}/run")
+    ...     _ = (run / "history.jsonl").write_text('{"step": 1, "epoch": 1.0, "seconds": 0.1, "train/loss": 0.5}')
+    ...     jaxnn.plot.history(run).axes[0].get_title()
+    'loss'
     """
     named = _histories(runs)
     if len(named) == 1:

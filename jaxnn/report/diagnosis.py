@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -105,12 +105,14 @@ class Alarms:
     gradient is huge, are the gradients of a sample of the training examples worked out.
     """
 
+    gradient: Callable[[Params, Batch], Params]
+
     def __init__(self, recipe: Recipe, rows: Batch):
         model, prepare = recipe.model, recipe.task.prepare
-        self.sample = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], rows)
-        self.freeze = recipe.freeze
+        self.sample: Batch = jax.tree.map(lambda a: a[:: -(-len(a) // 128)], rows)
+        self.freeze: tuple[str, ...] = recipe.freeze
         self.gradient = jax.jit(lambda params, batch: random_gradient(model, params, prepare(batch, None).x))
-        self.losses = deque[float](maxlen=ROWS)
+        self.losses: deque[float] = deque[float](maxlen=ROWS)
         self.told: set[str] = set()
 
     def __call__(self, row: dict[str, Any], params: Params, still: float) -> list[str]:

@@ -124,6 +124,11 @@ def complete(folder: Path, openers: Mapping[str, Open], config: Config) -> None:
 class Log:
     """The loggers of one run, and how far each has come; one that fails is told of once, and given no more."""
 
+    folder: Path
+    lock: threading.Lock
+    read: int
+    known: dict[str, Any]
+
     def __init__(self, folder: Path, openers: Mapping[str, Open], config: Config):
         self.folder, self.lock = folder, threading.Lock()
         self.read = 0  # bytes of the history

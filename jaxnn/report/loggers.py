@@ -23,6 +23,10 @@ class TensorBoard:
     Its SummaryWriter has a queue, whose events a kill would lose: here a row is in the file when `log` returns.
     """
 
+    event: Any  # classes of protobuf, made as they are imported
+    summary: Any
+    writer: Any
+
     def __init__(self, folder: Path, config: Config, name: str, step: int):
         from tensorboardX import event_file_writer, summary
         from tensorboardX.proto import event_pb2, summary_pb2
@@ -55,6 +59,8 @@ class Wandb:
     """A run of wandb, by the settings of its environment (WANDB_MODE, WANDB_PROJECT, ...); its files are in `wandb` of
     the run's folder."""
 
+    run: Any
+
     def __init__(self, folder: Path, config: Config, name: str, step: int):
         import wandb  # pyright: ignore[reportMissingImports]
 
@@ -72,6 +78,10 @@ class Wandb:
 
 class Mlflow:
     """A run of mlflow, where its environment says (MLFLOW_TRACKING_URI, MLFLOW_EXPERIMENT_NAME)."""
+
+    client: Any
+    metric: Any
+    run: str
 
     def __init__(self, folder: Path, config: Config, name: str, step: int):
         from mlflow import MlflowClient, entities  # pyright: ignore[reportMissingImports]
@@ -106,4 +116,4 @@ def _id(folder: Path) -> str:
     return json.loads((folder / "log.json").read_text(encoding="utf-8"))["id"]
 
 
-OPEN = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": Mlflow}
+OPEN: dict[str, type[TensorBoard | Wandb | Mlflow]] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": Mlflow}

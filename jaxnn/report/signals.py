@@ -6,7 +6,7 @@ alone is that parameter (cast, transposed); an operation of a weight and of what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,10 @@ from jaxnn import tree
 from jaxnn.types import Model, Params
 
 FLAT = 0.99  # of the range of tanh, on both sides: its slope is below 0.02 there, that of sigmoid below 0.005
-SQUASHING = {"tanh": lambda y: y, "logistic": lambda y: 2 * y - 1}  # primitives, and what makes (-1, 1) of their range
+SQUASHING: dict[str, Callable[[Any], Any]] = {  # primitives, and what makes (-1, 1) of their range
+    "tanh": lambda y: y,
+    "logistic": lambda y: 2 * y - 1,
+}
 INNER = ("jaxpr", "call_jaxpr", "fun_jaxpr")  # what a call of a function is called among the parameters of a primitive
 CALLS = ("jit", "pjit", "closed_call", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2")
 
@@ -84,6 +87,9 @@ class Watch:
     >>> watch.read(jax.jit(watch)(params, jnp.full((5, 2), 0.5))).inputs["dense_0/w"]
     0.5
     """
+
+    model: Model
+    tap: _Tap
 
     def __init__(self, model: Model):
         self.model = model

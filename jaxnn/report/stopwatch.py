@@ -15,6 +15,11 @@ class Stopwatch:
     (2.0, 2.0)
     """
 
+    part: str
+    began: float
+    since: float
+    step: int
+
     def __init__(self, part: str, *, since: float):
         self.part, self.began, self.since = part, since, since
         self.seconds: dict[str, float] = defaultdict(float)

@@ -49,7 +49,14 @@ def restore(leaves: dict[str, np.ndarray], shapes: Any, name: str = "checkpoint"
     """The pytree like `shapes` with these leaves: the same paths, shapes and dtypes, nothing cast or filled in.
 
     `name` is what errors call the leaves. Raises `InputError` for a leaf that is missing, unexpected, or of another
-    shape or dtype. An example is at `jaxnn.checkpoint.save`.
+    shape or dtype.
+
+    >>> restore({"w": np.ones(2, np.float32)}, {"w": jax.ShapeDtypeStruct((2,), "float32")})
+    {'w': array([1., 1.], dtype=float32)}
+    >>> restore({"w": np.ones(2, np.float32)}, {"b": jax.ShapeDtypeStruct((2,), "float32")})
+    Traceback (most recent call last):
+    ...
+    jaxnn.errors.InputError: checkpoint: missing ['b'], unexpected ['w']; is it from another model?
     """
     structure = jax.tree.structure(shapes)
     wanted = tree.by_name(shapes)

@@ -11,7 +11,6 @@ removed only after that. It is synchronous, by one process: the state is the sam
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import os
 import re
@@ -22,28 +21,32 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxnn.config import strict_json
 from jaxnn.errors import InputError, StorageError, printable
 from jaxnn.store import arrays, durable
 from jaxnn.store.arrays import restore as restore
+from jaxnn.store.manifest import FORMAT as FORMAT
+from jaxnn.store.manifest import MANIFEST as MANIFEST
+from jaxnn.store.manifest import Damaged as Damaged
+from jaxnn.store.manifest import text_of, unseal
 
-FORMAT = 2  # 1 had the input's mean and deviation beside the state, not in its params
-STATE, MANIFEST = "state.safetensors", "manifest.json"
+STATE = "state.safetensors"
 BEST_IS_LOST = "bring it back from a copy, or take the last weights (--restore last)"
 
 
 class Checkpoint(NamedTuple):
-    """A verified checkpoint: `leaves` by path, `about` as it was given to `save`."""
+    """A verified checkpoint: `leaves` by path, `about` as it was given to `save`.
+
+    >>> import numpy as np
+    >>> found = Checkpoint(step=7, leaves={"w": np.ones((2, 3))}, about={"lr": 0.1})
+    >>> found.leaves["w"].shape, found.about
+    ((2, 3), {'lr': 0.1})
+    """
 
     step: int
     leaves: dict[str, np.ndarray]
     about: dict[str, Any]
     format: int = FORMAT
     score: float | None = None
-
-
-class Damaged(Exception):
-    """What is wrong with a checkpoint, in a few words."""
 
 
 def save(
@@ -84,7 +87,7 @@ def save(
     """
     leaves = arrays.flatten(tree)
     head = arrays.header(leaves)
-    sealed = _sealed(step, leaves, head, about, score)
+    sealed = text_of(step, leaves, head, about, score)
     files = {STATE: [head, *map(arrays.content, leaves.values())], MANIFEST: [sealed]}
     final, beside = folder / f"{step:09d}", folder / f"{step:09d}.tmp"
     try:
@@ -118,31 +121,19 @@ def _write(beside: Path, files: dict[str, list[Any]]) -> None:
         durable.compare(beside / name, parts)
 
 
-def _sealed(step: int, leaves: dict[str, np.ndarray], head: bytes, about: dict[str, Any], score: float | None) -> bytes:
-    """The manifest of a checkpoint, as the file has it."""
-    manifest = {
-        "format": FORMAT,
-        "step": step,
-        "score": score if score is None or math.isfinite(score) else None,
-        "about": about,
-        "header": {"bytes": len(head), "sha256": hashlib.sha256(head).hexdigest()},
-        "leaves": {
-            path: {"dtype": leaf.dtype.name, "shape": leaf.shape, "sha256": arrays.digest(path, leaf)}
-            for path, leaf in leaves.items()
-        },
-    }
-    sealed = _seal(manifest)
-    if len(sealed) > strict_json.MAX_SIZE:
-        cure = "use fewer or shorter names of columns and classes"
-        raise InputError(f"manifest={len(sealed):,} bytes: at most {strict_json.MAX_SIZE:,} can be read back; {cure}")
-    return sealed
-
-
 def latest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint whose every byte is as it was written, or None where there is none.
 
     One that is damaged is passed over for an older one, with a warning on stderr. Raises `StorageError` if there are
-    checkpoints and none is good, `InputError` if the folder is a link. An example is at `save`.
+    checkpoints and none is good, `InputError` if the folder is a link.
+
+    >>> import tempfile
+    >>> from jaxnn import checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for step in (1, 2):
+    ...         checkpoint.save(Path(folder), step, {"w": np.ones(3)}, {}, keep=2)
+    ...     checkpoint.latest(Path(folder)).step
+    2
     """
     durable.refuse_link(folder)
     bad: list[str] = []
@@ -166,6 +157,14 @@ def best(folder: Path, score: float) -> Checkpoint:
     """The first checkpoint with this score, every byte as it was written. Raises `StorageError` where there is none.
 
     No other one takes its place: the next best of those that are left may be any of the run.
+
+    >>> import tempfile
+    >>> from jaxnn import checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for step, score in ((1, 0.9), (2, 0.8)):
+    ...         checkpoint.save(Path(folder), step, {"w": np.ones(3)}, {}, keep=2, score=score)
+    ...     checkpoint.best(Path(folder), 0.9).step
+    1
     """
     durable.refuse_link(folder)
     for path in steps(folder):
@@ -178,9 +177,17 @@ def best(folder: Path, score: float) -> Checkpoint:
 
 
 def about_of(path: Path) -> dict[str, Any] | None:
-    """What a checkpoint was saved with, by its manifest alone; None where that is damaged."""
+    """What a checkpoint was saved with, by its manifest alone; None where that is damaged.
+
+    >>> import tempfile
+    >>> from jaxnn import checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint.save(Path(folder), 7, {"w": np.ones(3)}, {"lr": 0.1}, keep=1)
+    ...     checkpoint.about_of(Path(folder) / "000000007")
+    {'lr': 0.1}
+    """
     try:
-        return _unseal(path)["about"]
+        return unseal(path)["about"]
     except (Damaged, OSError):
         return None
 
@@ -189,8 +196,15 @@ def read(path: Path) -> Checkpoint:
     """The checkpoint in a folder of its own. Raises `Damaged` or `OSError` unless every byte is as it was written.
 
     One of another format raises `InputError`.
+
+    >>> import tempfile
+    >>> from jaxnn import checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint.save(Path(folder), 7, {"w": np.ones(3)}, {}, keep=1)
+    ...     checkpoint.read(Path(folder) / "000000007").leaves["w"].tolist()
+    [1.0, 1.0, 1.0]
     """
-    manifest = _unseal(path)
+    manifest = unseal(path)
     if manifest.get("format") not in range(1, FORMAT + 1):
         cure = "use the jaxnn that wrote it"
         raise InputError(f"{path}: is of format {manifest.get('format')}, this jaxnn reads 1 to {FORMAT}; {cure}")
@@ -231,7 +245,15 @@ def _size(shape: list[int], dtype: str) -> int:
 
 
 def steps(folder: Path) -> list[Path]:
-    """The folders of all checkpoints, damaged ones too, the oldest first."""
+    """The folders of all checkpoints, damaged ones too, the oldest first.
+
+    >>> import tempfile
+    >>> from jaxnn import checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     checkpoint.save(Path(folder), 7, {"w": np.ones(3)}, {}, keep=1)
+    ...     [path.name for path in checkpoint.steps(Path(folder))]
+    ['000000007']
+    """
     found = [path for path in folder.iterdir() if re.fullmatch(r"\d{9,}", path.name)] if folder.is_dir() else []
     return sorted(found, key=lambda path: int(path.name))
 
@@ -250,31 +272,7 @@ def _forget(folder: Path, step: int, keep: int, keep_best: bool) -> None:
 
 def _score(path: Path) -> float:
     try:
-        score = _unseal(path)["score"]
+        score = unseal(path)["score"]
     except (Damaged, OSError):
         score = None
     return -math.inf if score is None else score
-
-
-def _seal(manifest: dict[str, Any]) -> bytes:
-    """A manifest as text, with the digest of the rest as its last line."""
-    text = json.dumps(manifest, indent=1, allow_nan=False)
-    sealed = manifest | {"sha256": hashlib.sha256(text.encode()).hexdigest()}
-    return json.dumps(sealed, indent=1, allow_nan=False).encode()
-
-
-def _unseal(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint. Raises `Damaged` unless its text is, to the byte, what `_seal` made."""
-    if path.is_symlink():
-        raise Damaged("is a link")
-    with os.fdopen(durable.open_file(path / MANIFEST), "rb") as file:
-        text = file.read(strict_json.MAX_SIZE + 1)
-    try:
-        manifest = strict_json.loads(text.decode(), MANIFEST)
-        del manifest["sha256"]
-        whole = _seal(manifest) == text
-    except (InputError, ValueError, TypeError, KeyError):
-        whole = False
-    if not whole:
-        raise Damaged(f"{MANIFEST} is not what was saved")
-    return manifest

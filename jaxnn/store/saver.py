@@ -17,6 +17,14 @@ from jaxnn.training.loop import Progress
 class Saver:
     """Writes the checkpoints of a run, one at a time, in a thread of `pool`; `step`: that is on the disk already."""
 
+    folder: Path
+    about: dict[str, Any]
+    config: Config
+    pool: Executor
+    saved: int | None
+    saved_at: float
+    took: float
+
     def __init__(self, folder: Path, about: dict[str, Any], config: Config, pool: Executor, step: int | None):
         self.folder, self.about, self.config, self.pool = folder, about, config, pool
         self.saved, self.saved_at = step, time.monotonic()  # the step of the newest checkpoint, and when it was made

@@ -59,6 +59,20 @@ class Crew:
       loggers: what opens the loggers of each member, in its folder.
     """
 
+    path: Path
+    members: Sequence[Ready]
+    by: str
+    mode: str
+    halving: Halving | None
+    stop: Callable[[], Any]
+    pool: Executor
+    show: Callable[[dict[str, Any]], None]
+    loggers: Mapping[str, log.Open]
+    at: list[int]
+    total: int
+    epochs: float
+    lock: threading.Lock
+
     def __init__(
         self,
         path: Path,

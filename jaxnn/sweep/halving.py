@@ -36,6 +36,11 @@ class Halving:
     Raises `InputError` where the runs have no row before their last one, or not equally many.
     """
 
+    plans: Sequence[Plan]
+    settings: Sequence[Any]
+    rungs: list[int]
+    changed: threading.Condition
+
     def __init__(self, plans: Sequence[Plan], settings: Sequence[Any]):
         lengths = {-(-(plan.total - plan.first) // plan.interval) for plan in plans}
         if len(lengths) > 1:

@@ -136,6 +136,13 @@ class Lane:
       several: whether there are several data sets.
     """
 
+    members: Sequence[int]
+    keys: jax.Array
+    settings: dict[str, Any]
+    which: np.ndarray
+    several: bool
+    together: Together
+
     def __init__(
         self, members: Sequence[int], keys: jax.Array, settings: dict[str, Any], which: np.ndarray, *, several: bool
     ):

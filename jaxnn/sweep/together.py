@@ -23,7 +23,7 @@ class Together:
     """
 
     def __init__(self) -> None:
-        self.changed = threading.Condition()
+        self.changed: threading.Condition = threading.Condition()
         self.members: set[int] = set()
         self.asked: dict[int, tuple[Program, Any]] = {}
         self.answers: dict[int, Any] = {}

@@ -10,7 +10,12 @@ from jaxnn.errors import InputError
 
 IOUS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
-AREAS = {"all": (0, 1e10), "small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, 1e10)}  # square pixels
+AREAS: dict[str, tuple[float, float]] = {  # in square pixels
+    "all": (0, 1e10),
+    "small": (0, 32**2),
+    "medium": (32**2, 96**2),
+    "large": (96**2, 1e10),
+}
 
 
 def coco_map(detections: Any, boxes: Any, crowd: Any = None, *, most: int = 100) -> dict[str, float]:

@@ -32,10 +32,12 @@ from jaxnn.types import Batch, Task
 def flow_matching(shape: Sequence[int], classes: int, *, scale: float, label_dropout: float = 0.1) -> Task:
     """Images `[B, H, W, C]` of `scale` for white, with class numbers y `i32[B]`; outputs `f32[B, H, W, C]`, a velocity.
 
+        loss = mean over the pixels of (v(x_t, t, label) - (x - e))^2,   x_t = (1 - t) e + t x,   e ~ N(0, 1)
+
     The model takes `{"x": x_t f32[B, H, W, C], "t": f32[B], "label": f32[B, classes + 1]}`, the label one-hot with its
     last entry for none, which it is in a part `label_dropout` of the rows. Each row draws its own noise, t and drop,
     without a key from its own bits: the loss of a validation is a function of its images. Raises `InputError` for a
-    shape that is no image's, classes < 1, or a part outside [0, 1).
+    shape that is no image's, classes < 1, or a part outside [0, 1). Source: Lipman et al. 2022, arXiv:2210.02747.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> task = jaxnn.flow_matching((8, 8, 1), 10, scale=16)

@@ -203,6 +203,11 @@ def class_target(logits: jax.Array, y: ArrayLike) -> jax.Array:
     trained on in silence.
 
     Raises `InputError` if the shapes do not fit, if K < 2, or if y is neither.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import losses
+    >>> losses.class_target(jnp.zeros((2, 3)), jnp.array([2, 0])).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
     logits, y = _floats(logits), jnp.asarray(y)
     classes = logits.shape[-1] if logits.ndim else 0
@@ -223,7 +228,17 @@ def class_target(logits: jax.Array, y: ArrayLike) -> jax.Array:
 
 
 def same_shape(logits: jax.Array, y: jax.Array) -> None:
-    """Refuse what would broadcast: `[4, 1]` against `[4]` is a silent 4 x 4 matrix."""
+    """Refuse what would broadcast: `[4, 1]` against `[4]` is a silent 4 x 4 matrix.
+
+    logits `f[...]`, y `[...]` of the same shape; else raises `InputError`.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import losses
+    >>> losses.same_shape(jnp.zeros((4, 1)), jnp.zeros(4))
+    Traceback (most recent call last):
+    ...
+    jaxnn.errors.InputError: y[4]: does not fit logits[4, 1]; the shapes must be equal
+    """
     if logits.shape != y.shape:
         cure = _flattened(logits.shape, y.shape) or "the shapes must be equal"
         raise InputError(f"y{list(y.shape)}: does not fit logits{list(logits.shape)}; {cure}")

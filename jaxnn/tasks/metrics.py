@@ -41,6 +41,13 @@ def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
     """`loss`, the sum of weight times loss, and `weight`, their sum: what every task has.
 
     Losses are summed less that of the first row, which float32 does more exactly: the mean of equal ones is that loss.
+    loss `f32[...]`, weight `f32[...]`; gives `f32[]` each.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> sums = metrics.base_sums(jnp.array([1.0, 3.0]), jnp.array([1.0, 0.5]))
+    >>> {name: value.item() for name, value in sums.items()}
+    {'loss': 2.5, 'weight': 1.5}
     """
     loss, weight = jnp.asarray(loss, float), jnp.asarray(weight, float)
     devices = mesh.count()
@@ -58,6 +65,8 @@ def base_sums(loss: jax.Array, weight: jax.Array) -> Metrics:
 
 def measure(task: Task, outputs: Any, y: Any, weight: jax.Array) -> Metrics:
     """All sums of a task over rows that are all there are: `loss` (of weight times loss), `weight`, those of metrics.
+
+    outputs and y as the loss of the task takes them, weight `f32[B]`; each sum is `f32[...]`.
 
     >>> import jax.numpy as jnp, jaxnn
     >>> task = jaxnn.multiclass(2)
@@ -128,13 +137,14 @@ def multilabel_sums(logits: jax.Array, y: jax.Array, weight: jax.Array) -> Metri
 
 
 def regression_sums(prediction: jax.Array, y: jax.Array, weight: jax.Array, center: jax.Array | float = 0.0) -> Metrics:
-    """Per output: squared and absolute errors, and three sums from which the spread of y, and so R^2, comes.
+    """Per output, `f32[K]`: squared and absolute errors, and three sums from which the spread of y, and so R^2, comes.
 
     `y` and `y_squared` are of the mean of these rows, less the center, and `y_within` of the differences from that
     mean: the spread of rows far from the center is not lost in float32. Give a mean of y as center: then the spread of
     many batches is not lost either.
 
-    prediction `f[..., K]`, y `[..., K]`, weight `f32[...]`, center a number or `[K]`.
+    prediction `f[..., K]`, y `[..., K]`, weight `f32[...]`, center a number or `f32[K]`. Raises
+    `InputError` if the shapes differ.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import metrics
@@ -159,7 +169,15 @@ def regression_sums(prediction: jax.Array, y: jax.Array, weight: jax.Array, cent
 
 
 class Centered(NamedTuple):
-    """Metrics whose sums are about a center, `sums(outputs, y, weight, center)`."""
+    """Metrics whose sums are about a center, `sums(outputs, y, weight, center)`.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> y, weight = jnp.array([[4.0], [6.0]]), jnp.ones(2)
+    >>> about_mean = metrics.Centered(metrics.regression_sums, 0.0).over(y, weight)
+    >>> about_mean.center.tolist(), about_mean(y, y, weight)["y_within"].tolist()
+    ([5.0], [2.0])
+    """
 
     sums: Callable[[Any, Any, jax.Array, Any], Metrics]
     center: Any
@@ -177,6 +195,8 @@ class Centered(NamedTuple):
 def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
     """`numerator / denominator`, and 0 where both are 0: the precision of a classifier that never says yes.
 
+    numerator and denominator `f32[...]` of one shape; gives `f32[...]`.
+
     >>> import jax.numpy as jnp
     >>> from jaxnn import metrics
     >>> metrics.ratio(jnp.array([1.0, 0.0]), jnp.array([2.0, 0.0])).tolist()
@@ -190,7 +210,8 @@ def r_squared(
 ) -> jax.Array:
     """`1 - sum (y - prediction)^2 / sum (y - mean y)^2`, averaged over the outputs; from the sums of `regression_sums`.
 
-    Where y does not vary it is 1 for a perfect prediction and 0 for any other.
+    squared_error, y, y_squared, y_within `f32[K]`, weight `f32[]`; gives `f32[]`. Where y does not vary it is 1 for a
+    perfect prediction and 0 for any other.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn import metrics
@@ -210,7 +231,17 @@ def r_squared(
 
 
 def labels_of(logits: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The class that is true and the one that is predicted; negative, and different, where a number is NaN."""
+    """The class that is true and the one that is predicted; negative, and different, where a number is NaN.
+
+    logits `f[..., K]`, y integers `[...]` or one-hot or soft `[..., K]`; gives `i32[...]` both. Raises `InputError` if
+    the shapes do not fit.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxnn import metrics
+    >>> true, predicted = metrics.labels_of(jnp.array([[1.0, 2.0], [3.0, 0.0]]), jnp.array([1, 1]))
+    >>> true.tolist(), predicted.tolist()
+    ([1, 1], [1, 0])
+    """
     target, label = class_target(logits, y), jnp.asarray(y)
     if label.shape == target.shape:
         label = jnp.where(jnp.isnan(target).any(axis=-1), -1, jnp.argmax(target, axis=-1))

@@ -42,7 +42,7 @@ class _Kind(NamedTuple):
     columns: Callable[[Any], dict[str, Any]] | None = None  # of what the link gives, `Task.columns`
 
 
-LOSSES = {
+LOSSES: dict[str, Callable[..., jax.Array]] = {
     "absolute": losses.absolute,
     "gaussian": losses.gaussian,
     "huber": losses.huber,

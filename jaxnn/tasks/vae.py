@@ -26,13 +26,16 @@ from jaxnn.types import Batch, Metrics, Task
 
 
 def vae(shape: Sequence[int], latent: int, *, scale: float, beta: float = 1.0, deviation: float | None = None) -> Task:
-    """Images `[B, H, W, C]` of `scale` for white; the loss is -ELBO, with KL times beta; y is not looked at.
+    """Images `[B, H, W, C]` of `scale` for white; y is not looked at.
+
+        loss = -ELBO = -log p(x|z) + beta KL(q(z|x) || N(0, 1))
 
     The model takes `{"x": f32[B, H, W, C] of 0 to 1, "noise": f32[B, latent]}` and gives `f32[B, H W C + 2 latent]`:
     pixels, means and log-variances; of `{"z": f32[B, latent]}`, from which images are drawn, the pixels alone. Pixels
     are logits of a Bernoulli likelihood (for greys, the cross-entropy), or with a `deviation` the means of a normal
     one. Metrics: `reconstruction`, -log p(x|z), and `kl`, whose sum is the loss for beta = 1. Each row draws its own
-    noise, without a key from its own bits. `link`: the image. Raises `InputError`.
+    noise, without a key from its own bits. `link`: the image. Raises `InputError` for
+    a shape that is no image's, and for numbers out of range. Source: Kingma and Welling 2014, arXiv:1312.6114.
 
     >>> import jax, jax.numpy as jnp, jaxnn
     >>> task = jaxnn.vae((8, 8, 1), 2, scale=1)

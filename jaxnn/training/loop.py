@@ -69,6 +69,11 @@ class Session(NamedTuple):
 class NotFinite(ArithmeticError):
     """A chunk of steps after which a loss, a gradient or a parameter is not finite."""
 
+    n: int
+    before: State
+    after: State
+    info: Metrics
+
     def __init__(self, n: int, before: State, after: State, info: Metrics):
         super().__init__("not finite")
         self.n, self.before, self.after, self.info = n, before, after, info

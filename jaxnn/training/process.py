@@ -23,7 +23,7 @@ class Stop:
     """
 
     def __init__(self) -> None:
-        self.number = 0
+        self.number: int = 0
         self.agreed: Callable[[int], int] = lambda number: number  # of several processes: the number for all of them
         for each in SIGNALS:
             signal.signal(each, self._asked)

@@ -124,6 +124,14 @@ class Feed:
       clock: told when steps begin to wait for rows.
     """
 
+    data: Batch
+    length: Callable[[int], int]
+    total: int
+    clock: Callable[[str], None]
+    place: Place
+    order: Order
+    pool: ThreadPoolExecutor
+
     def __init__(
         self, data: Batch, key: jax.Array, batch_size: int, multiple: int, length: Callable[[int], int],
         total: int, clock: Callable[[str], None],
@@ -179,6 +187,11 @@ class Evaluation:
     Windows of blocks are evaluated by one compiled program, and the sums of all blocks added in the same order.
     """
 
+    task: Task
+    place: Place
+    blocks: int
+    together: int
+    center: Callable[..., Any] | None
     window: Any
     total: Any
 

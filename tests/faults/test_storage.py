@@ -24,6 +24,7 @@ import jaxnn
 from jaxnn.errors import Error, InputError, StorageError
 from jaxnn.store import arrays, checkpoint, durable
 from jaxnn.store import folder as run_folder
+from jaxnn.store.manifest import seal
 
 GOLDEN = Path(__file__).parent / "checkpoints"  # one of each format, of the step and the seed that its folder names
 EARLIER = Path(__file__).parent / "run_of_format_1"
@@ -311,7 +312,7 @@ def change(checkpoints: Path, how: Callable[[dict], object]) -> None:
         manifest = json.loads((path / "manifest.json").read_text())
         del manifest["sha256"]
         how(manifest)
-        (path / "manifest.json").write_bytes(checkpoint._seal(manifest))
+        (path / "manifest.json").write_bytes(seal(manifest))
 
 
 def test_s10_a_run_of_a_later_format_is_refused_in_one_line_and_left_as_it_was(runs, golden, tmp_path):
@@ -508,7 +509,7 @@ def test_x08_whatever_a_manifest_holds_the_answer_is_a_checkpoint_or_jaxnns_own_
         while isinstance(spot[key := rng.choice(list(spot))], dict) and spot[key] and rng.random() < 0.8:
             spot = spot[key]
         spot[key] = rng.choice(values)
-        manifest.write_bytes(checkpoint._seal(other))  # its own digest is right
+        manifest.write_bytes(seal(other))  # its own digest is right
         with contextlib.suppress(Error, checkpoint.Damaged):
             checkpoint.read(folder / "000000020")
             assert checkpoint.latest(folder) is not None

@@ -20,7 +20,7 @@ BESIDE = (*NAMES, "mnist")  # names that a folder in the working directory may h
 FILES = {"breast_cancer": "breast_cancer.csv", "iris": "iris.csv", "wine": "wine_data.csv"}
 CELL = ("radius", "texture", "perimeter", "area", "smoothness", "compactness")
 CELL += ("concavity", "concave points", "symmetry", "fractal dimension")
-FEATURES = {
+FEATURES: dict[str, tuple[str, ...]] = {
     "breast_cancer": (*(f"mean {n}" for n in CELL), *(f"{n} error" for n in CELL), *(f"worst {n}" for n in CELL)),
     "diabetes": ("age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"),
     "iris": ("sepal length (cm)", "sepal width (cm)", "petal length (cm)", "petal width (cm)"),

@@ -56,6 +56,11 @@ def read_array(path: Path, ndim: int) -> np.ndarray:
 class Inflated:
     """A gzip file, as `gzip.open` reads it but in larger pieces, so that other threads run meanwhile."""
 
+    file: Any
+    packed: bytes
+    stream: Any  # a decompressor of zlib, whose class has no public name
+    found: int
+
     def __init__(self, file: Any):
         self.file, self.packed, self.stream = file, b"", zlib.decompressobj(wbits=31)
         self.found = 0  # bytes so far

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -32,6 +33,11 @@ class Order:
     >>> sorted(index[real].tolist()), real.tolist()
     ([0, 1, 2, 3, 4], [[True, True, True, False], [True, True, False, False]])
     """
+
+    n: int
+    batch_size: int
+    width: int
+    keys: Callable[[int], np.ndarray]  # of an epoch: u32[ROUNDS]
 
     def __init__(self, key: jax.Array, n: int, batch_size: int, width: int):
         self.n, self.batch_size, self.width = n, batch_size, width

@@ -22,6 +22,13 @@ class Records(Rows):
     `row_numbers`: which examples of the split these rows are, where not all.
     """
 
+    source: Any
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    row_numbers: np.ndarray
+    known: dict[Path, dict[str, int]]
+
     def __init__(self, source: Any, key: str, shape: tuple[int, ...], dtype: Any, files: Sequence[Path]):
         self.source, self.key = source, key
         self.shape, self.dtype = (len(source), *shape), np.dtype(dtype)

@@ -74,6 +74,14 @@ class Npy(Rows):
     [[4, 5], [0, 1]]
     """
 
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    start: int
+    width: int
+    file: int
+    known: dict[str, int]
+
     def __init__(self, path: Path):
         self.path = path
         try:
