@@ -82,7 +82,7 @@ def test_import_jaxnn_loads_nothing_heavy():
 @pytest.mark.parametrize(
     ("argv", "code"),
     [
-        (["--help"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2),
+        (["--help"], 0), (["--version"], 0), (["train", "--help"], 0), (["train", "--optim.lrr=1"], 2),
         (["predict", "--help"], 0), (["predict", "run", "new.csv", "--porba"], 2), (["evaluate", "--help"], 0),
         (["convert", "--help"], 0), (["data", "--help"], 0), (["data", "iris", "--imge", "3"], 2),
         (["configs"], 0), (["configs", "iris_mlp"], 0), (["completion", "bash"], 0), (["train", "--log", "wandbb"], 2),

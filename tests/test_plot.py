@@ -121,3 +121,9 @@ def test_a_figure_is_no_state_of_pyplot_and_its_files_are_the_same_twice():
     for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         content = style.packed(one, kind)
         assert content.startswith(start) and content == style.packed(two, kind)
+
+
+def test_a_notebook_shows_a_figure_though_pyplot_was_never_imported():
+    figure: Any = plot.predicted([1.0, 2.0], [1.0, 2.5])
+    assert "matplotlib.pyplot" not in sys.modules
+    assert figure._repr_png_() == style.packed(figure, "png")  # what IPython asks an object for

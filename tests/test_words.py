@@ -261,6 +261,15 @@ def test_each_shell_has_every_word_and_every_flag(capsys):
     assert refused("completion").startswith("completion: needs one shell, bash, zsh, fish")
 
 
+def test_the_versions_are_those_that_a_run_keeps(run):
+    command = [sys.executable, "-m", "jaxnn", "--version"]
+    told = subprocess.run(command, env=ENV, capture_output=True, text=True, check=True).stdout
+    first, *rest, platform = told.splitlines()
+    kept = json.loads((run / "config.json").read_text())["versions"]
+    assert first == f"jaxnn {kept.pop('jaxnn')}" and platform
+    assert dict(line.split(" ") for line in rest) == {name: kept[name] for name in kept.keys() - {"devices"}}
+
+
 # ---- a terminal and a pipe -------------------------------------------------------------------------------------------
 
 

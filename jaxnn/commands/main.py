@@ -8,6 +8,7 @@ import functools
 import gc
 import importlib
 import json
+import platform
 import sys
 import time
 import traceback
@@ -38,6 +39,7 @@ USAGE = """`jaxnn COMMAND ...`: what a person types.
     jaxnn convert SOURCE --to DIR     data as a folder that a run can read while it trains
     jaxnn selfcheck [FOLDER]          does a run survive what can happen to it, on this machine?
     jaxnn completion SHELL            a script by which bash, zsh or fish completes words, flags and configs
+    jaxnn --version                   the versions that a report of a fault should have
 
 `python train.py ...` and `python -m jaxnn train ...` are `jaxnn train ...`.
 """
@@ -149,10 +151,22 @@ def command(word: str) -> Callable[[list[str]], int]:
     return getattr(importlib.import_module(f"jaxnn.commands.{COMMANDS[word]}"), word)
 
 
+def _version() -> str:
+    """jaxnn's version on the first line, and below what it runs on; none of the libraries is imported."""
+    from jaxnn.store import identity
+
+    found = identity.versions()
+    lines = [f"jaxnn {found.pop('jaxnn')}", *(f"{name} {version}" for name, version in found.items())]
+    return "\n".join([*lines, platform.platform()])
+
+
 def _command(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE.strip())
         return 0 if argv else 2
+    if argv[0] == "--version":
+        print(_version())
+        return 0
     if argv[0] not in COMMANDS:
         raise choices("command", argv[0], COMMANDS)
     try:

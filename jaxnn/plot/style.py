@@ -33,7 +33,7 @@ def panels(count: int, columns: int = 3) -> tuple[Figure, list[Axes]]:
     >>> len(axes), figure.get_size_inches().round(1).tolist()
     (4, [12.6, 5.6])
     """
-    from matplotlib.figure import Figure
+    from jaxnn.plot.shown import Figure
 
     columns = min(columns, count)
     rows = -(-count // columns)

@@ -46,10 +46,14 @@ def describe(config: Config, data: dict[str, Any], devices: str, **source: Any) 
         `own_model`, `own`; what those compute, `program`; and JAX's settings, `jax` (`program.digest`,
         `program.settings`).
     """
-    versions = {"python": platform.python_version(), "jaxnn": jaxnn.__version__}
-    versions |= {name: importlib.metadata.version(name) for name in PACKAGES} | {"devices": devices}
     saved = {"format": FORMAT, "config": to_dict(config) | {"workdir": None}}
-    return {**saved, **source, "data": data, "versions": versions}
+    return {**saved, **source, "data": data, "versions": versions() | {"devices": devices}}
+
+
+def versions() -> dict[str, str]:
+    """Those of Python, of jaxnn and of the libraries that the bits of a run depend on; no library is imported."""
+    ours = {"python": platform.python_version(), "jaxnn": jaxnn.__version__}
+    return ours | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def write(folder: Path, identity: dict[str, Any]) -> None:
