@@ -31,9 +31,7 @@ def data() -> dict[str, Any]:
     grid = jnp.asarray(np.stack(np.meshgrid(SIDE, SIDE), -1))
     found: dict[str, Any] = {"accuracy": {}, "probability": {}}
     for name, model in MODELS.items():
-        run = lambda key, model=model: jaxnn.fit(
-            key, model, task, optax.adam(0.05), corners, epochs=300, batch_size=4
-        )
+        run = lambda key, model=model: jaxnn.fit(key, model, task, optax.adam(0.05), corners, epochs=300, batch_size=4)
         state, history = jax.jit(run)(jax.random.key(0))
         found["accuracy"][name] = history["train/accuracy"].max()
         found["probability"][name] = jax.nn.sigmoid(model.apply(state.params, grid)[..., 0])
