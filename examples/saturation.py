@@ -2,8 +2,8 @@
 
     python examples/saturation.py pictures
 
-Two classes; the wrong one leads by the gap. From the logits the loss is the gap and the gradient nearly 1. The cut, which
-keeps log(0) away, holds the loss at 16.118 = -log(1e-7) and the gradient at 0: such a network never learns.
+Two classes; the wrong one leads by the gap. From the logits the loss is the gap and its slope nearly 1. The cut, which
+keeps log(0) away, holds the loss at 16.118 = -log(1e-7) and the slope at 0: the network never learns.
 """
 
 from __future__ import annotations
