@@ -59,6 +59,7 @@ def short(svg: str) -> str:
     tenth = lambda number: f"{float(number[0]):.1f}"
     place = lambda found: re.sub(r"-?\d+\.\d\d+", tenth, re.sub(r"\s+", " ", found[0]))
     svg = re.sub(r'\b(d|x|y)="[^"]*"|translate\([^)]*\)', place, svg)
+    svg = re.sub(r'transform="translate\((\S+) 0\)"/>', r'x="\1"/>', svg)  # the letters of a word
     return re.sub(r"\n +", "\n", re.sub(r'(?<=<g) id="[^"]*"', "", svg)).replace("DejaVuSans-", "_")
 
 

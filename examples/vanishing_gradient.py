@@ -30,7 +30,7 @@ def data() -> dict[str, Any]:
         model = jaxnn.mlp((50,) * (LAYERS - 1), 10, activation=name)  # relu begins with the weights of He et al.
         params = model.init(jax.random.key(0), x[0])
         loss = lambda params, model=model: jaxnn.cross_entropy(model.apply(params, x), y).mean()
-        norms = jaxnn.gradient_norms(jax.jit(jax.grad(loss))(params))
+        norms = jaxnn.gradient_norms(jax.grad(loss)(params))
         by_layer[name] = [float(norms[f"dense_{i}/w"]) for i in range(LAYERS)]
     return by_layer
 
