@@ -1,10 +1,15 @@
-"""What the pictures have in common: colours, axes, and where they are written. No global state: no pyplot."""
+"""What the examples have in common: colours, axes, and the command line. No global state: no pyplot.
+
+An example has `data()`, a dictionary of the numbers that are measured, and `draw(data)`, which makes a figure of them and
+prints what the figure shows. `docs/figures.py` draws the same figures for the documentation.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,15 +27,11 @@ def figure(rows: int, columns: int, width: float = 9.0, height: float = 3.2) -> 
     return picture, axes
 
 
-def save(picture: Figure, folder: Path, name: str) -> None:
-    """Write the picture into the folder, which is made where it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    picture.savefig(folder / f"{name}.png", dpi=150)
-    print(f"{folder / name}.png")
-
-
-def run(draw: Callable[[Path], None], argv: list[str]) -> None:
-    """Draw into the folder that the command line names."""
+def run(data: Callable[[], dict[str, Any]], draw: Callable[[dict[str, Any]], Figure], argv: list[str]) -> None:
+    """Draw FOLDER/NAME.png: `python examples/NAME.py FOLDER`."""
     if len(argv) != 2:
         sys.exit(f"usage: python {argv[0]} FOLDER")
-    draw(Path(argv[1]))
+    picture = Path(argv[1]) / f"{Path(argv[0]).stem}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    draw(data()).savefig(picture, dpi=150)
+    print(picture)
