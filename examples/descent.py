@@ -23,8 +23,9 @@ import jaxnn
 from jaxnn.data import feeds
 from jaxnn.engine import descent
 
-SEEDS, STEPS = 200, 800
+SEEDS, STEPS, SHOWN = 200, 800, 10  # of the paths each tenth step is drawn
 LINES: dict[str, Any] = {"GD": {"color": BLUE, "ls": "--"}, "SGD": {"color": VERMILION, "lw": 0.6}}
+DRAWN = {"GD": 1, "SGD": 40}  # ends; those of GD are in one place
 DOTS: dict[str, Any] = {
     "GD": {"color": BLUE, "ls": "", "marker": "o"},
     "SGD": {"color": VERMILION, "ls": "", "marker": "."},
@@ -86,16 +87,16 @@ def deviation(losses: Any) -> float:
 
 
 def data() -> dict[str, Any]:
-    """Of GD and of SGD: where each seed ends, one path (each fourth step), the walk of logistic regression, deviations."""
+    """Of GD and of SGD: where each seed ends, one path, the walk of logistic regression, deviations."""
     wells, (walks, loss) = double_well(), logistic_regression()
     least = min(loss(w).min() for w in walks.values())
-    grid = np.stack(np.meshgrid(np.linspace(-1.5, 3, 40), np.linspace(-0.5, 3, 40)), -1)
+    grid = np.stack(np.meshgrid(np.linspace(-1.5, 3, 25), np.linspace(-0.5, 3, 25)), -1)
     return {
         "end": {name: paths[:, -1] for name, paths in wells.items()},
-        "path": {name: paths[0, ::4] for name, paths in wells.items()},
+        "path": {name: paths[0, ::SHOWN] for name, paths in wells.items()},
         "well_deviation": {name: deviation(well(paths)) for name, paths in wells.items()},
-        "walk": {name: w[::4] for name, w in walks.items()},
-        "above_least": {name: (loss(w) - least)[::4] for name, w in walks.items()},
+        "walk": {name: w[::SHOWN] for name, w in walks.items()},
+        "above_least": {name: (loss(w) - least)[::SHOWN] for name, w in walks.items()},
         "walk_deviation": {name: deviation(loss(w)[None]) for name, w in walks.items()},
         "plane": loss(grid),
     }
@@ -103,28 +104,29 @@ def data() -> dict[str, Any]:
 
 def draw(data: dict[str, Any]) -> Figure:
     picture, (valley, walk, plane, curve) = drawing.figure(2, 2)
-    steps = range(0, STEPS, 4)
+    steps = range(0, STEPS, SHOWN)
 
     theta = np.linspace(-1.7, 1.7, 150)
     valley.plot(theta, well(theta), color="black")
     for name, ends in data["end"].items():
         escaped = np.mean(ends < 0)
         print(f"double well, {SEEDS} seeds, {STEPS} steps: {name} escapes {escaped:.1%}")
-        dots = np.unique(ends.round(2))  # many seeds end in the same place
-        valley.plot(dots, well(dots), label=f"{name}: {escaped:.0%} escape", **DOTS[name])
+        some = ends[: DRAWN[name]]
+        valley.plot(some, well(some), label=f"{name}: {escaped:.0%} escape", **DOTS[name])
         walk.plot(steps, data["path"][name], **LINES[name])
-    valley.set(xlabel="θ", ylabel="loss", title=f"where {SEEDS} seeds end, all from θ = 0.9")
+    valley.set(xlabel="θ", ylabel="loss", title="where they end")
     valley.legend()
-    walk.set(xlabel="step", ylabel="θ", title="one path of each")
+    walk.set(ylabel="θ", title="one path of each")
 
-    across, up = np.linspace(-1.5, 3, 40), np.linspace(-0.5, 3, 40)
-    plane.contour(across, up, data["plane"], 15, colors="0.8", linewidths=0.8)
+    across, up = np.linspace(-1.5, 3, 25), np.linspace(-0.5, 3, 25)
+    plane.contour(across, up, data["plane"], 8, colors="0.8", linewidths=0.8)
     for name in ("SGD", "GD"):
         plane.plot(*data["walk"][name].T, label=name, **LINES[name])
         curve.plot(steps, data["above_least"][name], label=name, **LINES[name])
     plane.set(xlabel="w₁", ylabel="w₂", title="logistic regression")
     plane.legend()
-    curve.set(xlabel="step", ylabel="loss above the least", yscale="log", ylim=(1e-6, 1), title="its loss")
+    curve.set(xlabel="step", ylabel="loss − least loss", yscale="log", ylim=(1e-6, 1), title="its loss")
+    curve.minorticks_off()
 
     for what, key in (("double well", "well_deviation"), ("logistic regression", "walk_deviation")):
         gd, sgd = (data[key][name] for name in ("GD", "SGD"))

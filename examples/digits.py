@@ -23,7 +23,7 @@ def data() -> dict[str, Any]:
 def draw(data: dict[str, Any]) -> Figure:
     picture, axes = drawing.figure(2, 10, height=1.1)
     for axis, image, label in zip(axes, data["x"], data["y"], strict=True):
-        axis.imshow(image, cmap="gray_r", vmin=0, vmax=16)
+        axis.imshow(image, cmap="gray_r", vmin=0, vmax=16, interpolation="none")
         axis.set_title(f"{label}", fontsize=10)
         axis.set_axis_off()
     return picture

@@ -1,7 +1,7 @@
 """What the examples have in common: colours, axes, and the command line. No global state: no pyplot.
 
-An example has `data()`, a dictionary of the numbers that are measured, and `draw(data)`, which makes a figure of them and
-prints what the figure shows. `docs/figures.py` draws the same figures for the documentation.
+An example has `data()`, a dictionary of the numbers that are measured, and `draw(data)`, which prints what they show
+and makes a figure of them. `docs/figures.py` draws the same figures for the documentation.
 """
 
 from __future__ import annotations

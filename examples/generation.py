@@ -1,6 +1,6 @@
 """A network draws handwritten digits, of the class that is asked for; trained in half a minute.
 
-    python examples/generation.py pictures
+python examples/generation.py pictures
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def data() -> dict[str, Any]:
 def draw(data: dict[str, Any]) -> Figure:
     picture, axes = drawing.figure(2, 10, height=1.1)
     for i, (axis, image) in enumerate(zip(axes, data["x"], strict=True)):
-        axis.imshow(image, cmap="gray_r", vmin=0, vmax=16)
+        axis.imshow(image, cmap="gray_r", vmin=0, vmax=16, interpolation="none")
         axis.set_title(f"{i % 10}", fontsize=10)
         axis.set_axis_off()
     print(f"validation loss {data['loss'][0]:.3f} to {data['loss'][-1]:.3f}")

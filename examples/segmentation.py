@@ -55,9 +55,9 @@ def draw(data: dict[str, Any]) -> Figure:
     for i, axis in enumerate(axes):
         row, column = divmod(i, 5)
         if row == 0:
-            axis.imshow(data["x"][column], cmap="gray", vmin=0, vmax=255)
+            axis.imshow(data["x"][column], cmap="gray", vmin=0, vmax=255, interpolation="none")
         else:
-            axis.imshow(data[("masks", "found")[row - 1]][column], cmap=colors, vmin=0, vmax=2)
+            axis.imshow(data[("masks", "found")[row - 1]][column], cmap=colors, vmin=0, vmax=2, interpolation="none")
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
         if column == 0:

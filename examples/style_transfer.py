@@ -20,16 +20,16 @@ from sklearn.datasets import load_sample_image
 
 import jaxnn
 
-SIZE, STEPS = (96, 64), 100  # width and height
+SIZE, STEPS = (72, 48), 100  # width and height
 
 
 def photo(name: str) -> np.ndarray:
-    """u8[64, 96, 3]"""
+    """u8[48, 72, 3]"""
     return np.asarray(Image.fromarray(load_sample_image(name)).resize(SIZE))
 
 
 def data() -> dict[str, Any]:
-    """The picture u8[64, 96, 3], and the loss after each tenth step."""
+    """The picture u8[48, 72, 3], and the loss after each tenth step."""
     content, style, losses = photo("china.jpg"), photo("flower.jpg"), []
     show = lambda step, found: losses.append((step, found["loss"]))
     picture = jaxnn.style_transfer(content, style, jax.random.key(0), steps=STEPS, show=show)
@@ -41,7 +41,7 @@ def draw(data: dict[str, Any]) -> Figure:
     picture, axes = drawing.figure(1, 4, height=1.8)
     images = {"content": photo("china.jpg"), "style": photo("flower.jpg"), "picture": data["picture"]}
     for (name, image), axis in zip(images.items(), axes, strict=False):
-        axis.imshow(image)
+        axis.imshow(image, interpolation="none")
         axis.set_title(name)
         axis.set_axis_off()
     axes[3].semilogy(data["step"], data["loss"], "o-", color=BLUE, markersize=3)
