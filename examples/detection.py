@@ -29,8 +29,8 @@ def on_canvases(digits: jaxnn.Batch, n: int) -> jaxnn.Batch:
 
 
 def data() -> dict[str, Any]:
-    """The first 10 test canvases, their boxes and the best detection of each: class, x1, y1, x2, y2, in whole pixels. And
-    of all 400 canvases the mean IoU of the best detection with the box, and how many have the right class."""
+    """The first 10 test canvases, their boxes and the best detection of each: class, x1, y1, x2, y2, in whole pixels.
+    And of all 400 canvases the mean IoU of the best detection with the box, and how many have the right class."""
     digits = jaxnn.data.load("digits")
     assert digits.test
     train, test = on_canvases(digits.train, 2000), on_canvases(digits.test, 400)
