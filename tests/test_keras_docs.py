@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "keras.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "guide" / "keras.md").read_text(encoding="utf-8")
 BEFORE = """\
 import keras
 import tensorflow as tf

@@ -1,6 +1,7 @@
 """`jaxnn selfcheck` tries faults with real processes, and would say so if one were not met."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,3 +49,9 @@ def test_every_fault_is_met(tmp_path):
     done = run(str(tmp_path), cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert done.stdout.count("as expected") == len(selfcheck.CHECKS)
+
+
+def test_the_page_has_the_faults_and_what_is_expected():
+    page = (ROOT / "docs" / "guide" / "faults.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*?) \| (.*?) \|$", page.partition("| fault |")[2], re.MULTILINE)
+    assert rows == [(fault, expected) for fault, (expected, _) in selfcheck.CHECKS.items()]
