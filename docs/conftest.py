@@ -94,7 +94,9 @@ def enter(namespace: dict[str, Any]) -> None:
 
 
 def leave(namespace: dict[str, Any]) -> None:
-    """Comes back, and removes the folder."""
+    """Comes back, closes the figures and removes the folder."""
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
     os.chdir(namespace["__back"])
     shutil.rmtree(namespace["__folder"], ignore_errors=True)
 

@@ -17,7 +17,7 @@ sys.path.remove(str(DOCS))
 
 EXAMPLES = figures.examples()
 LOOSE = {"descent": 0.02, "finite_differences": 1.0}  # rounding errors are each CPU's own; of the others 0.1 %
-LONG = {"descent", "finite_differences", "vanishing_gradient"}
+LONG = {"run", "descent", "finite_differences", "vanishing_gradient"}
 
 
 def shown() -> set[str]:
@@ -33,8 +33,8 @@ def test_every_figure_has_an_example_its_numbers_and_a_drawing():
     assert shown() <= set(EXAMPLES)
     for name in EXAMPLES:
         drawing = (figures.FOLDER / f"{name}.svg").read_text()
-        assert len(drawing) < 60_000, name
-        assert not re.findall(r'(?:href|src)="(?!#)', drawing), name  # nothing from elsewhere
+        assert len(drawing) < (120_000 if name == "run" else 60_000), name  # `run` has a terminal of letters
+        assert not re.findall(r'(?:href|src)="(?!#|data:)', drawing), name  # nothing from elsewhere
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.long] * (name in LONG)) for name in EXAMPLES])
@@ -44,6 +44,9 @@ def test_the_numbers_behind_a_figure_are_measured_again(name):
     tolerance = LOOSE.get(name, 1e-3)
 
     def compare(new: np.ndarray, old: np.ndarray) -> None:
+        if old.dtype.kind == "U":  # what was printed, whatever the numbers
+            assert [re.sub(r"[\d.]+", "1", line) for line in new] == [re.sub(r"[\d.]+", "1", line) for line in old]
+            return
         np.testing.assert_allclose(new, old, rtol=tolerance, atol=tolerance * 1e-3 * abs(old).max())
 
     jax.tree.map(compare, again, kept)
