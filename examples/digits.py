@@ -17,6 +17,7 @@ import jaxnn
 def data() -> dict[str, Any]:
     """The first 20 test images u8[20, 8, 8], 0 to 16, and their labels i32[20]."""
     test = jaxnn.data.load("digits").test
+    assert test
     return {"x": test.x[:20, :, :, 0], "y": test.y[:20]}
 
 
