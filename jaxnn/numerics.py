@@ -20,6 +20,26 @@ def relaxed() -> Iterator[None]:
         yield
 
 
+_NOT_TRACEABLE = (
+    jax.errors.ConcretizationTypeError,
+    jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError,
+)
+
+
+@contextlib.contextmanager
+def traced(name: str) -> Iterator[None]:
+    """Around a function of the user's: `InputError` names the function, `activation=clip`, if JAX cannot trace it."""
+    try:
+        yield
+    except (*_NOT_TRACEABLE, ValueError) as error:
+        # `if x > 0` of an array that is not traced, as `init` takes one
+        if isinstance(error, ValueError) and "truth value of an array" not in str(error):
+            raise
+        cure = "use jnp instead of numpy and math, and jnp.where instead of if"
+        raise InputError(f"{name}: can't be traced by JAX; {cure}") from error
+
+
 def is_zero(value: Any) -> bool:
     """Whether a setting is known to be 0, so that what it scales can be left out of the program; a traced one is not.
 

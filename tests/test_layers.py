@@ -331,6 +331,10 @@ def branches_on_values(x):
     return x if x.sum() > 0 else -x
 
 
+def branches_on_arrays(x):
+    return x if x > 0 else -x
+
+
 def calls_numpy(x):
     return jnp.asarray(np.sin(x))
 
@@ -339,7 +343,7 @@ def counts_with_values(x):
     return x * len(range(x.astype(jnp.int32)[0]))
 
 
-@pytest.mark.parametrize("function", [branches_on_values, calls_numpy, counts_with_values])
+@pytest.mark.parametrize("function", [branches_on_values, branches_on_arrays, calls_numpy, counts_with_values])
 def test_a_function_that_jax_cannot_trace_is_refused_by_name_when_the_chain_begins(function):
     with pytest.raises(InputError, match=f"activation={function.__name__}: can't be traced"):
         compose.chain(layers.dense(2), function).init(KEY, jnp.zeros(3))

@@ -164,6 +164,7 @@ def test_it_is_replayed_shown_and_tried_with_its_file(finished, tmp_path, capsys
 METRIC = 'metrics = {"mine": jaxnn.Metric(lambda z, y, w: %s, lambda sums: sums["n"])}'
 REFUSED = [
     ("def loss(z, y): return jaxnn.cross_entropy(z, y).mean()", (), "loss=float32[]: must be one number for each exa"),
+    ("import numpy as np\ndef loss(z, y): return np.abs(z).sum(-1)", (), "loss=loss: can't be traced by JAX; use jnp"),
     ("def loss(z, y): return z", (), "loss=float32[8,3]: must be one number for each example, float[8]; take no mean"),
     (
         "def loss(z, y): return z[:, 0]",

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.errors import InputError, check, choices
+from jaxnn.numerics import traced
 from jaxnn.types import Init, Model, Params
 
 Layer = Model | Callable[[jax.Array], jax.Array]
@@ -252,23 +253,13 @@ def _composed(
     return Model(init, apply, name, observe if observes else None, min(sizes, default=None))
 
 
-_NOT_TRACEABLE = (
-    jax.errors.ConcretizationTypeError,
-    jax.errors.TracerArrayConversionError,
-    jax.errors.TracerIntegerConversionError,
-)
-
-
 def _model(layer: Layer) -> Model:
     if isinstance(layer, Model):
         return layer
     name = getattr(layer, "__name__", type(layer).__name__)
 
     def apply(x: jax.Array) -> jax.Array:
-        try:
+        with traced(f"activation={name}"):
             return layer(x)
-        except _NOT_TRACEABLE as error:
-            cure = "use jnp instead of numpy and math, and jnp.where instead of if"
-            raise InputError(f"activation={name}: can't be traced by JAX; {cure}") from error
 
     return stateless(apply, name)

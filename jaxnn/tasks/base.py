@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn.errors import InputError
-from jaxnn.numerics import relaxed
+from jaxnn.numerics import relaxed, traced
 from jaxnn.tasks.metrics import Centered
 from jaxnn.types import Metric, Metrics, Task
 
@@ -54,8 +54,8 @@ def outputs_of(logits: jax.Array, count: int) -> jax.Array:
 
 
 def each(loss: Loss, outputs: Any, y: Any, shape: tuple[int, ...]) -> jax.Array:
-    """A loss of one's own. Raises `InputError` unless it gives one number for each example, `f[shape]`."""
-    with relaxed():
+    """A loss of one's own. Raises `InputError` unless JAX can trace it, and it gives one number for each example."""
+    with relaxed(), traced(f"loss={getattr(loss, '__name__', type(loss).__name__)}"):
         value = loss(outputs, y)
     if not isinstance(value, jax.Array) or value.shape != shape or not jnp.issubdtype(value.dtype, jnp.floating):
         given = jax.typeof(value) if isinstance(value, jax.Array) else type(value).__name__
