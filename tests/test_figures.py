@@ -17,7 +17,8 @@ sys.path.remove(str(DOCS))
 
 EXAMPLES = figures.examples()
 LOOSE = {"descent": 0.02, "finite_differences": 1.0}  # rounding errors are each CPU's own; of the others 0.1 %
-LONG = {"descent", "finite_differences", "vanishing_gradient"}
+TRAINED = {"dying_relu"}  # what rounding errors become in training: by the mean over all entries, to 5 % of the largest
+LONG = {"descent", "dying_relu", "finite_differences", "self_normalising", "vanishing_gradient", "xor"}
 
 
 def shown() -> set[str]:
@@ -44,6 +45,10 @@ def test_the_numbers_behind_a_figure_are_measured_again(name):
     tolerance = LOOSE.get(name, 1e-3)
 
     def compare(new: np.ndarray, old: np.ndarray) -> None:
-        np.testing.assert_allclose(new, old, rtol=tolerance, atol=tolerance * 1e-3 * abs(old).max())
+        assert new.shape == old.shape
+        if name in TRAINED:
+            assert np.mean(abs(new - old.astype(float))) <= 0.05 * abs(old).max()
+        else:
+            np.testing.assert_allclose(new, old, rtol=tolerance, atol=tolerance * 1e-3 * abs(old).max())
 
     jax.tree.map(compare, again, kept)
