@@ -18,8 +18,9 @@ sys.path.remove(str(DOCS))
 
 EXAMPLES = figures.examples()
 LOOSE = {"descent": 0.02, "finite_differences": 1.0}  # rounding errors are each CPU's own; of the others 0.1 %
-TRAINED = {"detection", "generation", "segmentation", "style_transfer"}  # on another CPU some pixels are others
-LONG = {"run", "descent", "finite_differences", "vanishing_gradient"}
+LEARNED = {"detection", "generation", "segmentation", "style_transfer"}
+TRAINED = {"dying_relu", *LEARNED}  # what rounding errors become in training: by the mean, to 5 % of the largest
+LONG = {"run", "descent", "dying_relu", "finite_differences", "self_normalising", "vanishing_gradient", "xor"}
 
 
 def shown() -> set[str]:
@@ -40,7 +41,7 @@ def test_every_figure_has_an_example_its_numbers_and_a_drawing():
 
 
 def marked(name: str) -> Any:
-    return pytest.param(name, marks=[pytest.mark.long] * (name in LONG) + [pytest.mark.slow] * (name in TRAINED))
+    return pytest.param(name, marks=[pytest.mark.long] * (name in LONG) + [pytest.mark.slow] * (name in LEARNED))
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in EXAMPLES])
@@ -52,10 +53,10 @@ def test_the_numbers_behind_a_figure_are_measured_again(name):
     def compare(new: np.ndarray, old: np.ndarray) -> None:
         if old.dtype.kind == "U":  # what was printed, whatever the numbers
             assert [re.sub(r"[\d.]+", "1", line) for line in new] == [re.sub(r"[\d.]+", "1", line) for line in old]
-        elif name in TRAINED:
-            assert new.shape == old.shape
-            apart = np.abs(new.astype(float) - old) > 0.1 * max(np.abs(old).max(), 1e-3)
-            assert apart.mean() < 0.1
+            return
+        assert new.shape == old.shape
+        if name in TRAINED:
+            assert np.mean(abs(new - old.astype(float))) <= 0.05 * abs(old).max()
         else:
             np.testing.assert_allclose(new, old, rtol=tolerance, atol=tolerance * 1e-3 * abs(old).max())
 
