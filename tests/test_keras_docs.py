@@ -44,7 +44,7 @@ def test_the_example_runs(tmp_path):
 
 
 def test_imports_are_changed_by_the_line_for_sed(tmp_path):
-    (command,) = re.findall(r"^    (sed -E '.*?') script.py > changed.py$", PAGE, re.DOTALL | re.MULTILINE)
+    (command,) = re.findall(r"^(sed -E '.*?') script.py > changed.py$", PAGE, re.DOTALL | re.MULTILINE)
     (tmp_path / "script.py").write_text(BEFORE)
     command += " script.py"
     done = subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True)
