@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 RUN = {"python", "bash"}
 SHOWN = {"text"}  # output, messages and trees of files
-OTHER = {"yaml"}  # files that are no commands: a JobSet of Kubernetes
+OTHER = {"slurm", "yaml"}  # files that are no commands of a page: a script for sbatch, a JobSet of Kubernetes
 
 spec = importlib.util.spec_from_file_location("docs_conftest", ROOT / "docs" / "conftest.py")
 assert spec and spec.loader
