@@ -58,7 +58,7 @@ def train(
         screen.opening(console, config, data, devices, shapes, begun.folder, (*source.lines, *begun.lines))
         if begun.finished:
             log.complete(begun.folder, loggers, config)
-            screen.next_steps(console, begun.folder, request, data)
+            screen.next_steps(console, begun.folder, request, data, finished=True)
             return stop.exit_code
         clock("data")
         splits = data.parts if data.is_streamed else mesh.replicate(data.parts)
@@ -87,6 +87,5 @@ def train(
             reported.end(page, begun.folder, config, known, made, result.params, data.parts, drawing)
         loop.check_finite(event.step, row)
         screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
-        if result.ended == loop.FINISHED:
-            screen.next_steps(console, begun.folder, request, data)
+        screen.next_steps(console, begun.folder, request, data, finished=result.ended == loop.FINISHED)
         return stop.exit_code

@@ -750,3 +750,13 @@ def test_a_loss_that_was_put_in_place_of_the_tasks_own_is_what_is_trained_and_re
     np.testing.assert_allclose(told["train/loss"], losses, rtol=1e-5)
     answers = (x @ w[0] + b > 0) == y
     assert float(told["train/accuracy"][0]) == pytest.approx(answers.mean())  # what is measured besides is the task's
+
+
+def test_numpy_arrays_are_evaluated_outside_jit_too():
+    data, model = digits(), models.linear(3)
+    recipe = Recipe(model, tasks.multiclass(3), optax.sgd(0.1))
+    params = model.init(KEY, jnp.zeros(36))
+    x = data.x / np.float32(255)
+    sums = engine.evaluate(recipe, params, data._replace(x=x), batch_size=8)
+    right = data.weight * (np.asarray(model.apply(params, x)).argmax(-1) == data.y)
+    assert sums["correct"] == pytest.approx(right.sum(), rel=1e-5)

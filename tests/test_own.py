@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pandas as pd
@@ -158,7 +159,20 @@ def test_it_is_replayed_shown_and_tried_with_its_file(finished, tmp_path, capsys
     assert here(finished / "own.py", *replay, "--print-config") == 0
     assert '"lr": 0.05' in capsys.readouterr().out and not (tmp_path / "again").exists()
     assert here(finished / "own.py", *replay) == 0
+    assert "the file has changed" not in capsys.readouterr().err
     assert weights(tmp_path / "again") == weights(finished / "run")
+    (tmp_path / "own.py").write_text(FOUR.replace("2.5", "2.0"))
+    assert here(tmp_path / "own.py", *replay, "--dry-run") == 0
+    assert "own.py: the file has changed since the run; its functions may differ" in capsys.readouterr().err
+
+
+def test_a_schedule_may_begin_and_end_with_a_rate_of_0():
+    warm = lambda lr, steps: optax.warmup_cosine_decay_schedule(0.0, lr, 3, steps)
+    tx = jaxnn.optimizer(jaxnn.OptimConfig(lr=0.5), steps_per_epoch=1, total_steps=10, own_schedule=warm)
+    theta, state = jnp.ones(2), tx.init(jnp.ones(2))
+    for step in range(10):
+        updates, state = tx.update(theta, state, theta)
+        np.testing.assert_allclose(updates, -warm(0.5, 10)(step), rtol=1e-6)
 
 
 METRIC = 'metrics = {"mine": jaxnn.Metric(lambda z, y, w: %s, lambda sums: sums["n"])}'
@@ -199,7 +213,7 @@ REFUSED = [
         "--optim.b1=0.5: the config file brings its optimizer; leave it out",
     ),
     ("def schedule(lr, n): return lr", (), "schedule: gives a float, must give a function of the step; return lambda"),
-    ("def schedule(lr, n): return lambda t: 0 * t", (), "schedule at step 0=0: must be finite and > 0"),
+    ("def schedule(lr, n): return lambda t: 0 * t", (), "schedule at step 2=0: must be finite and > 0"),
     ("def schedule(lr, n): return lambda t: lr / (3 - t)", (), "schedule at step 3="),
     ("def schedule(lr, n): return lambda t: jnp.ones(2)", (), "schedule at step 0=[1. 1.]: must be one number"),
     (

@@ -57,7 +57,7 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     brought = config_file.run(path, source or path.stem) if path else config_file.Brought()
     default = from_dict(replayed["config"], Config) if replayed else brought.config
     if replayed:
-        _check_brought(source, brought.own.names(), replayed)
+        config_file.check_replayed(source, brought, replayed)
     if brought.own.optimizer and (name := _value_of(argv, "optim.name")):
         raise InputError(f"--optim.name={name}: {source} brings an optimizer; leave out one of them")
     if brought.own.data and (name := _value_of(argv, "data.name")):
@@ -74,14 +74,6 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     # A replay needs a config file again only if it brought functions; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.own.names()) else None
     return Request(flags, name, brought.own, brought.digest, digest, start, flags.runs())
-
-
-def _check_brought(source: str | None, brought: list[str], replayed: dict[str, Any]) -> None:
-    """Refuse to replay a run without the functions that it had, or with others."""
-    had = ["model"] * replayed["own_model"] + replayed.get("own", [])
-    if brought != had:
-        said = [" and ".join(names) or "nothing of its own" for names in (brought, had)]
-        raise InputError(f"config={source}: brings {said[0]}, and the run had {said[1]}; name the file as it was")
 
 
 def _default(argv: list[str]) -> str:

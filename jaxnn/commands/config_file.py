@@ -92,6 +92,16 @@ def run(path: Path, source: str) -> Brought:
     return Brought(values["config"], Own(**found), hashlib.sha256(text).hexdigest() if found else None)
 
 
+def check_replayed(source: str | None, brought: Brought, replayed: dict[str, Any]) -> None:
+    """Refuse to replay a run without the functions that it had; a note says that their file has changed."""
+    had, has = ["model"] * replayed["own_model"] + replayed.get("own", []), brought.own.names()
+    if has != had:
+        said = [" and ".join(names) or "nothing of its own" for names in (has, had)]
+        raise InputError(f"config={source}: brings {said[0]}, and the run had {said[1]}; name the file as it was")
+    if replayed.get("source_digest") not in (None, brought.digest):
+        print(f"note: config={source}: the file has changed since the run; its functions may differ", file=sys.stderr)
+
+
 def _check_neighbours(flag: str, tree: ast.Module, folder: Path) -> None:
     """Refuse an import of a neighbour that finds an installed module of the same name."""
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}

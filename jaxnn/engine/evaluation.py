@@ -38,6 +38,7 @@ def evaluate(recipe: Recipe, params: Params, data: Batch, *, batch_size: int = R
     (3.0, 0.6667)
     """
     feeds.check_lengths(data)
+    data = jax.tree.map(jnp.asarray, data)  # NumPy's arrays are not indexed by what is traced
     n = len(data.weight)
     width = -(-min(batch_size, n) // multiple) * multiple
     task = recipe.task

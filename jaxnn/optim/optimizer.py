@@ -90,8 +90,8 @@ def optimizer(
     where a whole layer is. That over b1 and b2 needs JAX's standard promotion, not the strict one.)
 
     `own(learning_rate)`, an optax transformation, and `own_schedule(learning_rate, total_steps)`, a function of the
-    step that is finite and > 0, stand for those that the config names. Raises `InputError` for settings that do not fit
-    the optimizer or the length of the run.
+    step that is finite and not negative, stand for those that the config names. Raises `InputError` for settings that
+    do not fit the optimizer or the length of the run.
 
     >>> import jax.numpy as jnp
     >>> import jaxnn
@@ -153,10 +153,11 @@ def _own_rate(own: Callable[[Any, int], Any], lr: Any, total_steps: int) -> Call
         cure = "return lambda step: learning_rate"
         raise InputError(f"schedule: gives a {type(rate).__name__}, must give a function of the step; {cure}")
     with relaxed():
-        for step in (0, total_steps - 1):
+        middle = total_steps // 2
+        for step in (0, middle, total_steps - 1):  # a warm-up begins with 0, a decay may end there
             value: Any = rate(jnp.int32(step))
             check(f"schedule at step {step}", value, "one number", jnp.shape(value) == ())
-            positive(f"schedule at step {step}", value)
+            (positive if step == middle else non_negative)(f"schedule at step {step}", value)
         try:
             jax.eval_shape(rate, jax.ShapeDtypeStruct((), jnp.int32))
         except jax.errors.ConcretizationTypeError:

@@ -129,8 +129,9 @@ def terminate(runs: Runs, golden, folder, phase: str, number: int = signal.SIGTE
     assert until(process, seen), process.communicate()
     time.sleep(wait)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (128 + number, "")
+    assert ("resume   jaxnn train --config " in out) != ("predict  jaxnn predict " in out), out
     found = checkpoint.latest(folder / "checkpoints")
     assert found is not None
     assert max([0, *(row["step"] for row in history(folder))]) == found.step  # nothing was lost
