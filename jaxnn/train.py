@@ -86,6 +86,7 @@ def train(
         if result.ended == loop.FINISHED:
             reported.end(page, begun.folder, config, known, made, result.params, data.parts, drawing)
         loop.check_finite(event.step, row)
-        screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
+        if result.ended == loop.FINISHED:
+            screen.warn("warning", diagnosis.never_better(data.parts, history.rows(begun.folder)))
         screen.next_steps(console, begun.folder, request, data, finished=result.ended == loop.FINISHED)
         return stop.exit_code

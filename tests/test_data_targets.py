@@ -121,7 +121,7 @@ def test_a_hole_in_one_of_the_targets_is_refused_or_drops_the_row():
     assert refusal(frame, **how).startswith(
         "table row 7, column price=None: missing value; fill it in, or add --data.n"
     )
-    assert "--data.nan mean fills features alone" in refusal(frame, **how, nan="mean")
+    assert "--data.nan mean fills features, no target (--data.target)" in refusal(frame, **how, nan="mean")
     assert len(load(frame, **how, nan="drop", **WHOLE).train.y) == N - 1
 
 

@@ -24,6 +24,7 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 EITHER = re.compile(r"[0-9]+[eE][0-9]+|[+-]?inf(inity)?", re.IGNORECASE)
 # One number with what people write around it: $1,163.50, 45 %, 3 kg, 1.163,5, 12:30.
 DRESSED = re.compile(r"\W{0,2}[A-Z]{0,3}\W{0,2}[0-9][0-9\W]*[^\W0-9]{0,4}\W?")
+COMMA, THOUSANDS = re.compile(r"[+-]?[0-9]+,[0-9]+"), re.compile(r"[+-]?[0-9]{1,3},[0-9]{3}")  # 31,7 is not 1,163
 HOLE = -2  # the number of the category that a missing text is; -1 is none of the categories
 MAX_CATEGORIES = 1000
 MAX_DRESSED = 20
@@ -163,7 +164,8 @@ def _whole_rows(
             if rules.unknown is not None:
                 cure = "fill it in, or leave the row out"
             elif rules.nan in IMPUTED:
-                cure = f"--data.nan {rules.nan} fills features alone; leave the row out, or use --data.nan drop"
+                what = f"--data.nan {rules.nan} fills features, no target (--data.target), weight or column of a split"
+                cure = f"{what}; leave the row out, or use --data.nan drop"
             raise InputError(f"{where}: missing value; {cure}")
         gone |= False if missing is None else missing
         if each.infinite:
@@ -259,7 +261,9 @@ class Texts(NamedTuple):
         looks = [bool(DRESSED.fullmatch(text)) or bool(NUMBER.fullmatch(text)) for text in texts]
         if 2 * sum(looks) <= len(looks):
             return ()
-        cure = f"write plain numbers such as 1163.5, or add --data.text {self.name} if they are names"
+        comma = [text for text in texts if COMMA.fullmatch(text) and not THOUSANDS.fullmatch(text)]
+        plain = f"{comma[0].replace(',', '.')} for {comma[0]}" if comma else "1163.5"
+        cure = f"write plain numbers such as {plain}, or add --data.text {self.name} if they are names"
         cure += f", or --data.drop {self.name}"
         if len(texts) > MAX_DRESSED:
             rule = f"looks like a number, and {len(texts)} different ones would become categories"

@@ -86,7 +86,9 @@ def _cut(found: Targets, config: DataConfig, key: Key | None, wanted: dict[str, 
         (alone,) = np.nonzero(np.bincount(y) == 1)
         if len(alone):
             label = found.classes[alone[0]]
-            raise InputError(f"class {label}=1 example: a stratified split needs 2 or more; add some, or leave it out")
+            amounts = "" if isinstance(label, str) else ", or add --task.name regression if these are amounts"
+            cure = f"add some, or leave it out{amounts}"
+            raise InputError(f"class {label}=1 example: a stratified split needs 2 or more; {cure}")
     by = y if found.numbered else np.zeros(len(y), np.int32)
     return lambda rows, fraction: stratified(rng, by[rows], fraction)
 
