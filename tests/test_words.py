@@ -348,6 +348,23 @@ def test_a_real_terminal(run):
     assert done.returncode == 0 and "accuracy" in text and "{" not in text, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        ("--data.resize fil", "error: --data.resize=fil: unknown; did you mean fill? Choose from fill, fit, stretch"),
+        ("--epochs twenty", "error: --epochs=twenty: must be "),
+    ],
+)
+def test_a_wrong_value_is_one_line_in_a_terminal_too(flags, line):
+    reader, writer = pty.openpty()
+    command = [sys.executable, "-m", "jaxnn", "train", "iris_mlp", *flags.split()]
+    done = subprocess.run(command, env=ENV, stdin=writer, stdout=writer, stderr=writer)
+    os.close(writer)
+    text = os.read(reader, 10_000).decode()
+    os.close(reader)
+    assert done.returncode == 2 and text.startswith(line) and text.count("\n") == 1 and "\x1b" not in text, text
+
+
 # ---- the progress line -----------------------------------------------------------------------------------------------
 
 

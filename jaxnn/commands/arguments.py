@@ -175,7 +175,8 @@ def _wide() -> Iterator[None]:
 
 def one_line(printed: str, argv: list[str]) -> str:
     """Cause, then cure, from what tyro printed; words that are not known are given as they are, without the box."""
-    text = " ".join(line.strip("│╭╮╰╯─ ") for line in printed.splitlines() if "───" not in line)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)  # tyro colours its box where standard output is a terminal
+    text = " ".join(line.strip("│╭╮╰╯─ ") for line in plain.splitlines() if "───" not in line)
     missing = re.search(r"Missing value for argument '(--[\w.-]+)'", text)
     unknown = re.search(r"Unrecognized options: (\S+?),? ", text + " ")
     own = re.search(r"Error parsing [\w.]+: (--\S+=.*?)(?: For full helptext|$)", text)  # raised by jaxnn.config

@@ -168,7 +168,7 @@ def check_image(shape: Sequence[int], blocks: int, kernel: int) -> None:
         need = 2 * need + kernel - 1
     if min(height, width) < need:
         rule = f"{blocks} blocks of a {kernel}x{kernel} convolution and pooling need at least {need}x{need} pixels"
-        raise InputError(f"x={list(shape)}: {rule}; use fewer channels or a smaller kernel")
+        raise InputError(f"x={list(shape)}: {rule}; give larger images, or --model.channels fewer numbers")
 
 
 def build(
