@@ -351,7 +351,7 @@ def test_row_i_draws_by_its_number():
         assert np.array_equal(both[i], augment.flip(second, augment.shift(2)(first, x[i])))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_any_cut_and_fit_take_the_same_steps():
     model = jaxnn.chain(jaxnn.scale(std=255), jaxnn.flatten(3), jaxnn.linear(3))
     task, tx, key = jaxnn.multiclass(3), optax.adam(1e-2), jax.random.key(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -356,10 +357,9 @@ def test_many_annotations_are_read_as_a_plain_loop_reads_them(tmp_path):
         np.testing.assert_allclose(y[i], expected, rtol=1e-6)
 
 
-def test_the_script_of_the_docs_makes_the_same_labels_in_each_format(tmp_path, monkeypatch):
+def test_the_example_makes_the_same_labels_in_each_format(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parent.parent / "docs" / "labels.md").read_text()
-    exec(text.split("```python\n")[1].split("```")[0], {})
+    runpy.run_path(str(Path(__file__).parent.parent / "examples" / "shapes.py"), run_name="__main__")
     coco, yolo, voc = (whole(Path(name)) for name in ("shapes_coco/labels.json", "shapes_yolo", "shapes_voc"))
     assert (coco.classes, yolo.classes, voc.classes) == (("red", "green"), ("red", "green"), ("green", "red"))
     np.testing.assert_allclose(yolo.train.y, coco.train.y, atol=1e-4)

@@ -299,7 +299,7 @@ def test_a_run_has_the_same_bits_however_it_is_cut_and_if_it_is_resumed(finished
     assert same_weights(tmp_path / "resumed", finished / "run")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_eight_devices_and_parts_of_a_batch_take_the_same_steps(finished, tmp_path):
     expected = rows(finished / "run")
     for flags in (["--devices", "8"], ["--optim.accumulate", "2"]):

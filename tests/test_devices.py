@@ -59,8 +59,9 @@ def trained(recipe: Recipe, data: Batch, devices: int, *cut: int, batch_size: in
         return tree.by_name(jax.device_get((state, sums))) | {"losses": np.concatenate(losses)}
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("mlp", marks=pytest.mark.long), pytest.param("cnn", marks=pytest.mark.slow)]
+)
 def test_exact_gives_the_same_bits_on_any_number_of_devices(kind):
     recipe, data = network(kind)
     recipe = recipe._replace(exact=8)
@@ -226,7 +227,7 @@ def history(folder: Path) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row if name.endswith("/loss")} for row in told]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_an_exact_run_goes_on_on_other_devices_with_the_same_bits(undisturbed, tmp_path, capsys):
     for epochs, devices in ((1, 8), (2, 2), (3, 4)):
         flags = ["--epochs", epochs, "--exact", "--devices", devices, "--workdir", begun(tmp_path / "run")]

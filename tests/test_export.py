@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import venv
@@ -275,23 +274,6 @@ def test_the_answers_are_those_of_the_task(task, answer, tmp_path):
     x = np.array([[3.0, -3.0], [-3.0, 3.0]], np.float32)
     network = export.of(lambda params, x: x[:, : task.outputs], {}, x[0], task=task)
     assert module(export.write(network, tmp_path / "e", ["numpy"])).predict(x).tolist() == answer
-
-
-@pytest.mark.long
-def test_the_page_is_true(tmp_path, monkeypatch, capsys):
-    page = (Path(__file__).parent.parent / "docs" / "export.md").read_text(encoding="utf-8")
-    (line,) = re.findall(r"^    jaxnn export (.*)", page, re.MULTILINE)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    as_run(Path("runs/iris"), "iris")
-    assert command.export(line.split()) == 0
-    with jax.numpy_rank_promotion("allow"):
-        exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {})
-    del sys.modules["predict_numpy"]
-    assert capsys.readouterr().out.count("setosa") >= 3
-    (there,) = tmp_path.glob("distances/model.onnx")
-    (found,) = session(there.parent).run(None, {"x": np.ones((2, 4), np.float32)})
-    assert (found == 0).all() and found.shape == (2, 3)
 
 
 @pytest.mark.long

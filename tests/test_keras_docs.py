@@ -1,12 +1,8 @@
-"""docs/guide/keras.md is true: its example runs, and its line for `sed` changes imports and nothing else."""
+"""docs/guide/keras.md has a line for `sed` that changes imports and nothing else."""
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "guide" / "keras.md").read_text(encoding="utf-8")
@@ -30,17 +26,6 @@ from jaxnn.keras.layers import Dense
 import jaxnn.keras as K
 model = tf.keras.Sequential()
 """
-
-
-@pytest.mark.long
-def test_the_example_runs(tmp_path):
-    (program,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-W", "error", "-c", program + "\nprint(accuracy)"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout.split()[-1]) > 0.95
-    assert [path.name for path in tmp_path.iterdir()] == ["digits.keras"]
 
 
 def test_imports_are_changed_by_the_line_for_sed(tmp_path):

@@ -180,7 +180,7 @@ def test_the_loss_of_logits_is_that_of_their_probabilities_and_never_clipped(nam
     assert getattr(losses, kind)(**arguments | {"from_logits": True}).final is None
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_metrics_are_those_of_scikit_learn():
     def measured(kind, y_true, y_pred, **arguments):
         metric = getattr(metrics, kind)(**arguments)

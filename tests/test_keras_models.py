@@ -238,7 +238,7 @@ class Sized(keras.utils.PyDataset):
         return X[i * 40 : i * 40 + 40], LABELS[i * 40 : i * 40 + 40]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["generator", "list of batches", "sized"])
 def test_batches_of_a_generator_are_those_rows(source):
     arrays, streamed = compiled(), compiled()
@@ -267,7 +267,7 @@ def test_one_batch_is_one_step():
     np.testing.assert_allclose(model.test_on_batch(X, LABELS), model.evaluate(X, LABELS, verbose=0))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_branches_inputs_and_a_layer_that_is_shared():
     a, b = Input((6,), name="a"), Input((6,), name="b")
     shared = Dense(4, activation="tanh")
@@ -525,7 +525,7 @@ class Again:
         return batches(forever=False)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_numbered_batches_are_shuffled_and_steps_go_on_from_where_they_were():
     both = Seen()
     compiled().fit(both, epochs=4, verbose=0)

@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_iris
 
-from jaxnn.commands import selfcheck
-
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -73,10 +71,3 @@ def test_the_table_has_every_config_with_what_it_promises():
         assert row, f"{path.stem} is not in the table"
         figure = re.search(r"\d[\d.]+( ± [\d.]+)? (%|R²)", doc)
         assert figure and figure[0] in row[1], f"{path.stem}: {doc}"
-
-
-def test_the_faults_are_those_of_the_selfcheck():
-    page = (ROOT / "docs" / "guide" / "faults.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (.*?) \| (.*?) \|$", page.partition("| fault |")[2].partition("\n\n")[0], re.MULTILINE)
-    rows = [row for row in rows if not row[0].startswith("-")]
-    assert rows == [(fault, expected) for fault, (expected, _) in selfcheck.CHECKS.items()]

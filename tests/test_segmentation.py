@@ -253,7 +253,7 @@ def test_a_unet_follows_the_law_and_keeps_its_names_under_remat():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-3), slope(small()), slope(again))
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_unet_is_what_its_layers_say():
     """Level by level, with the functions of lax."""
     x = normal(0, 2, 8, 8, 1)
@@ -316,7 +316,7 @@ def scenes(n=24, size=8):
     return x.clip(0, 255).astype(np.uint8)[..., None], y
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_any_cut_gives_the_same_bits_and_devices_and_parts_the_same_losses():
     x, y = scenes()
     data = Batch(x, y, np.ones(len(x), np.float32))
@@ -397,7 +397,7 @@ def test_what_a_run_answers_are_masks_and_what_it_measures_a_plain_count(finishe
         assert row[f"test/{name}"] == pytest.approx(expected[index], abs=1e-15)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_bfloat16_trains(finished, tmp_path):
     flags = [*FLAGS, "--dtype", "bf16", "--data.name", finished / "scenes.npz", "--workdir", tmp_path / "run"]
     assert here("digits_mlp", *flags) == 0

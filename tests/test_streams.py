@@ -137,7 +137,7 @@ def test_the_digest_is_that_of_the_source_and_the_feed_may_change_when_a_run_goe
     assert outcome(tmp_path / "whole")[0] == outcome(tmp_path / "cut")[0]
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_metrics_of_a_whole_split_and_those_about_a_center_have_the_same_bits(tmp_path):
     net = ["table", "--epochs", "1", "--model.hidden", "4", "--no-cache"]
     amounts = converted("diabetes", tmp_path / "amounts")

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from sklearn.datasets import load_iris
 
-pytestmark = pytest.mark.long
 ROOT = Path(__file__).parent.parent
 
 
@@ -34,6 +33,7 @@ def run(installed: Path, *argv: str) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_the_wheel_trains_from_another_folder(installed):
     assert "test" in run(installed, "train", "--epochs", "1")
     run(installed, "configs", "iris_mlp", "--copy", "mine.py")
@@ -46,6 +46,7 @@ def test_the_wheel_trains_from_another_folder(installed):
     assert "jaxnn selfcheck" in run(installed, "--help")
 
 
+@pytest.mark.long
 def test_the_wheel_uses_a_run_in_another_folder(installed):
     """The run of the test before: predictions, in a pipe that is closed early, and metrics; and a look at the data."""
     folder = installed.parent
