@@ -62,6 +62,7 @@ def data() -> dict[str, Any]:
         rows = [json.loads(line) for line in Path("runs/digits/history.jsonl").read_text().splitlines()]
     rows = [row for row in rows if "train/loss" in row]
     test = jaxnn.data.load("digits").test
+    assert test is not None
     answers = np.asarray(run.predict(test.x)).astype(int)
     confusion = np.zeros((10, 10), int)
     np.add.at(confusion, (test.y, answers), 1)
@@ -79,7 +80,7 @@ def data() -> dict[str, Any]:
 
 def draw(data: dict[str, Any]) -> Figure:
     picture = Figure(figsize=(10, 5.1), layout="constrained")
-    above, below = picture.subfigures(2, 1, height_ratios=(0.72, 1))
+    above, below = np.ravel(picture.subfigures(2, 1, height_ratios=(0.72, 1)))
     terminal = above.subplots()
     terminal.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1), facecolor="#15181c")
     lines = [f"$ {COMMAND}", *map(str, data["screen"])]

@@ -172,7 +172,7 @@ def test_a_schedule_may_begin_and_end_with_a_rate_of_0():
     theta, state = jnp.ones(2), tx.init(jnp.ones(2))
     for step in range(10):
         updates, state = tx.update(theta, state, theta)
-        np.testing.assert_allclose(updates, -warm(0.5, 10)(step), rtol=1e-6)
+        np.testing.assert_allclose(np.asarray(updates), -np.asarray(warm(0.5, 10)(step)), rtol=1e-6)
 
 
 METRIC = 'metrics = {"mine": jaxnn.Metric(lambda z, y, w: %s, lambda sums: sums["n"])}'
