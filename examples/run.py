@@ -80,7 +80,8 @@ def data() -> dict[str, Any]:
 
 def draw(data: dict[str, Any]) -> Figure:
     picture = Figure(figsize=(10, 5.1), layout="constrained")
-    above, below = np.ravel(picture.subfigures(2, 1, height_ratios=(0.72, 1)))
+    parts: Any = picture.subfigures(2, 1, height_ratios=(0.72, 1))
+    above, below = parts
     terminal = above.subplots()
     terminal.set(xticks=[], yticks=[], xlim=(0, 1), ylim=(0, 1), facecolor="#15181c")
     lines = [f"$ {COMMAND}", *map(str, data["screen"])]
