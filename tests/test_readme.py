@@ -71,3 +71,8 @@ def test_the_table_has_every_config_with_what_it_promises():
         assert row, f"{path.stem} is not in the table"
         figure = re.search(r"\d[\d.]+( ± [\d.]+)? (%|R²)", doc)
         assert figure and figure[0] in row[1], f"{path.stem}: {doc}"
+
+
+def test_the_links_lead_to_files():
+    paths = [path for path in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README) if not path.startswith("http")]
+    assert len(paths) > 20 and [path for path in paths if not (ROOT / path).is_file()] == []
