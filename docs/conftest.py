@@ -40,6 +40,7 @@ def pytest_configure() -> None:
     """Keeps programs in a folder of these tests, which the workers of pytest-xdist inherit, and draws on no screen."""
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("MPLBACKEND", "agg")
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of the time is compilation
     if "JAXNN_DOCS_CACHE" not in os.environ:
         os.environ["JAXNN_DOCS_CACHE"] = tempfile.mkdtemp(prefix="jaxnn-docs-")
         atexit.register(shutil.rmtree, os.environ["JAXNN_DOCS_CACHE"], ignore_errors=True)
