@@ -1,4 +1,4 @@
-"""Every block of these pages is run: `python -m pytest docs`.
+"""The blocks of these pages are run: `python -m pytest docs`.
 
 The blocks of a page are run in their order, in a temporary folder of the page's own, which has `train.py` and the
 folders of a clone:
@@ -7,7 +7,7 @@ folders of a clone:
     ```bash      by bash, with the `python` and the `jaxnn` of this environment
 
 Comments before a block: `<!-- mark: slow -->` and `<!-- mark: mnist -->` mark its test, `<!-- not run: REASON -->`
-leaves the block out. Blocks in other languages are not run. tests/test_docs.py counts them all.
+leaves the block out. Blocks in other languages are not run. tests/test_docs.py looks that no block is forgotten.
 """
 
 import atexit

@@ -33,7 +33,7 @@ def traced(name: str) -> Iterator[None]:
     try:
         yield
     except (*_NOT_TRACEABLE, ValueError) as error:
-        # `if x > 0` of an array that is not traced, as `init` takes one
+        # `if x > 0` of an array x of several numbers is a ValueError, traced or not
         if isinstance(error, ValueError) and "truth value of an array" not in str(error):
             raise
         cure = "use jnp instead of numpy and math, and jnp.where instead of if"

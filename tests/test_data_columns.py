@@ -91,6 +91,13 @@ def test_numbers_in_disguise_are_refused_where_they_are_many_and_told_of_where_t
     assert loaded.train.x.shape == (60, 3) and "column price: read as 3 categories, though" in loaded.notes[0]
 
 
+def test_a_decimal_comma_is_named_and_one_of_thousands_is_not_taken_for_it(write):
+    table = lambda cells: write([["length", "y"], *([cell, i % 2] for i, cell in enumerate(cells))], delimiter=";")
+    commas, thousands = [f"{30 + i},7" for i in range(40)], [f"{30 + i},700" for i in range(40)]
+    assert "write plain numbers such as 30.7 for 30,7, or add --data.text length" in refusal(table(commas))
+    assert "write plain numbers such as 1163.5, or add --data.text length" in refusal(table(thousands))
+
+
 def test_texts_that_name_single_rows_are_refused_or_told_of(write):
     rows = [[f"person {chr(97 + i // 26)}{chr(97 + i % 26)}", i, i % 2] for i in range(60)]
     assert "column name: each of the 60 rows has another text" in refusal(write([["name", "x", "y"], *rows]))

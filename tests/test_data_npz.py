@@ -148,7 +148,11 @@ def changed(array: np.ndarray, index, value) -> np.ndarray:
         ({"y": changed(THREE, 7, -1)}, "auto", "labels[7]=-1: must be >= 0"),
         ({"y": THREE + 1j}, "auto", "y=complex128: labels must be text, truth values or numbers"),
         ({"y": THREE * 0 + 4}, "auto", "labels=4: the only class of 20 training examples"),
-        ({"y": changed(THREE, 7, 9)}, "auto", "class 9=1 example: a stratified split needs 2 or more"),
+        (
+            {"y": changed(THREE, 7, 9)},
+            "auto",
+            "class 9=1 example: a stratified split needs 2 or more; add some, or leave it out, or add --task.name regr",
+        ),
         ({"y": ONE_HOT + 1}, "multilabel", "labels[0,0]=2.0: must be 0 or 1 (multilabel)"),
         ({"y": THREE}, "multilabel", "--task.name=multilabel: y has the shape (20,)"),
         ({"y": changed(ONE_HOT, (7, slice(None)), 0)}, "multiclass", "labels[7]=[0. 0. 0.]: must be one-hot"),

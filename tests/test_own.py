@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import shlex
 import shutil
 from pathlib import Path
 
@@ -15,10 +16,12 @@ import safetensors.numpy
 
 import jaxnn
 from jaxnn import data
-from jaxnn.commands import main, predict
+from jaxnn.commands import arguments, main, predict
+from jaxnn.config import paths
 from jaxnn.config.settings import Config
 from jaxnn.config.values import from_dict
 from jaxnn.errors import InputError
+from jaxnn.report import screen
 
 HEAD = """
 from jaxnn.config import *
@@ -164,6 +167,20 @@ def test_it_is_replayed_shown_and_tried_with_its_file(finished, tmp_path, capsys
     (tmp_path / "own.py").write_text(FOUR.replace("2.5", "2.0"))
     assert here(tmp_path / "own.py", *replay, "--dry-run") == 0
     assert "own.py: the file has changed since the run; its functions may differ" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("named", ["digits_own", "digits-own", "FOLDER/own.py"])
+def test_a_stopped_run_goes_on_by_the_command_that_is_printed(named, finished, capsys):
+    named = named.replace("FOLDER", str(finished))
+    request = arguments.parse([named], paths.CONFIGS)
+    screen.next_steps(screen.Screen(width=200), finished / "run", request, data.load("iris"), finished=False)
+    word, program, train, *argv = shlex.split(capsys.readouterr().out)
+    assert (word, program, train) == ("resume", "jaxnn", "train")
+    file = named if named.endswith(".py") else "digits_own"
+    assert argv == [file, "--config", f"{finished}/run/config.json", "--workdir", f"{finished}/run"]
+    if named.endswith(".py"):
+        again = arguments.parse(argv, paths.CONFIGS)
+        assert again.brought.names() == request.brought.names() and again.source_digest == request.source_digest
 
 
 def test_a_schedule_may_begin_and_end_with_a_rate_of_0():

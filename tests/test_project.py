@@ -154,5 +154,7 @@ def test_contributing_says_how_big_each_folder_is():
 
 def test_the_readme_says_how_big_the_code_is():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for told in re.findall(r"\b(\d{1,3}(?:,\d{3})+) lines\b", readme):
+    found = re.findall(r"\b(\d{1,3}(?:,\d{3})+) lines\b", readme)
+    assert found
+    for told in found:
         assert near(told, size_of_the_code().total()), f"lines now: {size_of_the_code().total():,}"

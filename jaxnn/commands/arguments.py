@@ -73,7 +73,8 @@ def parse(argv: Sequence[str], configs: Path) -> Request:
     start = replayed.get("start") if replayed and flags.run.init_from == default.init_from else None
     # A replay needs a config file again only if it brought functions; config.json has all its values.
     name = path.stem if path and (path.parent == configs or brought.own.names()) else None
-    return Request(flags, name, brought.own, brought.digest, digest, start, flags.runs())
+    file = source if source and source.endswith(".py") else name
+    return Request(flags, name, file, brought.own, brought.digest, digest, start, flags.runs())
 
 
 def _default(argv: list[str]) -> str:

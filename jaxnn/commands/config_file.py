@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from jaxnn.config.own import Own
 from jaxnn.config.settings import Config
-from jaxnn.errors import InputError, nearest
+from jaxnn.errors import InputError, nearest, printable
 
 TAKES: dict[str, tuple[str, ...]] = {  # the functions, and what each is given
     "model": ("outputs",),
@@ -99,7 +99,8 @@ def check_replayed(source: str | None, brought: Brought, replayed: dict[str, Any
         said = [" and ".join(names) or "nothing of its own" for names in (has, had)]
         raise InputError(f"config={source}: brings {said[0]}, and the run had {said[1]}; name the file as it was")
     if replayed.get("source_digest") not in (None, brought.digest):
-        print(f"note: config={source}: the file has changed since the run; its functions may differ", file=sys.stderr)
+        note = f"config={source}: the file has changed since the run; its functions may differ"
+        print(f"note: {printable(note)}", file=sys.stderr)
 
 
 def _check_neighbours(flag: str, tree: ast.Module, folder: Path) -> None:

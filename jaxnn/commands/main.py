@@ -8,7 +8,6 @@ import functools
 import gc
 import importlib
 import json
-import platform
 import sys
 import time
 import traceback
@@ -153,6 +152,8 @@ def command(word: str) -> Callable[[list[str]], int]:
 
 def _version() -> str:
     """jaxnn's version on the first line, and below what it runs on; none of the libraries is imported."""
+    import platform  # these take time that no other command has to spend
+
     from jaxnn.store import identity
 
     found = identity.versions()

@@ -117,6 +117,7 @@ class Request:
 
     flags: Flags
     source: str | None = None  # the config file's name
+    file: str | None = None  # the same as a command takes it: the path that was typed, or the name of a config
     brought: Own = Own()
     source_digest: str | None = None  # SHA-256 of that file, if it brought anything
     digest: str | None = None  # of the data of the run that is replayed

@@ -245,13 +245,13 @@ def ending(console: Console, name: str, session: Session, event: Event, row: dic
 
 def next_steps(console: Console, folder: Path, request: Request, data: Dataset, *, finished: bool) -> None:
     """What can be done with a run: the commands, and where its report is; and how one that was stopped goes on."""
-    run, own = shlex.quote(str(folder)), request.brought
+    run, own, file = shlex.quote(str(folder)), request.brought, shlex.quote(request.file or "")
     if not finished:
-        file = f"{shlex.quote(f'{request.source}.py')} " * bool(own.names())
+        file = f"{file} " * bool(own.names())
         config = shlex.quote(str(folder / "config.json"))
         console.print(f"resume   jaxnn train {file}--config {config} --workdir {run}", soft_wrap=True)
         return
-    more = f" --config {shlex.quote(f'{request.source}.py')}" * bool(own.model or own.task)
+    more = f" --config {file}" * bool(own.model or own.task)
     if request.flags.run.task.name in GENERATIVE:
         use = f"sample   jaxnn sample {run}{more}"
     else:
